@@ -1,0 +1,1 @@
+"""What the operator wants: policies, their conditions, and how they are parsed and checked."""
