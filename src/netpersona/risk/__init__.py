@@ -1,0 +1,1 @@
+"""How worried we are: findings with their reasons, the detectors that raise them, and the ledger."""

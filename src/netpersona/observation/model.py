@@ -1,0 +1,94 @@
+"""The observation: what one window of event time says of one VM, already grouped.
+
+Observations merge: observing two halves of a window and merging them equals observing the whole.  So
+every field is a count, a smallest, a largest or a sorted collection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from netpersona.flow.vm import VmId
+from netpersona.flow.window import Window
+from netpersona.intel.indicator import Indicator
+
+
+class Conversation(NamedTuple):
+    """All flows of a window between the VM and one peer at one service."""
+
+    direction: str  # outbound: the VM opened them | inbound
+    transport: str
+    port: int  # the responder's port; 0 where there is none
+    peer: str  # canonical address
+    vm_address: str
+    flows: int
+    answered: int  # flows to which the responder sent at least one packet that was not a refusal
+    refused: int  # flows that were rejected or reset before any payload
+    bytes_out: int  # sent by the VM, with headers
+    bytes_in: int
+    payload_out: int
+    payload_in: int
+    packets_out: int
+    packets_in: int
+    first: int  # µs: the earliest start
+    last: int  # µs: the latest end
+    longest: int  # µs: the longest flow's duration
+    starts: tuple[int, ...]  # µs, sorted: when each flow started
+    logins_failed: int
+    logins_ok: int
+    application: str | None
+    server_name: str | None  # the alphabetically first, where there were several
+    tls_fingerprint: str | None
+
+
+class NameUse(NamedTuple):
+    """How often one name was used in a window: asked for in DNS, greeted in TLS, addressed in HTTP, or alerted."""
+
+    kind: str  # dns | tls | http | alert
+    name: str  # lower case; an alert's signature as it stands
+    peer: str  # who was asked
+    detail: str | None  # dns: query type; http: method and path; alert: category (alphabetically first)
+    agent: str | None  # http: user agent (alphabetically first)
+    uses: int
+    failed: int  # NXDOMAIN answers
+    first: int  # µs
+    last: int  # µs
+    answers: tuple[str, ...]  # dns: what was answered, sorted, distinct
+
+
+class Sighting(NamedTuple):
+    """An indicator was seen here (STIX)."""
+
+    indicator: Indicator
+    via: str  # address | dns | tls | http
+    peer: str  # the address that the flow went to; for dns the resolver asked
+    direction: str
+    transport: str
+    port: int
+    flows: int
+    answered: int
+    bytes_out: int
+    bytes_in: int
+    first: int  # µs
+    last: int  # µs
+
+
+class FingerprintUse(NamedTuple):
+    """One stack fingerprint that the VM itself showed."""
+
+    kind: str  # tcp | tls
+    value: str
+    flows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one window says of one VM.  Every tuple is sorted, so that equal content is equal."""
+
+    vm: VmId
+    window: Window
+    conversations: tuple[Conversation, ...]
+    names: tuple[NameUse, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+    fingerprints: tuple[FingerprintUse, ...] = ()

@@ -1,0 +1,85 @@
+"""The risk ledger: additive log-odds in which every point has an owner.
+
+    logit(risk) = logit(prior) + sum over groups of min(cap, sum of weight * 2^-((at - t) / half_life))
+
+A group is one (detector, peer), capped so that one noisy thing cannot push alone past its cap.  The score of any
+past instant can be computed again, and so can the score without one feed or one detector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from netpersona.persona.model import Persona, RiskTerm
+
+PRIOR = 0.02
+GROUP_CAP = 4.0  # log-odds: alone it lifts the prior of 0.02 to 0.53
+LEDGER_SIZE = 48  # terms a persona carries; the store keeps all of them
+
+
+class Contribution(NamedTuple):
+    """What one (detector, peer) adds at an instant, after its cap."""
+
+    detector: str
+    peer: str | None
+    log_odds: float
+    capped: bool
+    terms: tuple[RiskTerm, ...]
+
+
+def decayed(term: RiskTerm, at: int) -> float:
+    """The term's weight at `at`; zero before it was raised."""
+    if at < term.at:
+        return 0.0
+    return float(term.weight * 2.0 ** (-(at - term.at) / term.half_life))
+
+
+def contributions(terms: Iterable[RiskTerm], at: int) -> list[Contribution]:
+    """What every (detector, peer) adds at `at`, largest first; groups that add nothing are left out."""
+    groups: dict[tuple[str, str], list[RiskTerm]] = {}
+    for term in sorted(terms, key=_order):
+        groups.setdefault((term.detector, term.peer or ""), []).append(term)
+    found = []
+    for (detector, _), members in groups.items():
+        total = math.fsum(decayed(term, at) for term in members)
+        if total > 0.0:
+            peer = members[0].peer
+            found.append(Contribution(detector, peer, min(total, GROUP_CAP), total > GROUP_CAP, tuple(members)))
+    return sorted(found, key=lambda c: (-c.log_odds, c.detector, c.peer or ""))
+
+
+def score(prior: float, terms: Iterable[RiskTerm], at: int) -> float:
+    """The risk at `at`, 0 to 1, rounded to 6 digits so that it reads the same everywhere."""
+    log_odds = math.log(prior / (1.0 - prior)) + math.fsum(c.log_odds for c in contributions(terms, at))
+    return round(1.0 / (1.0 + math.exp(-log_odds)), 6)
+
+
+def risk_score(persona: Persona, at: int) -> float:
+    """The persona's risk at `at`, 0 to 1."""
+    return score(persona.risk_prior, persona.risk_ledger, at)
+
+
+def without(terms: Iterable[RiskTerm], owner: str) -> list[RiskTerm]:
+    """The terms that do not rest on the named detector or, wholly, on the named feed."""
+    return [t for t in terms if t.detector != owner and not (t.feeds and set(t.feeds) <= {owner})]
+
+
+def add(ledger: Sequence[RiskTerm], new: Iterable[RiskTerm], at: int) -> tuple[RiskTerm, ...]:
+    """The ledger with new terms; one finding's later term replaces its earlier one only by adding to it.
+
+    Bounded at LEDGER_SIZE: the terms that weigh least at `at` go first.
+    """
+    kept = {(t.finding, t.at): t for t in (*ledger, *new)}
+    heavy = sorted(kept.values(), key=lambda t: (-decayed(t, max(at, t.at)), *_order(t)))[:LEDGER_SIZE]
+    return tuple(sorted(heavy, key=_order))
+
+
+def word(risk: float) -> str:
+    """The risk in a word: low below 0.3, elevated below 0.7, high from there."""
+    return "low" if risk < 0.3 else "elevated" if risk < 0.7 else "high"
+
+
+def _order(term: RiskTerm) -> tuple[int, str, str, str]:
+    return (term.at, term.detector, term.peer or "", term.finding)
