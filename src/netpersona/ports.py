@@ -11,11 +11,16 @@ Each seam has one conformance suite (tests/conformance) that every implementatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from netpersona.flow.table import FlowBatch
-from netpersona.flow.vm import Vm
+from netpersona.flow.vm import Vm, VmId
+from netpersona.intel.feed import FeedSettings, FeedSnapshot
+from netpersona.persona.memory import Memory
+from netpersona.persona.model import Persona, RiskTerm
+from netpersona.risk.finding import Finding
 
 
 class Sensor(Protocol):
@@ -38,3 +43,99 @@ class Inventory(Protocol):
 
     def vms(self) -> list[Vm]:
         """Every VM, in the order of their names."""
+
+
+class Feed(Protocol):
+    """A list of indicators.  Raises FeedError; merging, expiry and refusal are not its business."""
+
+    @property
+    def settings(self) -> FeedSettings:
+        """Its name, confidence, half-life and family."""
+
+    def fetch(self) -> FeedSnapshot:
+        """Everything it says now."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmState:
+    """The keyed state of one VM: all that judging its next window needs."""
+
+    persona: Persona
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaVersion:
+    """A persona as it was when something about it changed, with the change in words."""
+
+    persona: Persona
+    at: int  # µs, event time
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What judging some windows gave.  `states` holds the VMs that changed; findings are the latest form of each."""
+
+    states: Mapping[VmId, VmState] = field(default_factory=dict)
+    versions: Sequence[PersonaVersion] = ()
+    findings: Sequence[Finding] = ()
+    terms: Sequence[tuple[VmId, RiskTerm]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One consistent step of the store, written in one transaction.
+
+    `closed` rests on windows that are over for good.  `open` rests on the last windows, to which late flows may
+    still come: it is shown like the rest, and replaced whole by the next checkpoint, which judges `pending` (the
+    flows of those windows) again.
+    """
+
+    closed_until: int | None  # µs: the end of the last closed window
+    closed: Outcome
+    open: Outcome
+    pending: FlowBatch
+    vms: Sequence[Vm]
+    names: Mapping[VmId, Mapping[str, Mapping[str, int]]]  # DNS answers: name -> address -> last seen, µs
+    context: Mapping[str, bytes]  # what the decisions rest on: "policies" (YAML text), "indicators", ...
+
+
+class Store(Protocol):
+    """Where personas, findings and decisions are kept.  Raises StoreError."""
+
+    def closed_until(self) -> int | None:
+        """The end (µs) of the last window that is closed for good; None for an empty store."""
+
+    def states(self) -> dict[VmId, VmState]:
+        """Every VM's keyed state at `closed_until`."""
+
+    def pending(self) -> FlowBatch:
+        """The flows of the windows that are still open."""
+
+    def vms(self) -> list[Vm]:
+        """The VMs, as the last checkpoint had them."""
+
+    def names(self) -> dict[VmId, dict[str, dict[str, int]]]:
+        """DNS answers seen by each VM: name -> address -> last seen (µs)."""
+
+    def personas(self) -> dict[VmId, Persona]:
+        """Every persona as it stands now, open windows included."""
+
+    def history(self, vm: VmId) -> list[PersonaVersion]:
+        """The stored versions of a persona, oldest first."""
+
+    def findings(self, vm: VmId | None = None) -> list[Finding]:
+        """Findings in the order (judged_at, id)."""
+
+    def terms(self, vm: VmId) -> list[RiskTerm]:
+        """Every risk term ever raised for a VM, in the order of their instants."""
+
+    def context(self, key: str) -> bytes | None:
+        """What the last decisions rested on."""
+
+    def commit(self, checkpoint: Checkpoint) -> None:
+        """Write one checkpoint, wholly or not at all."""
+
+    def put_persona(self, persona: Persona, at: int, why: str) -> None:
+        """Store what a person changed (frozen, reset, labels) as a new version, in the keyed state too."""
