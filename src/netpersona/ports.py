@@ -18,8 +18,8 @@ from typing import Protocol
 from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
-from netpersona.persona.memory import Memory
 from netpersona.persona.model import Persona, RiskTerm
+from netpersona.persona.state import VmState as VmState
 from netpersona.risk.finding import Finding
 
 
@@ -54,14 +54,6 @@ class Feed(Protocol):
 
     def fetch(self) -> FeedSnapshot:
         """Everything it says now."""
-
-
-@dataclass(frozen=True, slots=True)
-class VmState:
-    """The keyed state of one VM: all that judging its next window needs."""
-
-    persona: Persona
-    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,3 +92,4 @@ class Observation:
     names: tuple[NameUse, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     fingerprints: tuple[FingerprintUse, ...] = ()
+    mac: str | None = None  # the hardware address that the VM's own packets carried, the first seen

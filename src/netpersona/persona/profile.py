@@ -7,16 +7,15 @@ in logarithmic bins, hours of the day, and Good-Turing's count of kinds seen onc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import replace
 
-from netpersona.observation.model import Conversation, Observation
+from netpersona.observation.model import Conversation
 from netpersona.persona.model import Completeness, Kind, TrafficProfile, Usage
 
 HALF_LIFE = 7 * 86_400_000_000  # µs: habits fade over weeks
 KINDS_KEPT = 40
-NAMES_KEPT = 20
-FINGERPRINTS_KEPT = 8
+NAMES_KEPT = 16
+FINGERPRINTS_KEPT = 6
+SLACK = 6  # a table is cut down when it is this much over, so that not every window sorts it
 BINS = 80  # half-octaves: bin = 2 * log2(bytes + 1), up to 2^40 bytes in one window
 
 

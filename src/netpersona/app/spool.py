@@ -1,0 +1,95 @@
+"""Sorts any amount of flows into hours of event time, with bounded memory.
+
+Sensors report in no particular order: logs are written when flows end, files overlap, captures are shuffled.  So
+everything is read first, kept by hour (in memory while it is little, on disk from then on), and judged in order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import polars as pl
+
+from netpersona.flow.distinct import TOLERANCE, distinct
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch
+from netpersona.flow.window import HOUR
+
+IN_MEMORY = 400_000  # rows; beyond this the spool goes to disk
+
+
+class Slice(NamedTuple):
+    """All flows and transactions that start within one hour, each flow once."""
+
+    flows: pl.DataFrame
+    transactions: pl.DataFrame
+
+
+class Spool:
+    """Takes batches in any order, gives hours in order.  A context manager: its files go when it ends."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._parent = directory
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._held: dict[tuple[str, int], list[pl.DataFrame]] = defaultdict(list)
+        self._files: dict[tuple[str, int], list[Path]] = defaultdict(list)
+        self._rows = 0
+        self.first: int | None = None  # µs: the earliest start
+        self.last: int | None = None  # µs: the latest start
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._directory is not None:
+            self._directory.cleanup()
+
+    def add(self, batch: FlowBatch) -> None:
+        """Take one batch; rows without a start are not the spool's to judge and must not come."""
+        self._keep("flows", batch.flows)
+        self._keep("transactions", batch.transactions)
+        if self._rows > IN_MEMORY:
+            self._spill()
+
+    def hours(self) -> Iterator[Slice]:
+        """The hours that hold anything, in order; a flow that two sensors saw comes once."""
+        tail = pl.DataFrame(schema=FLOW_SCHEMA)
+        for hour in sorted({hour for _, hour in (*self._held, *self._files)}):
+            flows = self._load("flows", hour, FLOW_SCHEMA)
+            known = tail.with_columns(carried=True)
+            once = distinct(pl.concat([known, flows.with_columns(carried=False)])).filter(~pl.col("carried"))
+            once = once.drop("carried")
+            tail = once.filter(pl.col("start") >= hour + HOUR - TOLERANCE)
+            yield Slice(once, self._load("transactions", hour, TRANSACTION_SCHEMA))
+
+    def _keep(self, table: str, frame: pl.DataFrame) -> None:
+        if not frame.height:
+            return
+        first, last = frame["start"].min(), frame["start"].max()
+        assert isinstance(first, int)
+        assert isinstance(last, int)
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
+        self._rows += frame.height
+        hours = frame.with_columns(hour=pl.col("start") - pl.col("start") % HOUR)
+        for (hour,), part in hours.partition_by("hour", as_dict=True, include_key=False).items():
+            self._held[table, hour].append(part)
+
+    def _spill(self) -> None:
+        if self._directory is None:
+            self._directory = tempfile.TemporaryDirectory(prefix="netpersona-", dir=self._parent)
+        for (table, hour), parts in self._held.items():
+            path = Path(self._directory.name) / f"{table}-{hour}-{len(self._files[table, hour])}.arrow"
+            pl.concat(parts).write_ipc(path, compression="uncompressed")
+            self._files[table, hour].append(path)
+        self._held.clear()
+        self._rows = 0
+
+    def _load(self, table: str, hour: int, schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+        stored = [pl.read_ipc(path, memory_map=False) for path in self._files.get((table, hour), [])]
+        parts = stored + self._held.get((table, hour), [])
+        return pl.concat(parts) if parts else pl.DataFrame(schema=schema)

@@ -1,0 +1,181 @@
+"""observe(): flow and transaction tables in, one Observation for each VM and window out.
+
+The grouping is columnar; Python objects are made for groups, never for flows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import polars as pl
+
+from netpersona.flow.orient import OUTBOUND, answered_by_responder
+from netpersona.flow.vm import VmId
+from netpersona.flow.window import WINDOW, Window
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting
+
+_Row = TypeVar("_Row")
+_Key = tuple[int, str]  # (window start, VM)
+_CONVERSATION = ["direction", "transport", "port", "peer", "vm_address"]
+_NAME = ["kind", "name", "peer"]
+
+
+def observe(flows: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int = WINDOW) -> Iterator[Observation]:
+    """One Observation for each (window, VM), in that order.
+
+    `flows` and `transactions` are oriented (flow.orient.oriented); the order of their rows means nothing.
+    """
+    conversations = _conversations(flows)
+    names = _names(transactions)
+    sightings = _sightings(conversations, names, intel)
+    fingerprints = _by_key(_fingerprints(flows), FingerprintUse._make)
+    by_key = _by_key(conversations, Conversation._make)
+    names_by_key = _by_key(names.drop("direction", "transport", "port"), NameUse._make)
+    macs = _macs(flows)
+    for key in sorted(by_key.keys() | names_by_key.keys()):
+        start, vm = key
+        yield Observation(
+            vm=VmId(vm),
+            window=Window(start, start + length),
+            conversations=by_key.get(key, ()),
+            names=names_by_key.get(key, ()),
+            sightings=sightings.get(key, ()),
+            fingerprints=fingerprints.get(key, ()),
+            mac=macs.get(key),
+        )
+
+
+def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
+    """One row for each conversation, columns: window, vm and those of Conversation, sorted by them."""
+    out = pl.col("direction") == OUTBOUND
+    answered = answered_by_responder()
+    refused = ~answered & pl.col("state").is_in(["REJ", "RSTOS0", "RSTRH"])
+    failed, ok = pl.col("auth_success").eq(False), pl.col("auth_success").eq(True)  # noqa: FBT003
+    end = pl.col("start") + pl.col("duration").fill_null(0)
+
+    def sent(what: str) -> pl.Expr:
+        return pl.when(out).then(pl.col(f"{what}_orig")).otherwise(pl.col(f"{what}_resp")).sum()
+
+    def received(what: str) -> pl.Expr:
+        return pl.when(out).then(pl.col(f"{what}_resp")).otherwise(pl.col(f"{what}_orig")).sum()
+
+    return (
+        flows.sort("start")
+        .group_by(["window", "vm", *_CONVERSATION])
+        .agg(
+            flows=pl.len(),
+            answered=answered.sum(),
+            refused=refused.sum(),
+            bytes_out=sent("bytes"),
+            bytes_in=received("bytes"),
+            payload_out=sent("payload"),
+            payload_in=received("payload"),
+            packets_out=sent("packets"),
+            packets_in=received("packets"),
+            first=pl.col("start").min(),
+            last=end.max(),
+            longest=pl.col("duration").fill_null(0).max(),
+            starts=pl.col("start"),
+            logins_failed=failed.sum(),
+            logins_ok=ok.sum(),
+            application=pl.col("application").min(),
+            server_name=pl.col("server_name").min(),
+            tls_fingerprint=pl.col("tls_fingerprint").min(),
+        )
+        .sort(["window", "vm", *_CONVERSATION])
+    )
+
+
+def _names(transactions: pl.DataFrame) -> pl.DataFrame:
+    """One row for each name used, columns: window, vm, those of NameUse, and direction, transport, port."""
+    asked = transactions.filter(pl.col("name").is_not_null())
+    return (
+        asked.group_by(["window", "vm", *_NAME])
+        .agg(
+            detail=pl.col("detail").min(),
+            agent=pl.col("agent").min(),
+            uses=pl.len(),
+            failed=(pl.col("status") == "NXDOMAIN").sum(),
+            first=pl.col("start").min(),
+            last=pl.col("start").max(),
+            answers=pl.col("answers").explode().drop_nulls().unique().sort(),
+            direction=pl.col("direction").max(),  # "outbound" where any was
+            transport=pl.col("transport").min(),
+            port=pl.col("port").min(),
+        )
+        .sort(["window", "vm", *_NAME])
+    )
+
+
+def _fingerprints(flows: pl.DataFrame) -> pl.DataFrame:
+    """The fingerprints of flows that the VM itself opened: window, vm, kind, value, flows."""
+    own = flows.filter(pl.col("direction") == OUTBOUND)
+    kinds = [
+        own.select("window", "vm", kind=pl.lit(kind), value=pl.col(f"{kind}_fingerprint")).drop_nulls("value")
+        for kind in ("tcp", "tls")
+    ]
+    keys = ["window", "vm", "kind", "value"]
+    return pl.concat(kinds).group_by(keys).agg(flows=pl.len()).sort(keys)
+
+
+def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
+    """The hardware address of the VM's first packet in each window, where a sensor saw it."""
+    own = flows.filter((pl.col("direction") == OUTBOUND) & pl.col("originator_mac").is_not_null())
+    first = own.sort("start", "originator_mac").group_by(["window", "vm"], maintain_order=True).first()
+    return {(row["window"], row["vm"]): row["originator_mac"] for row in first.iter_rows(named=True)}
+
+
+def _sightings(conversations: pl.DataFrame, names: pl.DataFrame, intel: IndicatorSet) -> dict[_Key, tuple[Sighting, ...]]:
+    """The indicators seen, by (window, VM): addresses that were talked to, names that were used."""
+    found: dict[_Key, list[Sighting]] = defaultdict(list)
+    if not len(intel):
+        return {}
+    spoken = conversations.join(intel.match_addresses(conversations["peer"].unique()), on="peer")
+    for row in spoken.iter_rows(named=True):
+        found[row["window"], row["vm"]].append(_sighting(row, intel, "address", row["flows"], row["answered"]))
+    listed = names.filter(pl.col("kind") != "alert").join(intel.match_names(names["name"].unique()), on="name")
+    for row in listed.iter_rows(named=True):
+        found[row["window"], row["vm"]].append(_sighting(row, intel, row["kind"], row["uses"], row["uses"]))
+    return {key: tuple(sorted(seen, key=_sighting_order)) for key, seen in found.items()}
+
+
+def _sighting(row: dict[str, Any], intel: IndicatorSet, via: str, flows: int, answered: int) -> Sighting:
+    return Sighting(
+        indicator=intel.indicator(row["indicator"]),
+        via=via,
+        peer=row["peer"],
+        direction=row["direction"],
+        transport=row["transport"],
+        port=row["port"],
+        flows=flows,
+        answered=answered,
+        bytes_out=row.get("bytes_out", 0),
+        bytes_in=row.get("bytes_in", 0),
+        first=row["first"],
+        last=row["last"],
+    )
+
+
+def _sighting_order(sighting: Sighting) -> tuple[object, ...]:
+    listed = sighting.indicator
+    return (sighting.via, sighting.peer, sighting.direction, sighting.port, listed.value, listed.feed, listed.line)
+
+
+def _by_key(table: pl.DataFrame, row: Callable[[Iterable[Any]], _Row]) -> dict[_Key, tuple[_Row, ...]]:
+    """The table's rows, sorted by window and vm, as tuples of `row` by (window, VM)."""
+    columns = [name for name in table.columns if name not in {"window", "vm"}]
+    values = (_tuples(table[name]) if table[name].dtype == pl.List else table[name].to_list() for name in columns)
+    rows = tuple(map(row, zip(*values, strict=True)))
+    found: dict[_Key, tuple[_Row, ...]] = {}
+    begin = 0
+    for window, vm, count in table.group_by(["window", "vm"], maintain_order=True).len().iter_rows():
+        found[window, vm] = rows[begin : begin + count]
+        begin += count
+    return found
+
+
+def _tuples(column: pl.Series) -> Iterator[tuple[Any, ...]]:
+    return map(tuple, column.to_list())

@@ -1,0 +1,183 @@
+"""learn(): one calm window into the profile.
+
+A window that was learned is not learned again.  What only reached the VM unasked (probes that it did not answer) is
+not its behaviour and is not learned.  Decay is applied when an entry is touched, so a window costs what it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+from netpersona.flow.window import DAY, HOUR
+from netpersona.observation.model import Conversation, Observation
+from netpersona.persona.model import BaseNetworkConfig, Kind, Persona, TrafficProfile, Usage
+from netpersona.persona.profile import (
+    BINS,
+    FINGERPRINTS_KEPT,
+    HALF_LIFE,
+    KINDS_KEPT,
+    NAMES_KEPT,
+    SLACK,
+    completeness,
+    kind_of,
+    volume_bin,
+)
+
+_K = TypeVar("_K", Kind, str)
+_WEEK = 7 * DAY
+
+
+class Heavy(NamedTuple):
+    """A table of heavy hitters after an update, and what had to go."""
+
+    table: dict[_K, Usage]
+    dropped: int
+    dropped_flows: float
+
+
+def learn(persona: Persona, observation: Observation, but: Collection[str] = ()) -> Persona:
+    """The persona after one calm window; `but` names peers whose conversations are not learned.
+
+    Learning a window twice, or one before it, changes nothing.  Versions are not this function's business.
+    """
+    window = observation.window
+    if persona.learned_until is not None and window.end <= persona.learned_until:
+        return persona
+    own = [c for c in observation.conversations if c.peer not in but and (c.direction == "outbound" or c.answered)]
+    profile = persona.profile if not own else _grown(_faded(persona, window.start), observation, own)
+    return replace(
+        persona,
+        profile=profile,
+        completeness=completeness(profile) if own else persona.completeness,
+        learned_until=window.end,
+    )
+
+
+def seen(persona: Persona, observation: Observation) -> Persona:
+    """The persona with its first and last activity brought up to date."""
+    times = [c.first for c in observation.conversations] + [n.first for n in observation.names]
+    ends = [c.last for c in observation.conversations] + [n.last for n in observation.names]
+    first = min(times) if persona.first_seen is None else min(persona.first_seen, *times)
+    last = max(ends) if persona.last_seen is None else max(persona.last_seen, *ends)
+    return replace(persona, first_seen=first, last_seen=last)
+
+
+def inferred_base(persona: Persona, observation: Observation) -> BaseNetworkConfig:
+    """What the traffic shows of the VM's place in the network: addresses it used, its MAC, resolvers that answered."""
+    base = persona.base
+    if not base.inferred:
+        return base
+    addresses = {c.vm_address for c in observation.conversations if c.direction == "outbound" or c.answered}
+    resolvers = {c.peer for c in observation.conversations if _asks_resolver(c)}
+    if addresses <= set(base.addresses) and resolvers <= set(base.resolvers) and base.mac is not None:
+        return base
+    return replace(
+        base,
+        addresses=tuple(sorted(addresses.union(base.addresses)))[:8],
+        resolvers=tuple(sorted(resolvers.union(base.resolvers)))[:4],
+        mac=base.mac if base.mac is not None else observation.mac,
+    )
+
+
+def _asks_resolver(conversation: Conversation) -> bool:
+    return conversation.port == 53 and conversation.direction == "outbound" and conversation.answered > 0
+
+
+def _faded(persona: Persona, at: int) -> TrafficProfile:
+    """Hours and volumes halved when a new week begins; kinds fade when touched."""
+    profile, until = persona.profile, persona.learned_until
+    if until is None or until // _WEEK == at // _WEEK:
+        return profile
+    return replace(
+        profile,
+        hours=tuple(n / 2 for n in profile.hours),
+        volumes_out=tuple(n // 2 for n in profile.volumes_out),
+        volumes_in=tuple(n // 2 for n in profile.volumes_in),
+    )
+
+
+def _grown(profile: TrafficProfile, observation: Observation, own: list[Conversation]) -> TrafficProfile:
+    at = observation.window.end
+    kinds, singletons = dict(profile.kinds), profile.singletons
+    flows = 0
+    for c in own:
+        kind = kind_of(c)
+        before = kinds.get(kind)
+        if before is None:
+            singletons += c.flows == 1
+        elif before.flows == 1.0:
+            singletons -= 1
+        kinds[kind] = _touched(before, c.flows, c.bytes_out, c.bytes_in, c.first, c.last)
+        flows += c.flows
+    kept = _heaviest(kinds, KINDS_KEPT, at)
+    return TrafficProfile(
+        kinds=kept.table,
+        names=_names(profile, observation, own, at),
+        fingerprints=_fingerprints(profile, observation),
+        hours=_at(profile.hours, 24, observation.window.start // HOUR % 24, flows),
+        volumes_out=_at(profile.volumes_out, BINS, volume_bin(sum(c.bytes_out for c in own)), 1),
+        volumes_in=_at(profile.volumes_in, BINS, volume_bin(sum(c.bytes_in for c in own)), 1),
+        windows=profile.windows + 1,
+        flows=profile.flows + flows,
+        singletons=singletons,
+        dropped_kinds=profile.dropped_kinds + kept.dropped,
+        dropped_flows=profile.dropped_flows + kept.dropped_flows,
+    )
+
+
+def _touched(before: Usage | None, flows: int, bytes_out: int, bytes_in: int, first: int, last: int) -> Usage:
+    if before is None:
+        return Usage(float(flows), float(bytes_out), float(bytes_in), first, last)
+    fade = 2.0 ** (-max(0, last - before.last) / HALF_LIFE)
+    return Usage(
+        before.flows * fade + flows,
+        before.bytes_out * fade + bytes_out,
+        before.bytes_in * fade + bytes_in,
+        min(before.first, first),
+        max(before.last, last),
+    )
+
+
+def _names(profile: TrafficProfile, observation: Observation, own: list[Conversation], at: int) -> dict[str, Usage]:
+    """Names that the VM addressed, by what it called them in DNS, TLS and HTTP."""
+    used = [n for n in observation.names if n.kind != "alert"]
+    spoken = [c for c in own if c.server_name is not None and c.direction == "outbound"]
+    if not used and not spoken:
+        return profile.names
+    table = dict(profile.names)
+    for n in used:
+        name = n.name[:64]
+        table[name] = _touched(table.get(name), n.uses, 0, 0, n.first, n.last)
+    for c in spoken:
+        name = str(c.server_name)[:64]
+        table[name] = _touched(table.get(name), c.flows, c.bytes_out, c.bytes_in, c.first, c.last)
+    return _heaviest(table, NAMES_KEPT, at).table
+
+
+def _fingerprints(profile: TrafficProfile, observation: Observation) -> dict[str, Usage]:
+    if not observation.fingerprints:
+        return profile.fingerprints
+    table = dict(profile.fingerprints)
+    start, end = observation.window
+    for use in observation.fingerprints:
+        key = f"{use.kind}:{use.value[:80]}"
+        table[key] = _touched(table.get(key), use.flows, 0, 0, start, end)
+    return _heaviest(table, FINGERPRINTS_KEPT, end).table
+
+
+def _heaviest(table: dict[_K, Usage], keep: int, at: int) -> Heavy:
+    """The table cut down to its `keep` heaviest at the instant `at`, once it is over by SLACK."""
+    if len(table) <= keep + SLACK:
+        return Heavy(table, 0, 0.0)
+    order = sorted(table.items(), key=lambda item: (-item[1].flows * 2.0 ** (-(at - item[1].last) / HALF_LIFE), item[0]))
+    gone = order[keep:]
+    return Heavy(dict(order[:keep]), len(gone), sum(usage.flows for _, usage in gone))
+
+
+def _at(counts: tuple[float, ...], size: int, index: int, more: float) -> tuple[float, ...]:
+    """The counts, `size` of them, with one raised."""
+    grown = list(counts) if counts else [0] * size
+    grown[index] += more
+    return tuple(grown)

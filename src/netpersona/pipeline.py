@@ -1,0 +1,104 @@
+"""The whole product on one page, pure: flows in, steps out; personas in, rules out.
+
+    Slice (one hour of flows, each once)
+      |  oriented()            whose flow is it, who is the peer            flow
+      |  observe()             one Observation per VM and window            observation   <- IndicatorSet   intel
+      |  advance()             judge, then learn what was calm              risk, persona
+      |  triggers.advance()    mitigations begin, hold, end                 policy
+      v
+    Step (state, findings, risk terms, changes)  ...  resolve() -> Ruleset -> render()    ruleset
+
+Nothing here reads a clock, a file or a global.  What runs it (replay today, the live loop next) owns the effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from netpersona.flow.orient import first_activity, oriented, owner_table
+from netpersona.flow.vm import Vm, VmId, owners, vm_id_of_address
+from netpersona.flow.window import WINDOW
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.observation.model import Observation
+from netpersona.observation.observe import observe
+from netpersona.persona.model import BaseNetworkConfig, Persona
+from netpersona.persona.memory import Memory
+from netpersona.persona.state import VmState
+from netpersona.policy import triggers
+from netpersona.policy.model import PolicySet
+from netpersona.risk.detectors import Context
+from netpersona.risk.judge import Step, advance
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The VMs by address.  `inferred`: no inventory names them, so the traffic does, from `since` (µs) on."""
+
+    vms: Mapping[VmId, Vm] = field(default_factory=dict)
+    inferred: bool = False
+    since: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def owners(self) -> dict[str, VmId]:
+        """Which VM has which address."""
+        return owners(self.vms.values())
+
+    def joined(self, flows: pl.DataFrame) -> Fleet:
+        """The fleet with the private addresses that these flows show for the first time, if VMs are inferred."""
+        if not self.inferred:
+            return self
+        new = {a: t for a, t in first_activity(flows).iter_rows() if a not in self.since or t < self.since[a]}
+        vms = {vm_id_of_address(a): Vm(vm_id_of_address(a), (a,), inferred=True) for a in new}
+        return Fleet({**self.vms, **vms}, inferred=True, since={**self.since, **new})
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What judging rests on besides the flows themselves."""
+
+    intel: IndicatorSet
+    policies: PolicySet
+    learn_until: int | None = None  # µs
+    window: int = WINDOW  # µs
+
+
+def observations(flows: pl.DataFrame, transactions: pl.DataFrame, fleet: Fleet, ground: Ground) -> Iterator[Observation]:
+    """What these flows and transactions say of every VM of the fleet, by window and VM."""
+    table = owner_table(fleet.owners, fleet.since if fleet.inferred else None)
+    own_flows = oriented(flows, table, ground.window)
+    own_transactions = oriented(transactions, table, ground.window)
+    return observe(own_flows, own_transactions, ground.intel, ground.window)
+
+
+def begun(vm: Vm) -> VmState:
+    """The state of a VM of which nothing was seen yet, with what the inventory says of it."""
+    base = BaseNetworkConfig(
+        addresses=vm.addresses,
+        interface=vm.interface,
+        mac=vm.mac,
+        gateways=vm.gateways,
+        resolvers=vm.resolvers,
+        mtu=vm.mtu,
+        inferred=vm.inferred,
+    )
+    return VmState(Persona(vm=vm.name, labels=dict(vm.labels), base=base), Memory())
+
+
+def step(state: VmState, observation: Observation, fleet: frozenset[str], ground: Ground) -> Step:
+    """One window of one VM: judged, learned if calm, its mitigations brought up to the window's end."""
+    done = advance(state, observation, Context(learn_until=ground.learn_until, fleet=fleet))
+    if not triggers.stateful(ground.policies, done.state.persona):
+        return done
+    persona, at = done.state.persona, observation.window.end
+    held = triggers.advance(persona, ground.policies, at, persona.mitigations)
+    if held == persona.mitigations:
+        return done
+    now, then = ({(m.policy, m.rule) for m in held}, {(m.policy, m.rule) for m in persona.mitigations})
+    changes = [f"mitigation {policy}/{rule} began" for policy, rule in sorted(now - then)]
+    changes += [f"mitigation {policy}/{rule} ended" for policy, rule in sorted(then - now)]
+    version = persona.version + (bool(changes) and not done.changes)
+    persona = replace(persona, mitigations=held, version=version)
+    return done._replace(state=VmState(persona, done.state.memory), changes=(*done.changes, *changes))

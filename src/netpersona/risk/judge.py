@@ -1,0 +1,120 @@
+"""Judge first, then learn, and learn only from calm windows, or an attack slowly becomes normal.
+
+    observation --> remember --> detectors --> findings --> ledger, signatures
+                        |                         |
+                        '--> memory               '--> calm? --> learn --> persona
+
+advance() is the keyed step of the product: plain values in, plain values out, no clock, no global.  It may run in a
+stream engine as it stands; a (VM, window) that was learned is not learned again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from netpersona.observation.model import Observation
+from netpersona.persona.learn import inferred_base, learn, seen
+from netpersona.persona.memory import Memory, remember
+from netpersona.persona.model import Persona, RiskTerm
+from netpersona.persona.state import VmState
+from netpersona.risk import ledger
+from netpersona.risk.detectors import Context, judge_all
+from netpersona.risk.finding import Finding
+from netpersona.risk.signatures import signatures
+
+SERIOUS = 1.0  # log-odds: a window with a finding of this weight is not calm, and nothing of it is learned
+_NEGLIGIBLE = 0.05  # log-odds: not worth a term
+
+
+class Step(NamedTuple):
+    """What one window of one VM gave."""
+
+    state: VmState
+    findings: list[Finding]
+    terms: tuple[RiskTerm, ...]  # what was added to the risk ledger
+    changes: tuple[str, ...]  # what a person would call a change, in words; empty: the version stays
+
+
+def advance(state: VmState | None, observation: Observation, context: Context) -> Step:
+    """Judge one window of one VM and learn it if it was calm.
+
+    `state` is None for a VM never seen before.  The persona's version rises where `changes` are named.
+    """
+    before = VmState(Persona(vm=observation.vm), Memory()) if state is None else state
+    memory = remember(before.memory, observation)
+    findings = judge_all(observation, before.persona, memory, context)
+    at = observation.window.end
+    worried, terms = _worried(before.persona, findings, at)
+    learned = _learned(worried, observation, findings)
+    after = replace(seen(learned, observation), base=inferred_base(learned, observation))
+    changes = ("first seen",) if state is None else tuple(_changes(before.persona, after, bool(terms), at))
+    if changes and state is not None:
+        after = replace(after, version=after.version + 1)
+    return Step(VmState(after, memory), findings, terms, changes)
+
+
+def _worried(persona: Persona, findings: Sequence[Finding], at: int) -> tuple[Persona, tuple[RiskTerm, ...]]:
+    """The persona with what the findings add to its ledger and its signatures."""
+    terms = tuple(term for f in findings if (term := _term(persona.risk_ledger, f, at)) is not None)
+    if not findings and not persona.signatures and not persona.risk_ledger:
+        return persona, terms
+    return (
+        replace(
+            persona,
+            risk_ledger=ledger.add(persona.risk_ledger, terms, at) if terms else persona.risk_ledger,
+            signatures=signatures(persona, findings, at),
+        ),
+        terms,
+    )
+
+
+def _term(terms: Sequence[RiskTerm], finding: Finding, at: int) -> RiskTerm | None:
+    """What lifts the finding's share of the ledger back to its weight; None where it stands there already.
+
+    So a finding that goes on keeps its weight instead of piling it up.
+    """
+    present = math.fsum(ledger.decayed(t, at) for t in terms if t.finding == finding.id)
+    missing = finding.weight - present
+    if missing < _NEGLIGIBLE or finding.half_life <= 0:
+        return None
+    weight = round(missing, 6)
+    return RiskTerm(
+        finding.detector, finding.peer, weight, finding.half_life, at, finding.id, finding.feeds, finding.why
+    )
+
+
+def _learned(persona: Persona, observation: Observation, findings: Sequence[Finding]) -> Persona:
+    if persona.learning == "frozen" or any(f.weight >= SERIOUS for f in findings):
+        return persona
+    suspected = {peer for f in findings for peer in f.peers}
+    return learn(persona, observation, but=suspected)
+
+
+def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[str]:
+    """What a person would call a change between two personas, in words."""
+    changes = []
+    if after.base != before.base:
+        changes.append("base network configuration as inferred from the traffic")
+    if after.signatures is not before.signatures:
+        now, then = ({(s.name, s.peer) for s in p.signatures} for p in (after, before))
+        changes += [f"signature {name} appeared" for name, _ in sorted(now - then, key=str)]
+        changes += [f"signature {name} faded" for name, _ in sorted(then - now, key=str)]
+    if worried or _may_be_elevated(before):
+        previous = before.last_seen if before.last_seen is not None else at
+        then_word, now_word = (ledger.word(ledger.risk_score(p, t)) for p, t in ((before, previous), (after, at)))
+        if then_word != now_word:
+            changes.append(f"risk went from {then_word} to {now_word}")
+    if after.profile.kinds is not before.profile.kinds:
+        services = [k for k in after.profile.kinds if k.direction == "inbound" and k not in before.profile.kinds]
+        changes += [f"answers {k.transport}/{k.port}" for k in sorted(services)]
+    return changes
+
+
+def _may_be_elevated(persona: Persona) -> bool:
+    """Whether the ledger, even undecayed, could lift the risk out of `low`: spares computing it where it cannot."""
+    prior = persona.risk_prior
+    highest = math.log(prior / (1.0 - prior)) + sum(t.weight for t in persona.risk_ledger)
+    return bool(persona.risk_ledger) and highest > math.log(0.3 / 0.7)
