@@ -1,0 +1,328 @@
+"""The detectors' working memory of one VM: what has to be known of past windows to judge the next one.
+
+    contacts    outbound, by service and peer      when it was called, how often, how much went
+    sources     inbound, by peer                   which ports it tried without an answer
+    targets     outbound, by peer                  which ports of it did not answer
+    spreads     outbound, by service               which peers did not answer there
+    logins      by direction, peer and port        attempts to log in
+    unresolved  by registered domain               names that do not exist
+    subnames    by registered domain               long names asked for below it
+    episodes    by what a finding is about         since when it has been raised
+
+Bounded by counts: at most 64 KiB serialised in the worst case.  Where a table is full, the entries that were used least
+and longest ago go first; that depends on their content alone, so a restart or another order of reading changes nothing.
+Times are µs since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+from zlib import crc32
+
+from netpersona.flow.window import DAY, HOUR, MINUTE
+from netpersona.observation.model import Conversation, NameUse, Observation
+from netpersona.persona.domains import registered_domain
+
+GAPS_KEPT = 24
+PORTS_KEPT = 12
+PEERS_KEPT = 32
+SUBNAMES_KEPT = 32
+CONTACTS_KEPT = 80
+SOURCES_KEPT = 192
+TARGETS_KEPT = 32
+SPREADS_KEPT = 12
+LOGINS_KEPT = 48
+UNRESOLVED_KEPT = 64
+DOMAINS_KEPT = 16
+EPISODES_KEPT = 128
+LONG_NAME = 30  # characters: shorter names carry little, and are not remembered as sub-names
+DOMAIN_CUT = 63  # characters of a domain that are kept
+
+UNSUITED = "?"  # stands for the registered domain of names under no public suffix
+
+# Announcements and discovery: they are sent to nobody in particular, so that nobody answers says nothing.
+CHATTER = frozenset({67, 68, 137, 138, 546, 547, 1900, 3702, 5353, 5355})
+LOGIN_PORTS = frozenset(
+    {21, 22, 23, 110, 143, 389, 445, 465, 587, 993, 995, 1433, 2222, 3306, 3389, 5432, 5900, 5985, 6379}
+)
+_WEB = frozenset({80, 443, 8080, 8443})
+_UDP = 1 << 16
+_MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Contact(NamedTuple):
+    """How the VM called one peer at one service, within a day of the first call."""
+
+    flows: int
+    answered: int
+    bytes_out: int
+    bytes_in: int
+    first: int  # when the counts begin
+    last: int  # the latest start
+    gaps: tuple[int, ...]  # ms between the latest starts, in order
+
+
+class Probing(NamedTuple):
+    """Flows between one peer and the VM that were not answered."""
+
+    ports: tuple[int, ...]  # sorted, distinct, the first PORTS_KEPT; UDP ports are raised by 65,536
+    flows: int
+    first: int
+    last: int
+
+
+class Spread(NamedTuple):
+    """Which peers did not answer at one service that the VM called."""
+
+    peers: tuple[int, ...]  # CRC-32 of the addresses, sorted, distinct, the first PEERS_KEPT
+    answered: int  # conversations at this service that were answered
+    first: int
+    last: int
+
+
+class Logins(NamedTuple):
+    """Attempts to log in, of which the outcome is known for some."""
+
+    flows: int
+    failed: int
+    ok: int
+    payload_out: int
+    payload_in: int
+    longest: int  # µs
+    first: int
+    last: int
+
+
+class Subnames(NamedTuple):
+    """Long names asked for below one registered domain."""
+
+    seen: tuple[int, ...]  # CRC-32 of the names, sorted, distinct, the first SUBNAMES_KEPT
+    uses: int
+    longest: int  # characters
+    first: int
+    last: int
+
+
+class Episode(NamedTuple):
+    """One finding that goes on."""
+
+    first: int  # the first instant it rests on
+    last: int
+    judged_at: int  # the end of the window in which it was first raised
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The working memory of one VM; see the module's table."""
+
+    contacts: dict[tuple[str, int, str], Contact] = field(default_factory=dict)  # (transport, port, peer)
+    sources: dict[str, Probing] = field(default_factory=dict)
+    targets: dict[str, Probing] = field(default_factory=dict)
+    spreads: dict[tuple[str, int], Spread] = field(default_factory=dict)  # (transport, port)
+    logins: dict[tuple[str, str, int], Logins] = field(default_factory=dict)  # (direction, peer, port)
+    unresolved: dict[str, int] = field(default_factory=dict)  # -> when last asked for
+    subnames: dict[str, Subnames] = field(default_factory=dict)
+    episodes: dict[int, Episode] = field(default_factory=dict)
+    until: int = 0  # the end of the last window remembered
+
+
+def remember(memory: Memory, observation: Observation) -> Memory:
+    """The memory with one window added; a window that is not later than the last one adds nothing."""
+    end = observation.window.end
+    if end <= memory.until:
+        return memory
+    contacts, sources, targets = memory.contacts.copy(), memory.sources.copy(), memory.targets.copy()
+    spreads, logins = memory.spreads.copy(), memory.logins.copy()
+    for c in observation.conversations:
+        if c.direction == "outbound":
+            _call(contacts, c)
+            if not c.answered:
+                _no_answer(targets, spreads, c)
+            elif (c.transport, c.port) in spreads:
+                _some_answer(spreads, c)
+        elif c.answered < c.flows and c.port not in CHATTER and c.transport in ("tcp", "udp"):
+            sources[c.peer] = _probed(sources.get(c.peer), c)
+        if (
+            c.answered
+            and c.transport == "tcp"
+            and (c.port in LOGIN_PORTS or c.flows >= _MANY or c.logins_failed or c.logins_ok)
+        ):
+            _attempts(logins, c)
+    unresolved, subnames = _names(memory, observation)
+    return Memory(
+        contacts=_bounded(contacts, CONTACTS_KEPT, _use_of_contact),
+        sources=_bounded(sources, SOURCES_KEPT, _use_of_probing),
+        targets=_bounded(targets, TARGETS_KEPT, _use_of_probing),
+        spreads=_bounded(spreads, SPREADS_KEPT, _use_of_spread),
+        logins=_bounded(logins, LOGINS_KEPT, _use_of_logins),
+        unresolved=unresolved,
+        subnames=subnames,
+        episodes=memory.episodes,
+        until=end,
+    )
+
+
+def with_episodes(memory: Memory, episodes: Mapping[int, Episode]) -> Memory:
+    """The memory with these episodes opened or continued."""
+    if not episodes:
+        return memory
+    merged = _bounded({**memory.episodes, **episodes}, EPISODES_KEPT, _end_of_episode)
+    return Memory(
+        memory.contacts, memory.sources, memory.targets, memory.spreads, memory.logins,
+        memory.unresolved, memory.subnames, merged, memory.until,
+    )  # fmt: skip
+
+
+def probe_port(c: Conversation) -> int:
+    """How a Probing names the conversation's port: UDP ports are raised by 65,536."""
+    return c.port + _UDP if c.transport == "udp" else c.port
+
+
+def _call(contacts: dict[tuple[str, int, str], Contact], c: Conversation) -> None:
+    key = (c.transport, c.port, c.peer)
+    old = contacts.get(key)
+    starts = c.starts[-GAPS_KEPT - 1 :] or (c.first,)
+    newest = starts[-1]
+    gaps = tuple([(b - a) // 1000 for a, b in pairwise(starts)]) if len(starts) > 1 else ()
+    if old is None or c.first - old.last > DAY:
+        contacts[key] = Contact(c.flows, c.answered, c.bytes_out, c.bytes_in, c.first, newest, gaps)
+        return
+    if len(gaps) < GAPS_KEPT:
+        gaps = (*old.gaps, max(0, c.first - old.last) // 1000, *gaps)[-GAPS_KEPT:]
+    if c.first - old.first > DAY:
+        contacts[key] = Contact(c.flows, c.answered, c.bytes_out, c.bytes_in, c.first, newest, gaps)
+        return
+    contacts[key] = Contact(
+        old.flows + c.flows,
+        old.answered + c.answered,
+        old.bytes_out + c.bytes_out,
+        old.bytes_in + c.bytes_in,
+        old.first,
+        max(newest, old.last),
+        gaps,
+    )
+
+
+def _no_answer(targets: dict[str, Probing], spreads: dict[tuple[str, int], Spread], c: Conversation) -> None:
+    if c.port in CHATTER:
+        return
+    targets[c.peer] = _probed(targets.get(c.peer), c, idle=HOUR)
+    service = (c.transport, c.port)
+    old, peer = spreads.get(service), crc32(c.peer.encode())
+    if old is None or c.first - old.last > HOUR:
+        spreads[service] = Spread((peer,), 0, c.first, c.last)
+    else:
+        spreads[service] = Spread(_with(old.peers, peer, PEERS_KEPT), old.answered, old.first, max(old.last, c.last))
+
+
+def _some_answer(spreads: dict[tuple[str, int], Spread], c: Conversation) -> None:
+    old = spreads[c.transport, c.port]
+    if c.first - old.last <= HOUR:
+        spreads[c.transport, c.port] = old._replace(answered=old.answered + 1)
+
+
+def _probed(old: Probing | None, c: Conversation, idle: int = DAY) -> Probing:
+    port, flows = probe_port(c), c.flows - c.answered
+    if old is None or c.first - old.last > idle:
+        return Probing((port,), flows, c.first, c.last)
+    return Probing(_with(old.ports, port, PORTS_KEPT), old.flows + flows, old.first, max(old.last, c.last))
+
+
+def _attempts(logins: dict[tuple[str, str, int], Logins], c: Conversation) -> None:
+    if c.port in _WEB and not c.logins_failed:
+        return
+    key = (c.direction, c.peer, c.port)
+    old = logins.get(key)
+    if old is None or c.first - old.last > DAY:
+        old = Logins(0, 0, 0, 0, 0, 0, c.first, c.last)
+    logins[key] = Logins(
+        old.flows + c.flows,
+        old.failed + c.logins_failed,
+        old.ok + c.logins_ok,
+        old.payload_out + c.payload_out,
+        old.payload_in + c.payload_in,
+        max(old.longest, c.longest),
+        old.first,
+        max(old.last, c.last),
+    )
+
+
+def _names(memory: Memory, observation: Observation) -> tuple[dict[str, int], dict[str, Subnames]]:
+    unresolved, subnames = memory.unresolved, memory.subnames
+    asked = [n for n in observation.names if n.kind == "dns" and (n.failed or len(n.name) >= LONG_NAME)]
+    if not asked:
+        return unresolved, subnames
+    unresolved, subnames = unresolved.copy(), subnames.copy()
+    for use in asked:
+        domain = domain_of(use)
+        if use.failed and not domain.startswith(UNSUITED):
+            unresolved[domain] = max(use.last, unresolved.get(domain, 0))
+        if len(use.name) >= LONG_NAME:
+            subnames[domain] = _subname(subnames.get(domain), use)
+    alive = observation.window.start - HOUR
+    unresolved = {domain: last for domain, last in unresolved.items() if last >= alive}
+    return _bounded(unresolved, UNRESOLVED_KEPT, int), _bounded(subnames, DOMAINS_KEPT, _use_of_subnames)
+
+
+def domain_of(use: NameUse) -> str:
+    """Under which registered domain the memory counts a name; names under no public suffix go by who was asked."""
+    domain = registered_domain(use.name)
+    return f"{UNSUITED}{use.peer}" if domain is None else domain[:DOMAIN_CUT]
+
+
+def _subname(old: Subnames | None, use: NameUse) -> Subnames:
+    mark = crc32(use.name.encode())
+    if old is None or use.first - old.last > HOUR:
+        return Subnames((mark,), use.uses, len(use.name), use.first, use.last)
+    return Subnames(
+        _with(old.seen, mark, SUBNAMES_KEPT),
+        old.uses + use.uses,
+        max(old.longest, len(use.name)),
+        old.first,
+        max(old.last, use.last),
+    )
+
+
+def _with(members: tuple[int, ...], member: int, limit: int) -> tuple[int, ...]:
+    """The sorted set with one more member, unless it is full."""
+    if member in members or len(members) >= limit:
+        return members
+    return tuple(sorted((*members, member)))
+
+
+def _bounded(table: dict[_K, _V], limit: int, use: Callable[[_V], int]) -> dict[_K, _V]:
+    """The table, cut to three quarters of its limit where it is over it, so that cutting is rare."""
+    if len(table) <= limit:
+        return table
+    order = sorted(table.items(), key=lambda item: (-use(item[1]), item[0]))
+    return dict(order[: limit * 3 // 4])
+
+
+def _use_of_contact(contact: Contact) -> int:
+    return contact.last + min(contact.flows, 48) * 30 * MINUTE
+
+
+def _use_of_probing(probing: Probing) -> int:
+    return probing.last + min(probing.flows, 24) * HOUR
+
+
+def _use_of_spread(spread: Spread) -> int:
+    return spread.last + len(spread.peers) * HOUR
+
+
+def _use_of_logins(logins: Logins) -> int:
+    return logins.last + min(logins.flows, 24) * HOUR
+
+
+def _use_of_subnames(subnames: Subnames) -> int:
+    return subnames.last + len(subnames.seen) * MINUTE
+
+
+def _end_of_episode(episode: Episode) -> int:
+    return episode.last
