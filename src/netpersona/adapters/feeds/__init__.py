@@ -1,0 +1,1 @@
+"""Where feeds come from: each adapter fetches bytes and lets `intel` say what they mean."""

@@ -1,0 +1,227 @@
+"""The IndicatorSet: everything that all feeds say, merged, immutable, and asked in columns.
+
+The order in which feeds arrive does not matter, rows are canonical and sorted, and the allow-list is part
+of the set: no question below is answered against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from netpersona.flow.vm import canonical_address
+from netpersona.intel import codec, matching
+from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
+from netpersona.intel.explanation import Explanation, explanation
+from netpersona.intel.feed import FeedSnapshot
+from netpersona.intel.groups import PeerGroup, peer_group, prefix_table
+from netpersona.intel.indicator import INDICATOR_SCHEMA, no_indicators
+from netpersona.intel.matching import AddressMatcher, address_matcher
+from netpersona.intel.prefix import prefixes
+from netpersona.intel.reputation import in_force, reputations
+
+__all__ = ["EMPTY", "AllowEntry", "AllowList", "IndicatorSet", "PeerGroup"]
+
+_WEIGHT = ["family", "confidence", "valid_from", "valid_until", "half_life"]
+_ORDER = ["type", "value", "feed", "line", *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"})]
+
+
+@dataclass(frozen=True, eq=False)
+class IndicatorSet:
+    """All indicators in one table (INDICATOR_SCHEMA, canonical order), with the allow-list that overrides them."""
+
+    table: pl.DataFrame
+    allow: AllowList = EMPTY
+
+    @classmethod
+    def merge(cls, snapshots: Iterable[FeedSnapshot], allow: AllowList = EMPTY) -> IndicatorSet:
+        """One set of what all feeds say now; equal whatever the order of the snapshots.
+
+        A listing that differs from another one of its feed only by its line is kept once, at its first line.
+        """
+        tables = [snapshot.indicators for snapshot in snapshots]
+        rows = pl.concat([no_indicators(), *tables])
+        same = [name for name in INDICATOR_SCHEMA if name != "line"]
+        unique = rows.sort(_ORDER).unique(same, keep="first", maintain_order=True) if len(tables) > 1 else rows.sort(_ORDER)
+        return cls(unique, allow)
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    @cached_property
+    def content_id(self) -> str:
+        """A hash of the content: equal for equal sets, on every machine."""
+        digest = sha256(self.table.write_ndjson().encode())
+        digest.update(codec.allow_bytes(self.allow))
+        return digest.hexdigest()[:32]
+
+    def to_bytes(self) -> bytes:
+        """The set as bytes for a store (Arrow IPC, zstd)."""
+        return codec.encode(self.table, self.allow)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> IndicatorSet:
+        """The set that to_bytes() gave.  Raises ValueError for anything else."""
+        return cls(*codec.decode(content))
+
+    def match_addresses(self, peers: pl.Series, at: int | None = None) -> pl.DataFrame:
+        """(peer, indicator) for every address or network that covers a unique peer; `indicator` is a row of the table.
+
+        With `at` (µs), only listings in force then, and no peer that is allow-listed then; without, all
+        listings, and no peer that is allow-listed for ever.
+        """
+        pairs = self._address_pairs(peers)
+        allowed = self._allowed(pairs["peer"].unique(), at)
+        return self._dated(pairs.join(allowed, on="peer", how="anti"), at).sort("peer", "indicator")
+
+    def match_names(self, names: pl.Series, at: int | None = None) -> pl.DataFrame:
+        """(name, indicator) for every domain that is a unique name or stands above it; `at` as in match_addresses."""
+        pairs = matching.match_names(names.cast(pl.String), self._domains)
+        covered = pairs["name"].unique().to_list()
+        allowed = pl.DataFrame({"name": [name for name in covered if self.allow.covers_name(name, at)]}, schema={"name": pl.String})
+        return self._dated(pairs.join(allowed, on="name", how="anti"), at).sort("name", "indicator")
+
+    def listed(self, values: pl.Series | npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Whether any address or network indicator covers each address, in force or not; allow-lists are not asked.
+
+        The hot look-up before match_addresses.  `values`: canonical texts; or IPv4 as uint32 in host order;
+        or IPv6 as uint64 of shape (n, 2), the upper half first.
+        """
+        if isinstance(values, pl.Series):
+            return self._addresses.listed(prefixes(values)).to_numpy()
+        if values.ndim == 2:
+            pairs = values.astype(np.uint64, copy=False)
+            return self._addresses.v6.listed(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+        return self._addresses.v4.listed(values.astype(np.uint32, copy=False))
+
+    def reputation(self, peer: str, at: int) -> float:
+        """The reputation of an address or a name at the instant `at` (µs): 1 where nothing is known, 0 the worst."""
+        asked = pl.Series([_canonical(peer)])
+        scored = self.reputations(asked, at) if prefixes(asked)["version"].item() else self.name_reputations(asked, at)
+        return 1.0 if scored.is_empty() else float(scored["reputation"][0])
+
+    def reputations(self, peers: pl.Series, at: int) -> pl.DataFrame:
+        """(peer, reputation) for the unique addresses among `peers` whose reputation is below 1, sorted by peer."""
+        scored = reputations(self._weights(self.match_addresses(peers, at)), "peer", at)
+        return scored.filter(pl.col("reputation") < 1.0)
+
+    def name_reputations(self, names: pl.Series, at: int) -> pl.DataFrame:
+        """(name, reputation) for the unique names whose reputation is below 1, sorted by name."""
+        scored = reputations(self._weights(self.match_names(names, at)), "name", at)
+        return scored.filter(pl.col("reputation") < 1.0)
+
+    def below(self, threshold: float, at: int) -> PeerGroup:
+        """Every address and network whose reputation is below the threshold at `at` (µs).
+
+        Where listings overlap, the inner one combines all that cover it; it is never better than what is around it.
+        """
+        prefix = ["version", "hi", "lo", "length"]
+        valid = self._dated(self._addresses.table, at)
+        nodes = valid.select(prefix).unique().sort(prefix).with_row_index("id")
+        scored = reputations(self._weights(self._addresses.covering(nodes)), "id", at)
+        chosen = scored.filter(pl.col("reputation") < threshold)
+        return peer_group(nodes.join(chosen, on="id", how="semi"), self.allow.networks(at))
+
+    def in_feeds(self, names: Collection[str], at: int) -> PeerGroup:
+        """Every address and network that one of these feeds lists at `at` (µs)."""
+        return self._group(pl.col("feed").is_in(list(names)), at)
+
+    def in_categories(self, names: Collection[str], at: int) -> PeerGroup:
+        """Every address and network that is listed under one of these categories at `at` (µs)."""
+        return self._group(pl.col("category").is_in(list(names)), at)
+
+    def domains(
+        self,
+        at: int,
+        below: float | None = None,
+        feeds: Collection[str] = (),
+        categories: Collection[str] = (),
+    ) -> tuple[str, ...]:
+        """The listed domains, sorted, each standing for all names below it; every criterion given must hold.
+
+        A domain below another chosen one is left out, and so is what an allow-list in force covers.
+        """
+        chosen = self._domains.join(self.table.with_row_index("indicator").drop("value"), on="indicator").filter(in_force(at))
+        if feeds:
+            chosen = chosen.filter(pl.col("feed").is_in(list(feeds)))
+        if categories:
+            chosen = chosen.filter(pl.col("category").is_in(list(categories)))
+        if below is not None:
+            scored = self.name_reputations(chosen["value"], at).filter(pl.col("reputation") < below)
+            chosen = chosen.filter(pl.col("value").is_in(scored["name"].implode()))
+        names = set(chosen["value"].to_list())
+        return tuple(sorted(n for n in names if not _has_parent(n, names) and not self.allow.covers_name(n, at)))
+
+    def next_expiry(self, at: int) -> int | None:
+        """The next instant (µs) after `at` at which a listing begins or ends or an allow-entry ends; None: never."""
+        begins = self.table["valid_from"].filter(self.table["valid_from"] > at).min()
+        ends = self.table["valid_until"].filter(self.table["valid_until"] > at).min()
+        allowed = next((end for end in self.allow.ends() if end > at), None)
+        return min((int(instant) for instant in (begins, ends, allowed) if isinstance(instant, int)), default=None)
+
+    def explain(self, value: str, at: int) -> Explanation:
+        """Why an address or a name has its reputation at `at` (µs): its listings, also expired ones, in words."""
+        asked = pl.Series([_canonical(value)])
+        is_address = prefixes(asked)["version"].item() is not None
+        pairs = self._address_pairs(asked) if is_address else matching.match_names(asked, self._domains)
+        rows = self.table.with_row_index("indicator").join(pairs, on="indicator", how="semi").sort("indicator")
+        allowed = self.allow.address_entry(asked[0], at) if is_address else self.allow.name_entry(asked[0], at)
+        return explanation(asked[0], rows, allowed, at)
+
+    @cached_property
+    def _addresses(self) -> AddressMatcher:
+        return address_matcher(self.table)
+
+    @cached_property
+    def _domains(self) -> pl.DataFrame:
+        rows = self.table.select("value", "type").with_row_index("indicator")
+        return rows.filter(pl.col("type") == "domain").select("value", "indicator")
+
+    def _address_pairs(self, peers: pl.Series) -> pl.DataFrame:
+        unique = peers.cast(pl.String).drop_nulls().unique(maintain_order=True).alias("peer")
+        points = pl.concat([unique.to_frame(), prefixes(unique)], how="horizontal").with_row_index("id")
+        listed = points.filter(self._addresses.listed(points))
+        return self._addresses.covering(listed).join(listed.select("id", "peer"), on="id").select("peer", "indicator")
+
+    def _allowed(self, peers: pl.Series, at: int | None) -> pl.DataFrame:
+        """The peers (column `peer`) that an allow-entry covers."""
+        networks = prefix_table(self.allow.networks(at)).with_row_index("indicator")
+        points = pl.concat([peers.to_frame("peer"), prefixes(peers)], how="horizontal").with_row_index("id")
+        return points.join(AddressMatcher(networks).covering(points), on="id", how="semi").select("peer")
+
+    def _dated(self, pairs: pl.DataFrame, at: int | None) -> pl.DataFrame:
+        if at is None:
+            return pairs
+        valid = self.table.select("valid_from", "valid_until").with_row_index("indicator").filter(in_force(at))
+        return pairs.join(valid, on="indicator", how="semi")
+
+    def _weights(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([pairs, self.table.select(_WEIGHT)[pairs["indicator"]]], how="horizontal")
+
+    def _group(self, criterion: pl.Expr, at: int) -> PeerGroup:
+        rows = self.table.with_row_index("indicator").filter(criterion & in_force(at))
+        return peer_group(self._addresses.table.join(rows, on="indicator", how="semi"), self.allow.networks(at))
+
+
+def _canonical(value: str) -> str:
+    """The text under which a value would be listed."""
+    try:
+        return canonical_address(value)
+    except ValueError:
+        return value.lower().rstrip(".")
+
+
+def _has_parent(name: str, names: set[str]) -> bool:
+    """Whether one of the names stands above this one."""
+    rest = name.partition(".")[2]
+    while rest:
+        if rest in names:
+            return True
+        rest = rest.partition(".")[2]
+    return False

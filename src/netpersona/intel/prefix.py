@@ -1,0 +1,111 @@
+"""Addresses and networks as numbers: text in, columns out, all rows at once.
+
+A table of prefixes has the columns
+
+    version  UInt8    4 or 6; null where the text is neither address nor network
+    hi, lo   UInt64   the first address's upper and lower 64 bits (IPv4: hi is 0)
+    length   UInt8    the prefix length, 32 or 128 for an address
+
+Only canonical text is read (see `indicator`), so that a slow general parser is not needed per row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4 = rf"{OCTET}(?:\.{OCTET}){{3}}"
+_FULL_IPV6 = r"^(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$"
+_ALL = 0xFFFF_FFFF_FFFF_FFFF
+WIDTH = {4: 32, 6: 128}
+
+Keys = npt.NDArray[np.uint32] | npt.NDArray[np.bytes_]
+"""Sortable addresses of one version: IPv4 as numbers, IPv6 as 16 bytes, big-endian."""
+
+
+def prefixes(texts: pl.Series) -> pl.DataFrame:
+    """The table of prefixes for canonical addresses and networks, row by row."""
+    split = texts.str.split_exact("/", 1).struct.unnest()
+    length = split.to_series(1)
+    base = _numbers(split.to_series(0))
+    width = pl.when(pl.col("version") == 4).then(pl.lit(32, pl.UInt8)).otherwise(pl.lit(128, pl.UInt8))
+    wanted = pl.when(pl.col("text").is_null()).then(width).otherwise(pl.col("text").cast(pl.UInt8, strict=False))
+    table = base.with_columns(length.alias("text")).with_columns(wanted.alias("length")).drop("text")
+    valid = pl.col("version").is_not_null() & (pl.col("length") <= width)
+    return table.with_columns(pl.when(valid).then(pl.col(name)).alias(name) for name in table.columns)
+
+
+def masked(length: int, version: int) -> tuple[pl.Expr, pl.Expr]:
+    """Expressions for (hi, lo) with all bits after `length` cleared."""
+    bits = length + 128 - WIDTH[version]
+    mask = (((1 << bits) - 1) << (128 - bits)) if bits else 0
+    hi, lo = pl.lit(mask >> 64, pl.UInt64), pl.lit(mask & _ALL, pl.UInt64)
+    return (pl.col("hi") & hi if version == 6 else pl.col("hi")), pl.col("lo") & lo
+
+
+def keys(table: pl.DataFrame, version: int) -> Keys:
+    """The first addresses of a table of prefixes of one version, as sortable keys."""
+    lo = table["lo"].to_numpy()
+    if version == 4:
+        return lo.astype(np.uint32)
+    return wide_keys(table["hi"].to_numpy(), lo)
+
+
+def wide_keys(hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:
+    """IPv6 addresses as 16 bytes each; their byte order is their numeric order."""
+    pairs = np.empty((len(hi), 2), dtype=">u8")
+    pairs[:, 0], pairs[:, 1] = hi, lo
+    return pairs.view("S16").reshape(len(hi))
+
+
+def _numbers(texts: pl.Series) -> pl.DataFrame:
+    """version, hi and lo of canonical address texts."""
+    frame = texts.alias("text").to_frame()
+    is_v4 = frame["text"].str.contains(rf"^{IPV4}$").fill_null(value=False)
+    v4 = _numbers_v4(frame["text"].set(~is_v4, None))
+    if is_v4.all():
+        return v4
+    v6 = _numbers_v6(frame["text"].set(is_v4, None))
+    return pl.DataFrame({name: v4[name].fill_null(v6[name]) for name in v4.columns})
+
+
+def _numbers_v4(texts: pl.Series) -> pl.DataFrame:
+    octets = texts.str.split_exact(".", 3).struct.unnest().select(pl.all().cast(pl.UInt64, strict=False))
+    a, b, c, d = (pl.col(name) for name in octets.columns)
+    lo = (a * 2**24 + b * 2**16 + c * 2**8 + d).alias("lo")
+    version = pl.when(lo.is_not_null()).then(pl.lit(4, pl.UInt8)).alias("version")
+    hi = pl.when(lo.is_not_null()).then(pl.lit(0, pl.UInt64)).alias("hi")
+    return octets.select(version, hi, lo)
+
+
+def _numbers_v6(texts: pl.Series) -> pl.DataFrame:
+    full = _expand(texts)
+    groups = full.str.split_exact(":", 7).struct.unnest()
+    numbers = groups.select(pl.all().str.to_integer(base=16, dtype=pl.UInt64, strict=False))
+    columns = [pl.col(name) for name in numbers.columns]
+    hi, lo = _quad(columns[:4]), _quad(columns[4:])
+    version = pl.when(hi.is_not_null() & lo.is_not_null()).then(pl.lit(6, pl.UInt8)).alias("version")
+    return numbers.select(version, hi.alias("hi"), lo.alias("lo"))
+
+
+def _quad(groups: list[pl.Expr]) -> pl.Expr:
+    a, b, c, d = groups
+    return a * 2**48 + b * 2**32 + c * 2**16 + d
+
+
+def _expand(texts: pl.Series) -> pl.Series:
+    """IPv6 text with its `::` written out; null where it is no IPv6 text."""
+    text = pl.col("text")
+    closed = pl.when(text.str.starts_with("::")).then("0" + text).otherwise(text)
+    closed = pl.when(closed.str.ends_with("::")).then(closed + "0").otherwise(closed)
+    zeros = (8 - closed.str.count_matches(":", literal=True).cast(pl.Int64)).clip(0, 8)
+    filling = pl.lit(":0:0:0:0:0:0:0:0:").str.slice(0, 1 + 2 * zeros)
+    full = pl.concat_str(pl.col("left"), filling, pl.col("right"))
+    plausible = texts.str.contains(r"^[0-9a-f:]{2,39}$").fill_null(value=False)
+    frame = texts.set(~plausible, None).alias("text").to_frame().with_columns(closed.alias("closed"))
+    halves = frame["closed"].str.splitn("::", 2).struct.rename_fields(["left", "right"]).struct.unnest()
+    frame = pl.concat([frame, halves], how="horizontal").with_columns(full.alias("full"))
+    chosen = pl.when(pl.col("right").is_null()).then(text).otherwise(pl.col("full"))
+    return frame.select(pl.when(chosen.str.contains(_FULL_IPV6)).then(chosen).alias("full"))["full"]
