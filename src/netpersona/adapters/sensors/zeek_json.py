@@ -1,0 +1,241 @@
+"""Zeek's JSON logs, one object a line: `id.orig_h`, `id_orig_h` and `{"id": {"orig_h": ..}}`; epoch or ISO times.
+
+A block is decoded at once with the types of the first line's kind.  Where that fails, or a row lacks
+what its kind must have, the block's lines are decoded one by one, each by its own fields, and the bad
+ones counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import polars as pl
+
+from netpersona.adapters.sensors.source import blocks
+from netpersona.adapters.sensors.zeek_fields import (
+    COUNT,
+    FIELDS,
+    FLAG,
+    PORT,
+    SENSORS,
+    SPAN,
+    TEXTS,
+    TIME,
+    Rows,
+    kind_of,
+    plain_name,
+)
+
+_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    TIME: pl.Float64,
+    SPAN: pl.Float64,
+    PORT: pl.Int64,
+    COUNT: pl.Int64,
+    FLAG: pl.Boolean,
+    TEXTS: pl.List(pl.String),
+}
+_ENDPOINTS = ("orig_h", "orig_p", "resp_h", "resp_p")
+_PATHS = ("_path", "@stream")  # what Zeek's packages for streaming JSON call the log
+_MARKS = {"conn": "conn_state", "dns": "trans_id", "http": "trans_depth", "ssl": "established", "ssh": "auth_attempts"}
+_ANY_MARK = tuple(f'"{mark}"'.encode() for mark in (*_MARKS.values(), *_PATHS))
+_SKEWED = 1 << 53
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether the first line is an object that only Zeek writes: `ts`, or `_path`/`@stream`, and no other maker's mark."""
+    line = head.lstrip().split(b"\n", 1)[0]
+    if not line.startswith(b"{"):
+        return False
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _begins_like_one(line)
+    return "event_type" not in found and ("ts" in found or any(isinstance(found.get(name), str) for name in _PATHS))
+
+
+def _begins_like_one(line: bytes) -> bool:
+    """The same of an object that is cut or damaged."""
+    return b'"ts":' in line and any(mark in line for mark in (b'"uid":', b'"id.orig_h":', b'"id_orig_h":', b'"_path":'))
+
+
+def kinds_of_json(head: bytes) -> set[str | None]:
+    """The kinds of the whole lines in the text; None for a log that says nothing of flows."""
+    objects = (_object(line) for line in head.split(b"\n") if line.strip())
+    return {_kind(found) for found in objects if found is not None} or {None}
+
+
+def read_json(path: Path, stream: BinaryIO, skipped: dict[str, int]) -> Iterator[Rows]:
+    """The log's rows, block by block."""
+    for block in blocks(path, stream, skipped):
+        first = _object(block[: block.find(b"\n") + 1 or len(block)])
+        if first is not None and _kind(first) is None and not any(name in first for name in _PATHS):
+            if any(mark in block for mark in _ANY_MARK):
+                yield from _line_by_line(block)
+            continue
+        tables = None if first is None else _at_once(block, first)
+        yield from _line_by_line(block) if tables is None else tables
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _path(found: dict[str, Any]) -> str | None:
+    return next((found[name] for name in _PATHS if isinstance(found.get(name), str)), None)
+
+
+def _kind(found: dict[str, Any]) -> str | None:
+    return kind_of(_path(found), [plain_name(name) for name in found])
+
+
+def _at_once(block: bytes, first: dict[str, Any]) -> list[Rows] | None:
+    """The block's rows, decoded with the types that its first line suggests; None if a row is not as it must be."""
+    path_column = next((name for name in _PATHS if name in first), None)
+    kind = _kind(first)
+    kinds = list(FIELDS) if path_column else [kind] if kind else []
+    nested, iso = isinstance(first.get("id"), dict), isinstance(first.get("ts"), str)
+    schema = _schema(kinds, path_column, first, nested=nested, iso=iso)
+    try:
+        frame = pl.read_ndjson(block, schema=schema)
+    except pl.exceptions.PolarsError:
+        return None
+    if frame.height != _lines(block):
+        return None
+    tables = [(kind, frame)] if path_column is None else _parted(frame, path_column)
+    done = [Rows(which, _plain(table, which, nested=nested, iso=iso)) for which, table in tables if which is not None]
+    if any(rows.frame.select(pl.col("ts", "orig_h", "resp_h").has_nulls()).row(0) != (False,) * 3 for rows in done):
+        return None
+    if path_column is None and kind is not None and frame[_MARKS[kind]].null_count():
+        return None
+    return done
+
+
+def _lines(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
+
+
+def _schema(
+    kinds: list[str], path_column: str | None, first: dict[str, Any], *, nested: bool, iso: bool
+) -> dict[str, pl.DataType | type[pl.DataType]]:
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {}
+    for name, what in chain.from_iterable(FIELDS[kind].items() for kind in kinds):
+        if name not in _ENDPOINTS:
+            schema[name] = _TYPES.get(what, pl.String)
+        elif not nested:
+            style = f"id_{name}" if f"id_{name}" in first else f"id.{name}"
+            schema[style] = _TYPES.get(what, pl.String)
+    if nested:
+        schema["id"] = pl.Struct({name: _TYPES.get(FIELDS["conn"][name], pl.String) for name in _ENDPOINTS})
+    if iso:
+        schema["ts"] = pl.String
+    marks = {_MARKS[kind]: pl.String for kind in kinds if _MARKS[kind] not in schema}
+    told = {name: pl.String for name in (*SENSORS, path_column) if name is not None and name in first}
+    return schema | marks | told
+
+
+def _parted(frame: pl.DataFrame, path_column: str) -> list[tuple[str | None, pl.DataFrame]]:
+    parts = frame.partition_by(path_column, as_dict=True)
+    return [(kind_of(str(path), ()), part) for (path,), part in parts.items()]
+
+
+def _plain(frame: pl.DataFrame, kind: str, *, nested: bool, iso: bool) -> pl.DataFrame:
+    """The kind's columns under their plain names, and `node`."""
+    node = [pl.col(name) for name in SENSORS if name in frame.columns] or [pl.lit(None, pl.String)]
+    flat = frame.with_columns(pl.coalesce(node).alias("node"))
+    flat = flat.unnest("id") if nested else flat.rename({name: plain_name(name) for name in flat.columns})
+    if iso:
+        flat = flat.with_columns(iso_seconds(pl.col("ts")).alias("ts"))
+    return flat.select(*FIELDS[kind], "node")
+
+
+def iso_seconds(text: pl.Expr) -> pl.Expr:
+    """ISO 8601 text (with Z or an offset) as float seconds; null where it is none."""
+    micros = text.str.replace("Z$", "+00:00").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+    return micros.dt.epoch("us") / 1_000_000
+
+
+def _line_by_line(block: bytes) -> list[Rows]:
+    """Every line by itself: its kind by its own fields, its values in their types, the bad ones counted."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    skipped: dict[str, int] = {}
+    for line in block.split(b"\n"):
+        if not line.strip():
+            continue
+        found = _object(line)
+        reason = "not a JSON object"
+        if found is not None:
+            kind = _kind(found)
+            if kind is None:
+                continue
+            record = _record(found, kind)
+            if isinstance(record, dict):
+                records.setdefault(kind, []).append(record)
+                continue
+            reason = record
+        skipped[reason] = skipped.get(reason, 0) + 1
+    tables = [Rows(kind, _table(kind, rows)) for kind, rows in records.items()]
+    return [*tables, Rows(None, pl.DataFrame(), skipped)] if skipped else tables
+
+
+def _table(kind: str, records: list[dict[str, Any]]) -> pl.DataFrame:
+    schema = {name: _TYPES.get(what, pl.String) for name, what in FIELDS[kind].items()} | {"node": pl.String}
+    return pl.DataFrame(records, schema=schema, orient="row")
+
+
+def _record(found: dict[str, Any], kind: str) -> dict[str, Any] | str:
+    """The line's fields in their types, or why it is no record."""
+    ends = found.get("id")
+    flat = {plain_name(name): value for name, value in found.items()} | (ends if isinstance(ends, dict) else {})
+    record: dict[str, Any] = {"node": next((flat[n] for n in SENSORS if isinstance(flat.get(n), str)), None)}
+    for name, what in FIELDS[kind].items():
+        value = flat.get(name)
+        if value is None:
+            continue
+        typed = _READ.get(what, _text)(value)
+        if typed is None:
+            return "not a time" if what == TIME else "not a number" if what in {SPAN, PORT, COUNT} else "not text"
+        record[name] = typed
+    return record
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return _span(value)
+
+
+def _span(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < _SKEWED else None
+
+
+def _whole(value: Any) -> int | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 62
+    return int(value) if usable and value == int(value) else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _texts(value: Any) -> list[str] | None:
+    return [str(one) for one in value] if isinstance(value, list) else None
+
+
+_READ = {TIME: _seconds, SPAN: _span, PORT: _whole, COUNT: _whole, FLAG: _flag, TEXTS: _texts}
