@@ -1,0 +1,399 @@
+"""Unidirectional flow records become flows: which records belong together, and who opened.
+
+Two records belong to one flow when they have the same observer and the same two ends, and overlap or
+follow each other within an idle time (300 s for TCP, 60 s for the rest); long flows that an exporter cut
+at its active timeout are one flow again.  A TCP record with a SYN that starts after everything before it
+ended, and after a FIN or RST, opens a new flow (RFC 7011 leaves this to the reader; the rule is the one
+of the packet sensor, applied to records).
+
+The originator is, by the first rule that decides:
+
+1. who the exporter says it is (RFC 5103, firewalls);
+2. TCP: the only side that shows a SYN without an ACK; never a side that shows one single SYN-ACK;
+3. the side that was seen first;
+4. the side with the higher port, as servers sit on low ones;
+5. the side whose address text sorts first.
+
+Bytes and packets are sums of the records': nothing is scaled by a sampling rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import polars as pl
+
+from netpersona.adapters.sensors.flow_records import (
+    BATCH_ROWS,
+    RECORD_SCHEMA,
+    TRANSPORTS,
+    WITH_PORTS,
+    ExportTally,
+    no_records,
+)
+from netpersona.flow.table import FLOW_SCHEMA, FlowBatch
+from netpersona.flow.window import MINUTE, SECOND
+
+TCP_IDLE = 300 * SECOND
+OTHER_IDLE = 60 * SECOND
+_LATE = MINUTE  # a record may come this much after one that ended later
+_CUT = 55 * SECOND  # an open flow at least this long may have been cut by an active timeout ...
+_RESUMED = 31 * MINUTE  # ... and its next part comes when that expires once more (exporters: 1 to 30 minutes)
+_MOST_OPEN = 4 * BATCH_ROWS
+
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+_SIDES = ("low", "high")  # of the two ends, in the order of their text
+_ENDS = ["protocol", "observer", "low", "low_port", "high", "high_port"]
+_IDLE = pl.when(pl.col("protocol") == 6).then(TCP_IDLE).otherwise(OTHER_IDLE)
+
+
+def flows_of(records: Iterable[pl.DataFrame], tally: ExportTally, sensor: str) -> Iterator[FlowBatch]:
+    """The flows that the record tables (RECORD_SCHEMA) make up, in batches of bounded size.
+
+    Records may come in any order within one call's first quarter of a million; beyond, those that come more
+    than a minute late may open a flow of their own.
+    """
+    pairing = Pairing()
+    for some in records:
+        tally.records += some.height
+        yield from _batches(pairing.add(some), tally, sensor)
+    yield from _batches(pairing.finish(), tally, sensor)
+    if tally.skipped:
+        yield from _last_word(tally)
+
+
+def _batches(conversations: pl.DataFrame, tally: ExportTally, sensor: str) -> Iterator[FlowBatch]:
+    for part in conversations.iter_slices(BATCH_ROWS):
+        if part.height:
+            yield tally.batch(oriented(part).with_columns(sensor=pl.lit(sensor)))
+
+
+def _last_word(tally: ExportTally) -> Iterator[FlowBatch]:
+    rest = tally.batch(pl.DataFrame(schema=FLOW_SCHEMA))
+    if rest.skipped:
+        yield rest
+
+
+class Pairing:
+    """Keeps the records of conversations that may go on; gives up those that cannot.
+
+    Memory is bounded: past a million open conversations the oldest half is given up.
+    """
+
+    def __init__(self) -> None:
+        self._open = no_records()
+        self._fresh: list[pl.DataFrame] = []
+        self._waiting = 0
+
+    def add(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Take these records; the conversations that are over by now (see `conversations`)."""
+        self._fresh.append(records)
+        self._waiting += records.height
+        return self._settle() if self._waiting >= BATCH_ROWS else _nothing()
+
+    def finish(self) -> pl.DataFrame:
+        """All conversations that are left."""
+        everything = conversations(self._take())
+        self._open = no_records()
+        return everything
+
+    def _take(self) -> pl.DataFrame:
+        together = pl.concat([self._open, *self._fresh])
+        self._fresh, self._waiting = [], 0
+        return together
+
+    def _settle(self) -> pl.DataFrame:
+        # A high quantile, not the maximum: one record from the far future must not close every conversation.
+        fresh_ends = pl.concat([some["end"] for some in self._fresh])
+        now = cast("float", fresh_ends.quantile(0.99, "lower"))
+        known = conversations(self._take())
+        over = known.select(is_over(int(now)))["over"]
+        if known.height - int(over.sum()) > _MOST_OPEN:
+            over = over | (known["end"].rank("ordinal") <= known.height // 2)
+        self._open = _records_again(known.filter(~over))
+        return known.filter(over)
+
+
+def is_over(now: int) -> pl.Expr:
+    """Whether nothing that may still come (at `now`, µs) belongs to this conversation."""
+    flags = pl.col("tcp_flags_low").fill_null(0) | pl.col("tcp_flags_high").fill_null(0)
+    cut = ((pl.col("end") - pl.col("start")) >= _CUT) & ((flags & (FIN | RST)) == 0)
+    wait = _IDLE + pl.when(cut).then(_RESUMED).otherwise(_LATE)
+    return (pl.col("end") + wait < now).alias("over")
+
+
+def conversations(records: pl.DataFrame) -> pl.DataFrame:
+    """The records, summed by conversation and side.
+
+    Columns: protocol, observer, low, low_port, high, high_port (the two ends, in the order of their text),
+    start, end (µs) and for each side S: records_S, bytes_S, packets_S, start_S, end_S, tcp_flags_S,
+    forward_S, denied_S (all its records).
+    """
+    if not records.height:
+        return _nothing()
+    ordered = _by_ends(records)
+    ordered = ordered.with_columns(_conversation_numbers(ordered))
+    return (
+        ordered.group_by("conversation", maintain_order=True)
+        .agg(
+            pl.col(_ENDS).first(),
+            pl.col("start").min(),
+            pl.col("end").max(),
+            *(sums for number, side in enumerate(_SIDES) for sums in _side_sums(number, side)),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in _CONVERSATION_SCHEMA.items())
+    )
+
+
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema=_CONVERSATION_SCHEMA)
+
+
+def _by_ends(records: pl.DataFrame) -> pl.DataFrame:
+    """The records with their ends in the order of text, sorted by ends and time; `side` is who sent."""
+    from_high = (pl.col("source") > pl.col("destination")) | (
+        (pl.col("source") == pl.col("destination")) & (pl.col("source_port") > pl.col("destination_port"))
+    )
+    ends = records.with_columns(side=from_high.cast(pl.UInt8)).with_columns(
+        low=pl.when(from_high).then("destination").otherwise("source"),
+        low_port=pl.when(from_high).then("destination_port").otherwise("source_port"),
+        high=pl.when(from_high).then("source").otherwise("destination"),
+        high_port=pl.when(from_high).then("source_port").otherwise("destination_port"),
+    )
+    numbered = ends.select(_ENDS).unique(maintain_order=True).with_row_index("ends")
+    return ends.join(numbered, on=_ENDS, how="left", nulls_equal=True).sort("ends", "start", "end")
+
+
+def _conversation_numbers(ordered: pl.DataFrame) -> pl.Series:
+    """Which conversation each record belongs to, for records sorted by ends and time.
+
+    A burst is a run of records that overlap; the gaps between bursts, and their flags, divide conversations.
+    """
+    flags = pl.when(pl.col("protocol") == 6).then(pl.col("tcp_flags").fill_null(0)).otherwise(0)
+    before = pl.col("end").cum_max().shift(1).over("ends")
+    timed = ordered.select(
+        flags=flags,
+        fresh=(pl.col("start") > before).fill_null(value=True),
+        idle=(pl.col("start") - before > _IDLE).fill_null(value=True),
+    ).with_columns(burst=pl.col("fresh").cum_sum() - 1)
+    bursts = (
+        timed.group_by("burst", maintain_order=True)
+        .agg(pl.col("idle").first(), seen=pl.col("flags").bitwise_or())
+        .with_columns(opens=(pl.col("seen") & SYN) > 0, closes=(pl.col("seen") & (FIN | RST)) > 0)
+        .with_row_index("at")
+    )
+    last_idle = _latest("idle")
+    last_opening = _latest("opens").shift(1, fill_value=-1)
+    last_closing = _latest("closes").shift(1, fill_value=-1)
+    reopened = pl.col("opens") & (last_closing >= pl.max_horizontal(last_idle, last_opening))
+    numbers = bursts.select((pl.col("idle") | reopened).cum_sum().alias("conversation"))["conversation"]
+    return numbers.gather(timed["burst"]).alias("conversation")
+
+
+def _latest(what: str) -> pl.Expr:
+    """The number of the latest burst, up to this one, for which `what` holds; -1 before the first."""
+    return pl.when(pl.col(what)).then(pl.col("at").cast(pl.Int64)).otherwise(-1).cum_max()
+
+
+def _side_sums(number: int, side: str) -> list[pl.Expr]:
+    mine = pl.col("side") == number
+    return [
+        mine.sum().cast(pl.Int64).alias(f"records_{side}"),
+        *(pl.when(mine).then(name).otherwise(0).sum().alias(f"{name}_{side}") for name in ("bytes", "packets")),
+        pl.when(mine).then("start").min().alias(f"start_{side}"),
+        pl.when(mine).then("end").max().alias(f"end_{side}"),
+        pl.when(mine & pl.col("tcp_flags").is_not_null())
+        .then("tcp_flags")
+        .otherwise(0)
+        .bitwise_or()
+        .alias(f"tcp_flags_{side}"),
+        (mine & pl.col("tcp_flags").is_not_null()).any().alias(f"flagged_{side}"),
+        pl.when(mine).then("forward").max().alias(f"forward_{side}"),
+        pl.when(mine).then(pl.col("denied").fill_null(value=False)).min().alias(f"denied_{side}"),
+    ]
+
+
+_SIDE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "records": pl.Int64,
+    "bytes": pl.Int64,
+    "packets": pl.Int64,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "tcp_flags": pl.UInt8,
+    "flagged": pl.Boolean,
+    "forward": pl.Boolean,
+    "denied": pl.Boolean,
+}
+_CONVERSATION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "protocol": pl.UInt8,
+    "observer": pl.String,
+    "low": pl.String,
+    "low_port": pl.UInt16,
+    "high": pl.String,
+    "high_port": pl.UInt16,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    **{f"{name}_{side}": dtype for side in _SIDES for name, dtype in _SIDE_SCHEMA.items()},
+}
+
+
+def _records_again(known: pl.DataFrame) -> pl.DataFrame:
+    """One record for each side that sent: conversing again, with later records, gives what all would have given."""
+    parts = []
+    for mine, other in (_SIDES, _SIDES[::-1]):
+        flags = pl.when(pl.col(f"flagged_{mine}")).then(f"tcp_flags_{mine}")
+        parts.append(
+            known.filter(pl.col(f"records_{mine}") > 0).select(
+                pl.col(f"start_{mine}").alias("start"),
+                pl.col(f"end_{mine}").alias("end"),
+                "protocol",
+                pl.col(mine).alias("source"),
+                pl.col(f"{mine}_port").alias("source_port"),
+                pl.col(other).alias("destination"),
+                pl.col(f"{other}_port").alias("destination_port"),
+                pl.col(f"bytes_{mine}").alias("bytes"),
+                pl.col(f"packets_{mine}").alias("packets"),
+                flags.alias("tcp_flags"),
+                pl.col(f"forward_{mine}").alias("forward"),
+                pl.col(f"denied_{mine}").alias("denied"),
+                "observer",
+            )
+        )
+    return pl.concat(parts).select(list(RECORD_SCHEMA))
+
+
+def oriented(known: pl.DataFrame) -> pl.DataFrame:
+    """Conversations (see `conversations`) as flows: who opened them, and in which state they ended."""
+    turned = known.with_columns(low_opened=_low_opened())
+
+    def of(name: str, *, originator: bool) -> pl.Expr:
+        side, other = (name.format(s) for s in (_SIDES if originator else _SIDES[::-1]))
+        return pl.when("low_opened").then(side).otherwise(other)
+
+    has_ports = pl.col("protocol").is_in(WITH_PORTS)
+    number = pl.col("protocol")
+    flows = turned.select(
+        pl.col("start"),
+        (pl.col("end") - pl.col("start")).alias("duration"),
+        number.replace_strict(TRANSPORTS, default=number.cast(pl.String), return_dtype=pl.String).alias("transport"),
+        "protocol",
+        originator=of("{}", originator=True),
+        originator_port=pl.when(has_ports).then(of("{}_port", originator=True)),
+        responder=of("{}", originator=False),
+        responder_port=pl.when(has_ports).then(of("{}_port", originator=False)),
+        bytes_orig=of("bytes_{}", originator=True),
+        bytes_resp=of("bytes_{}", originator=False),
+        packets_orig=of("packets_{}", originator=True),
+        packets_resp=of("packets_{}", originator=False),
+        flags_orig=of("tcp_flags_{}", originator=True),
+        flags_resp=of("tcp_flags_{}", originator=False),
+        flagged=pl.col("flagged_low") | pl.col("flagged_high"),
+        answered=of("records_{}", originator=False) > 0,
+        denied_orig=of("denied_{}", originator=True).fill_null(value=False),
+        denied_resp=of("denied_{}", originator=False).fill_null(value=False),
+    )
+    return flows.with_columns(state=_state()).drop(
+        "protocol", "flags_orig", "flags_resp", "flagged", "answered", "denied_orig", "denied_resp"
+    )
+
+
+def _low_opened() -> pl.Expr:
+    low_only, high_only = pl.col("records_high") == 0, pl.col("records_low") == 0
+    bare_low, bare_high = _bare_syn("low"), _bare_syn("high")
+    reply_low, reply_high = _single_syn_ack("low"), _single_syn_ack("high")
+    asked_low = pl.col("forward_low") | ~pl.col("forward_high")
+    asked_high = pl.col("forward_high") | ~pl.col("forward_low")
+    return (
+        pl.when(asked_low.fill_null(value=False) & ~asked_high.fill_null(value=False))
+        .then(statement=True)
+        .when(asked_high.fill_null(value=False) & ~asked_low.fill_null(value=False))
+        .then(statement=False)
+        .when((bare_low & ~bare_high) | (reply_high & ~reply_low))
+        .then(statement=True)
+        .when((bare_high & ~bare_low) | (reply_low & ~reply_high))
+        .then(statement=False)
+        .when(low_only | high_only)
+        .then(low_only)
+        .when(pl.col("start_low") != pl.col("start_high"))
+        .then(pl.col("start_low") < pl.col("start_high"))
+        .when(pl.col("low_port") != pl.col("high_port"))
+        .then(pl.col("low_port") > pl.col("high_port"))
+        .otherwise(statement=True)
+    )
+
+
+def _bare_syn(side: str) -> pl.Expr:
+    return (pl.col("protocol") == 6) & ((pl.col(f"tcp_flags_{side}") & (SYN | ACK)) == SYN)
+
+
+def _single_syn_ack(side: str) -> pl.Expr:
+    just = (pl.col(f"tcp_flags_{side}") & (SYN | ACK | FIN | RST)) == (SYN | ACK)
+    return (pl.col("protocol") == 6) & just & (pl.col(f"packets_{side}") == 1)
+
+
+def _state() -> pl.Expr:
+    """Zeek's conn_state word: of the flags for TCP, of who sent for UDP; Zeek calls the rest OTH."""
+    answered = pl.col("answered") & ~pl.col("denied_resp")
+    return (
+        pl.when(pl.col("denied_orig"))
+        .then(pl.lit("REJ"))
+        .when(pl.col("protocol").is_in((17, 136)))
+        .then(pl.when(answered).then(pl.lit("SF")).otherwise(pl.lit("S0")))
+        .when(pl.col("protocol") != 6)
+        .then(pl.lit("OTH"))
+        .when(pl.col("denied_resp"))
+        .then(pl.lit("S0"))
+        .when(pl.col("flagged"))
+        .then(tcp_state(pl.col("flags_orig"), pl.col("flags_resp"), pl.col("answered")))
+    )
+
+
+def tcp_state(sent: pl.Expr, answer: pl.Expr, answered: pl.Expr) -> pl.Expr:
+    """Zeek's conn_state word of the flags (or-ed) that each side sent.
+
+    The order in which flags came is not known, so a connection that both sides closed with FIN is SF, with
+    or without an RST afterwards.  SYN unanswered: S0, or SH with a FIN, RSTOS0 with an RST.  SYN answered by
+    RST alone: REJ.  No SYN from the originator: SHR or RSTRH where the other side showed a SYN-ACK, else OTH.
+    """
+
+    def has(flags: pl.Expr, bit: int) -> pl.Expr:
+        return (flags & bit) > 0
+
+    opened = has(sent, SYN)
+    both_closed = has(sent, FIN) & has(answer, FIN)
+    alone = (
+        pl.when(has(sent, RST))
+        .then(pl.lit("RSTOS0"))
+        .when(has(sent, FIN))
+        .then(pl.lit("SH"))
+        .when(has(sent, ACK))
+        .then(pl.lit("OTH"))
+        .otherwise(pl.lit("S0"))
+    )
+    unopened = (
+        pl.when(has(answer, SYN) & has(answer, RST))
+        .then(pl.lit("RSTRH"))
+        .when(has(answer, SYN) & has(answer, FIN))
+        .then(pl.lit("SHR"))
+        .otherwise(pl.lit("OTH"))
+    )
+    return (
+        pl.when(~opened)
+        .then(unopened)
+        .when(~answered)
+        .then(alone)
+        .when(has(answer, RST) & ~has(answer, SYN) & ~has(answer, FIN))
+        .then(pl.lit("REJ"))
+        .when(both_closed)
+        .then(pl.lit("SF"))
+        .when(has(sent, RST))
+        .then(pl.lit("RSTO"))
+        .when(has(answer, RST))
+        .then(pl.lit("RSTR"))
+        .when(has(sent, FIN))
+        .then(pl.lit("S2"))
+        .when(has(answer, FIN))
+        .then(pl.lit("S3"))
+        .otherwise(pl.lit("S1"))
+    )

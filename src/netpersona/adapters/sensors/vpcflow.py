@@ -1,0 +1,148 @@
+"""AWS VPC flow logs, version 2 to 7: space-separated text, default fields or any that a header line names.
+
+Where a log has the packet's own addresses (pkt-srcaddr, pkt-dstaddr) they are taken, as those of the
+interface may be a gateway's.  Both directions of a conversation are one flow (see `biflow`), each network
+interface observing for itself.  Times are whole seconds.  tcp-flags are or-ed over the aggregation
+interval and never show a plain ACK, so that a SYN without ACK names the originator and a SYN-ACK the
+responder.  A rejected flow is REJ.  NODATA and SKIPDATA lines say that nothing was logged; they are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+
+from netpersona.adapters.sensors.account import SourceAccount
+from netpersona.adapters.sensors.address_column import canonical_addresses
+from netpersona.adapters.sensors.biflow import ACK, SYN, flows_of
+from netpersona.adapters.sensors.flow_records import ExportTally, as_records, sound
+from netpersona.adapters.sensors.source import blocks, open_source
+from netpersona.adapters.sensors.text_columns import lines_of, split_lines
+from netpersona.errors import SourceError
+from netpersona.flow.table import FlowBatch
+
+DEFAULT_FIELDS = (
+    "version", "account-id", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "packets", "bytes",
+    "start", "end", "action", "log-status",
+)  # fmt: skip
+_NEEDED = {"protocol", "start", "end"}
+_SOURCES, _DESTINATIONS = ("pkt-srcaddr", "srcaddr"), ("pkt-dstaddr", "dstaddr")
+_KNOWN_ONLY_HERE = {"srcaddr", "pkt-srcaddr", "log-status", "interface-id", "account-id"}
+_NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags")
+EXPECTED = "expected AWS VPC flow log lines: the 14 default fields, or a header line that names the fields"
+
+
+def looks_like(head: bytes) -> bool:
+    """Whether this may be the beginning of a VPC flow log."""
+    first = head.split(b"\n", 1)[0][:4096].decode("utf-8", "replace").split()
+    return _is_header(first) or _is_default(first)
+
+
+def _is_header(words: list[str]) -> bool:
+    return _NEEDED.issubset(words) and bool(_KNOWN_ONLY_HERE.intersection(words))
+
+
+def _is_default(words: list[str]) -> bool:
+    return len(words) == len(DEFAULT_FIELDS) and words[0] == "2" and words[-1] in ("OK", "NODATA", "SKIPDATA")
+
+
+class VpcFlowSensor:
+    """Flows of one VPC flow log file."""
+
+    format = "vpcflow"
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self._tally = ExportTally()
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """All flows.  Raises SourceError where the first line is neither a header nor a default line."""
+        self._tally = ExportTally()
+        with open_source(Path(self.path)) as source:
+            yield from flows_of(self._records(source), self._tally, self.format)
+
+    def accounts(self) -> list[SourceAccount]:
+        """What the file gave; complete once `batches` is exhausted."""
+        return [self._tally.account(self.path, self.format)]
+
+    def _records(self, source: BinaryIO) -> Iterator[pl.DataFrame]:
+        fields: list[str] = []
+        for block in blocks(Path(self.path), source, self._tally.skipped):
+            if not fields:
+                fields = self._fields(block)
+            yield self._read(block, fields)
+        if not fields:
+            raise SourceError(f"{self.path}:1: the file is empty; {EXPECTED}")
+
+    def _fields(self, block: bytes) -> list[str]:
+        first = block.split(b"\n", 1)[0].decode("utf-8", "replace").split()
+        if not _is_header(first):
+            if not _is_default(first):
+                raise SourceError(f"{self.path}:1: {' '.join(first)[:80]!r} is not a flow log line; {EXPECTED}")
+            return list(DEFAULT_FIELDS)
+        for side, names in (("source", _SOURCES), ("destination", _DESTINATIONS)):
+            if not set(names).intersection(first):
+                raise SourceError(f"{self.path}:1: the header names no {side} address; expected {' or '.join(names)}")
+        return first
+
+    def _read(self, block: bytes, fields: list[str]) -> pl.DataFrame:
+        skipped = self._tally.skipped
+        lines = lines_of(block)
+        lines = lines.filter(lines != " ".join(fields))
+        table, bad = split_lines(lines, " ", fields)
+        if bad:
+            skipped["line with another number of fields"] += bad
+        table = self._with_data(table)
+        return sound(_records_of(table), skipped)
+
+    def _with_data(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Without the lines that say that nothing was logged."""
+        if "log-status" not in table.columns:
+            return table
+        counts = table.filter(pl.col("log-status").is_in(["NODATA", "SKIPDATA"]))["log-status"].value_counts()
+        for status, count in counts.iter_rows():
+            self._tally.skipped[str(status)] += count
+        return table.filter(~pl.col("log-status").is_in(["NODATA", "SKIPDATA"]))
+
+
+def _records_of(table: pl.DataFrame) -> pl.DataFrame:
+    def number(name: str) -> pl.Expr:
+        return pl.col(name).cast(pl.Int64, strict=False) if name in table.columns else pl.lit(None, dtype=pl.Int64)
+
+    def text(name: str) -> pl.Expr:
+        return pl.col(name) if name in table.columns else pl.lit(None, dtype=pl.String)
+
+    flags = number("tcp-flags")
+    records = table.select(
+        start=number("start") * 1_000_000,
+        end=number("end") * 1_000_000,
+        protocol=number("protocol"),
+        source=pl.coalesce(_address(name, table) for name in _SOURCES),
+        source_port=number("srcport").fill_null(0),
+        destination=pl.coalesce(_address(name, table) for name in _DESTINATIONS),
+        destination_port=number("dstport").fill_null(0),
+        bytes=number("bytes") if "bytes" in table.columns else pl.lit(0),
+        packets=number("packets") if "packets" in table.columns else pl.lit(0),
+        tcp_flags=flags & 0xFF,
+        forward=pl.when((flags & SYN) > 0).then((flags & ACK) == 0),
+        denied=text("action") == "REJECT",
+        observer=text("interface-id"),
+    ).with_columns(
+        canonical_addresses_of("source"),
+        canonical_addresses_of("destination"),
+    )
+    return as_records({name: records[name] for name in records.columns})
+
+
+def _address(name: str, table: pl.DataFrame) -> pl.Expr:
+    if name not in table.columns:
+        return pl.lit(None, dtype=pl.String)
+    return pl.when(pl.col(name) != "-").then(name)
+
+
+def canonical_addresses_of(name: str) -> pl.Expr:
+    """The column's addresses in their one text; null where the text is none."""
+    return pl.col(name).map_batches(canonical_addresses, return_dtype=pl.String)
