@@ -1,0 +1,56 @@
+"""What a person's change of a persona does to the keyed state, and which versions of a persona are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+
+from netpersona.errors import StoreError
+from netpersona.persona.memory import Memory
+from netpersona.persona.model import Persona, TrafficProfile
+from netpersona.persona.state import VmState
+from netpersona.ports import PersonaVersion
+
+VERSIONS_KEPT = 200
+
+
+def edited(state: VmState | None, before: Persona | None, after: Persona) -> VmState:
+    """The keyed state with exactly what was changed from `before` to `after`.
+
+    `before` is the persona as it stood, open windows included; the keyed state is older, and must not take over
+    what the open windows taught, as they will be judged again.  A profile that was emptied takes the detectors'
+    memory with it.
+    """
+    if state is None:
+        fresh = Persona(after.vm, labels=after.labels, base=after.base, mitigation_rules=after.mitigation_rules)
+        state = VmState(fresh, Memory())
+    if before is None:
+        return replace(state, persona=after)
+    changed = {f.name: getattr(after, f.name) for f in fields(Persona) if _differs(before, after, f.name)}
+    emptied = "profile" in changed and after.profile == TrafficProfile()
+    return VmState(replace(state.persona, **changed), Memory() if emptied else state.memory)
+
+
+def check_next(before: Persona | None, after: Persona) -> None:
+    """Raise StoreError where the changed persona is not the next version of the one that is stored."""
+    if before is not None and after.version != before.version + 1:
+        raise StoreError(
+            f"{after.vm} was changed by someone else meanwhile: it stands at version {before.version}, and the change "
+            f"was made to version {after.version - 1}; look at it again, then repeat the change"
+        )
+
+
+def kept(versions: Iterable[PersonaVersion]) -> list[PersonaVersion]:
+    """The versions that are kept, oldest first."""
+    ordered = sorted(versions, key=lambda version: version.persona.version)
+    gone = set(surplus([version.persona.version for version in ordered]))
+    return [version for version in ordered if version.persona.version not in gone]
+
+
+def surplus(numbers: Sequence[int]) -> Sequence[int]:
+    """Of ascending version numbers those that go: all but the first, which says how it began, and the newest."""
+    return numbers[1 : max(1, len(numbers) - VERSIONS_KEPT + 1)]
+
+
+def _differs(before: Persona, after: Persona, name: str) -> bool:
+    return bool(getattr(before, name) != getattr(after, name))
