@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from netpersona.intel import formats
 from netpersona.intel.indicator import INDICATOR_SCHEMA
+from netpersona.intel.values import values
 
 REFUSALS_KEPT = 1000
 
@@ -52,3 +54,39 @@ class FeedSnapshot:
 def bounded(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
     """The first refusals, by line: no feed may fill the memory with nonsense."""
     return tuple(sorted(refusals)[:REFUSALS_KEPT])
+
+
+def parse(content: bytes, settings: FeedSettings, column: str | int | None = None) -> FeedSnapshot:
+    """What a feed's bytes say.  `column` names the column of a CSV, by its header or its number from 1.
+
+    Lines that hold no indicator are among `refused`.  Raises formats.Unreadable where not one line of many does.
+    """
+    found = formats.read(content, column)
+    read = values(found.table)
+    if read.refused and read.table.is_empty():
+        line, text, reason = read.refused[0]
+        raise formats.Unreadable(line, f"{text!r} is {reason}, and no other line is better", "one indicator in each line")
+    unique = read.table.unique(["type", "value"], keep="first", maintain_order=True)
+    return FeedSnapshot(
+        settings=settings,
+        indicators=_listed(unique, settings),
+        refused=bounded(Refusal(*refusal) for refusal in read.refused),
+        refused_total=read.refused_total,
+        noted=bounded(Refusal(*note) for note in (*found.noted, *read.noted)),
+        format=found.format,
+        records=read.table.height,
+    )
+
+
+def _listed(table: pl.DataFrame, settings: FeedSettings) -> pl.DataFrame:
+    """The table of indicators, with what the settings say of all of them."""
+    stated = {
+        "category": pl.coalesce(pl.lit(settings.category, dtype=pl.String), pl.col("category")),
+        "confidence": pl.lit(settings.confidence),
+        "valid_from": pl.lit(None),
+        "valid_until": pl.lit(None),
+        "feed": pl.lit(settings.name),
+        "family": pl.lit(settings.family or settings.name),
+        "half_life": pl.lit(settings.half_life),
+    }
+    return table.with_columns(**stated).select(pl.col(name).cast(dtype) for name, dtype in INDICATOR_SCHEMA.items())

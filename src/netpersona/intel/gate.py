@@ -79,7 +79,9 @@ def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapsh
     points = rows.filter(pl.col("type").is_in(["address", "network"])).select("id", "value", "line")
     numbered = pl.concat([points, prefixes(points["value"])], how="horizontal")
     wide = [] if WIDE in allow else [_wide(numbered)]
-    reasons = pl.concat([*_touching(numbered, _grounds(allow, protected)), *wide]).unique("id", keep="first", maintain_order=True)
+    reasons = pl.concat([*_touching(numbered, _grounds(allow, protected)), *wide]).unique(
+        "id", keep="first", maintain_order=True
+    )
     refused = points.join(reasons, on="id").sort("line", "id")
     fresh = (Refusal(*row) for row in refused.select("line", "value", "reason").head(REFUSALS_KEPT).iter_rows())
     return replace(
@@ -122,7 +124,9 @@ def _touching(points: pl.DataFrame, grounds: list[_Ground]) -> list[pl.DataFrame
     itself = AddressMatcher(points.rename({"id": "indicator"}))
     around = itself.covering(table.rename({"indicator": "id"})).rename({"id": "ground", "indicator": "id"})
     return [
-        pairs.sort("id", "ground").join(words, left_on="ground", right_on="indicator").select("id", pl.col(which).alias("reason"))
+        pairs.sort("id", "ground")
+        .join(words, left_on="ground", right_on="indicator")
+        .select("id", pl.col(which).alias("reason"))
         for pairs, which in ((inside, "inside"), (around, "around"))
     ]
 

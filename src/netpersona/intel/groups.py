@@ -83,12 +83,16 @@ def _collapsed(networks: pl.DataFrame) -> pl.DataFrame:
                 (pl.len().over("up_hi", "up_lo") == 2).alias("both"),
             )
             done.append(paired.filter(~pl.col("both")).select(_KEY))
-            parents = paired.filter("both").select(
-                pl.col("version"),
-                pl.col("up_hi").alias("hi"),
-                pl.col("up_lo").alias("lo"),
-                (pl.col("length") - 1).cast(pl.UInt8).alias("length"),
-            ).unique()
+            parents = (
+                paired.filter("both")
+                .select(
+                    pl.col("version"),
+                    pl.col("up_hi").alias("hi"),
+                    pl.col("up_lo").alias("lo"),
+                    (pl.col("length") - 1).cast(pl.UInt8).alias("length"),
+                )
+                .unique()
+            )
         done.extend([parents, level.filter(pl.col("length") == 0)])
     return pl.concat(done).unique()
 

@@ -29,7 +29,13 @@ from netpersona.intel.reputation import in_force, reputations
 __all__ = ["EMPTY", "AllowEntry", "AllowList", "IndicatorSet", "PeerGroup"]
 
 _WEIGHT = ["family", "confidence", "valid_from", "valid_until", "half_life"]
-_ORDER = ["type", "value", "feed", "line", *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"})]
+_ORDER = [
+    "type",
+    "value",
+    "feed",
+    "line",
+    *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"}),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,9 @@ class IndicatorSet:
         tables = [snapshot.indicators for snapshot in snapshots]
         rows = pl.concat([no_indicators(), *tables])
         same = [name for name in INDICATOR_SCHEMA if name != "line"]
-        unique = rows.sort(_ORDER).unique(same, keep="first", maintain_order=True) if len(tables) > 1 else rows.sort(_ORDER)
+        unique = (
+            rows.sort(_ORDER).unique(same, keep="first", maintain_order=True) if len(tables) > 1 else rows.sort(_ORDER)
+        )
         return cls(unique, allow)
 
     def __len__(self) -> int:
@@ -84,7 +92,9 @@ class IndicatorSet:
         """(name, indicator) for every domain that is a unique name or stands above it; `at` as in match_addresses."""
         pairs = matching.match_names(names.cast(pl.String), self._domains)
         covered = pairs["name"].unique().to_list()
-        allowed = pl.DataFrame({"name": [name for name in covered if self.allow.covers_name(name, at)]}, schema={"name": pl.String})
+        allowed = pl.DataFrame(
+            {"name": [name for name in covered if self.allow.covers_name(name, at)]}, schema={"name": pl.String}
+        )
         return self._dated(pairs.join(allowed, on="name", how="anti"), at).sort("name", "indicator")
 
     def listed(self, values: pl.Series | npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
@@ -147,7 +157,9 @@ class IndicatorSet:
 
         A domain below another chosen one is left out, and so is what an allow-list in force covers.
         """
-        chosen = self._domains.join(self.table.with_row_index("indicator").drop("value"), on="indicator").filter(in_force(at))
+        chosen = self._domains.join(self.table.with_row_index("indicator").drop("value"), on="indicator").filter(
+            in_force(at)
+        )
         if feeds:
             chosen = chosen.filter(pl.col("feed").is_in(list(feeds)))
         if categories:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from netpersona.intel.prefix import keys, wide_keys
+from netpersona.intel.prefix import keys, last_of, wide_keys
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
@@ -48,7 +49,8 @@ class Listed4:
         if not len(self.starts):
             return np.zeros(len(addresses), dtype=np.bool_)
         place = np.searchsorted(self.starts, addresses, side="right") - 1
-        return (place >= 0) & (addresses <= self.ends[place])
+        held: Bools = (place >= 0) & (addresses <= self.ends[place])
+        return held
 
     def _read(self, addresses: U32) -> Bools:
         blocks, bits = self._bitmap
@@ -122,7 +124,7 @@ def flatten4(table: pl.DataFrame) -> Listed4:
 def flatten6(table: pl.DataFrame) -> Listed6:
     """The union of a table of IPv6 prefixes: those that no other one contains."""
     ordered = table.sort("hi", "lo", "length")
-    end_hi, end_lo = _last(ordered)
+    end_hi, end_lo = last_of(ordered)
     starts, ends = keys(ordered, 6), wide_keys(end_hi, end_lo)
     values = np.unique(np.concatenate([starts, ends]))
     reach = np.maximum.accumulate(np.searchsorted(values, ends))
@@ -130,19 +132,6 @@ def flatten6(table: pl.DataFrame) -> Listed6:
     opens[1:] = np.searchsorted(values, starts[1:]) > reach[:-1]
     hi, lo = ordered["hi"].to_numpy(), ordered["lo"].to_numpy()
     return Listed6(hi[opens], lo[opens], end_hi[opens], end_lo[opens])
-
-
-def _last(table: pl.DataFrame) -> tuple[U64, U64]:
-    """hi and lo of the last address of each IPv6 prefix."""
-    length = table["length"].to_numpy().astype(np.uint64)
-    hi_host, lo_host = _ones(np.uint64(64) - np.minimum(length, 64)), _ones(np.minimum(np.uint64(128) - length, 64))
-    return table["hi"].to_numpy() | hi_host, table["lo"].to_numpy() | lo_host
-
-
-def _ones(count: U64) -> U64:
-    """Numbers with the `count` lowest bits set; 64 sets all."""
-    ones = np.left_shift(np.uint64(1), np.minimum(count, 63)) - np.uint64(1)
-    return np.where(count == 64, np.uint64(0xFFFF_FFFF_FFFF_FFFF), ones)
 
 
 def _edges(
@@ -162,9 +151,11 @@ def _edges(
 def _batches(length: npt.NDArray[np.int64]) -> list[slice]:
     """Cuts of the pieces, each of about _SPREAD addresses."""
     total = np.cumsum(length)
-    cuts = np.searchsorted(total, np.arange(_SPREAD, int(total[-1]) + _SPREAD, _SPREAD)) if len(total) else []
+    if not len(total):
+        return []
+    cuts = np.searchsorted(total, np.arange(_SPREAD, int(total[-1]) + _SPREAD, _SPREAD))
     bounds = [0, *(min(int(cut) + 1, len(length)) for cut in cuts)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+    return [slice(a, b) for a, b in pairwise(bounds) if a < b]
 
 
 def _spread(begin: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -68,7 +68,9 @@ class AddressMatcher:
         ordered = self.table.sort("version", "length", "hi", "lo", "indicator")
         groups = ordered.partition_by("version", "length", maintain_order=True)
         return [
-            _Level(group["version"][0], group["length"][0], keys(group, group["version"][0]), group["indicator"].to_numpy())
+            _Level(
+                group["version"][0], group["length"][0], keys(group, group["version"][0]), group["indicator"].to_numpy()
+            )
             for group in groups
         ]
 

@@ -45,6 +45,28 @@ def masked(length: int, version: int) -> tuple[pl.Expr, pl.Expr]:
     return (pl.col("hi") & hi if version == 6 else pl.col("hi")), pl.col("lo") & lo
 
 
+def masked_by(table: pl.DataFrame) -> pl.Series:
+    """For each row of a table of prefixes, whether all bits after `length` are clear; null where it is no prefix."""
+    valid = table.select(pl.col("version", "length").fill_null(0), pl.col("hi", "lo").fill_null(0))
+    host = np.where(valid["version"].to_numpy() == 4, 32, 128) - valid["length"].to_numpy().astype(np.int64)
+    low = _ones(np.clip(host, 0, 64).astype(np.uint64)) & valid["lo"].to_numpy()
+    high = _ones(np.clip(host - 64, 0, 64).astype(np.uint64)) & valid["hi"].to_numpy()
+    return pl.Series("exact", (low | high) == 0).set(table["version"].is_null(), None)
+
+
+def _ones(count: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Numbers with the `count` lowest bits set, 0 to 64."""
+    some = np.left_shift(np.uint64(1), np.minimum(count, np.uint64(63))) - np.uint64(1)
+    return np.where(count == 64, np.uint64(_ALL), some)
+
+
+def last_of(table: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The last address of each IPv6 prefix, as hi and lo."""
+    host = 128 - table["length"].to_numpy().astype(np.int64)
+    low, high = _ones(np.clip(host, 0, 64).astype(np.uint64)), _ones(np.clip(host - 64, 0, 64).astype(np.uint64))
+    return table["hi"].to_numpy() | high, table["lo"].to_numpy() | low
+
+
 def keys(table: pl.DataFrame, version: int) -> Keys:
     """The first addresses of a table of prefixes of one version, as sortable keys."""
     lo = table["lo"].to_numpy()

@@ -1,4 +1,4 @@
-"""How bad do the feeds together say that something is?
+"""How bad the feeds together say that something is.
 
     freshness  = 2^-(age / half_life), 1 where age or half-life is unknown
     family     = the maximum of confidence × freshness over a family's listings in force

@@ -1,0 +1,165 @@
+"""One value that is written unusually: defanged, with a port, as a range, in another alphabet.
+
+This is the complete reading, one value at a time; `values` reads the usual spellings in columns.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from netpersona.intel.groups import Network
+from netpersona.intel.indicator import IndicatorType
+
+LONGEST = 2048  # characters of a value
+DOMAIN = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
+
+_DOMAIN = re.compile(DOMAIN)
+_DEFANGED = (
+    (re.compile(r"^(?:hxxp|hxtp|htxp|meow|h\*\*p)", re.IGNORECASE), "http"),
+    (re.compile(r"^fxp", re.IGNORECASE), "ftp"),
+    (re.compile(r"[\[({]\s*(?:\.|dot)\s*[\])}]", re.IGNORECASE), "."),
+    (re.compile(r"\[:\]|\[:(?=//)"), ":"),
+    (re.compile(r"\[?://\]?"), "://"),
+    (re.compile(r"\[(?:/)\]"), "/"),
+)
+_PORT = re.compile(r"^(.*[^:]):(\d{1,5})$")
+_BRACKETED = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?$")
+_LEADING_ZERO = re.compile(r"^(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?$")
+_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Value(NamedTuple):
+    """A canonical value, its type, and what was changed, if that matters."""
+
+    value: str
+    type: IndicatorType
+    note: str | None = None
+
+
+def odd_value(raw: str) -> list[Value]:
+    """The indicators that one value stands for (a range may be many networks).  Raises ValueError with the reason."""
+    text = _refanged(raw)
+    if not text:
+        raise ValueError("nothing is left without quotes and punctuation")
+    if len(text) > LONGEST:
+        raise ValueError(f"longer than {LONGEST} characters")
+    if "://" in text:
+        return [_url(text)]
+    if re.search(r"\s", text):
+        raise ValueError("several values in one place; expected one")
+    if text.startswith("/"):
+        raise ValueError("a path without a host")
+    return _range(text) or _network(text) or _with_port(text) or [_name_or_path(text)]
+
+
+def _refanged(raw: str) -> str:
+    text = raw.strip().strip("\"'`,")
+    for pattern, plain in _DEFANGED:
+        text = pattern.sub(plain, text)
+    return text.rstrip(";,") if "://" not in text else text
+
+
+def _url(text: str) -> Value:
+    parts = urlsplit(text)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"no URL: {error}") from error
+    if not parts.scheme.isascii() or not host:
+        raise ValueError("a URL without a host")
+    where = _host(host)
+    where = f"[{where}]" if ":" in where else where
+    place = f"{parts.scheme.lower()}://{where}{f':{port}' if port is not None else ''}{parts.path or '/'}"
+    return Value(place + (f"?{parts.query}" if parts.query else ""), IndicatorType.URL)
+
+
+def _host(host: str) -> str:
+    """A URL's host: an address or a domain."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return _domain(host)
+
+
+def _range(text: str) -> list[Value]:
+    first, dash, last = text.partition("-")
+    if not dash:
+        return []
+    try:
+        low, high = ip_address(first), ip_address(last)
+    except ValueError:
+        return []
+    networks = _between(low, high)
+    note = f"the range is {len(networks)} networks" if len(networks) > 1 else None
+    return [_of_network(network, note) for network in networks]
+
+
+def _between(low: IPv4Address | IPv6Address, high: IPv4Address | IPv6Address) -> list[Network]:
+    if isinstance(low, IPv4Address) and isinstance(high, IPv4Address) and low <= high:
+        return list(summarize_address_range(low, high))
+    if isinstance(low, IPv6Address) and isinstance(high, IPv6Address) and low <= high:
+        return list(summarize_address_range(low, high))
+    raise ValueError("a range that ends before it starts, or mixes IPv4 and IPv6")
+
+
+def _network(text: str) -> list[Value]:
+    bare = text.partition("%")[0] if text.lower().startswith("fe80") else text
+    try:
+        network = ip_network(bare, strict=False)
+    except ValueError:
+        if _LEADING_ZERO.match(text):
+            raise ValueError("no address: a part over 255, a leading zero, or a bad prefix length") from None
+        return []
+    host_bits = "/" in bare and ip_address(bare.partition("/")[0]) != network.network_address
+    return [_of_network(network, "host bits were cleared" if host_bits else None)]
+
+
+def _of_network(network: Network, note: str | None) -> Value:
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= 96:
+        network = ip_network((mapped, network.prefixlen - 96))
+    if network.num_addresses == 1:
+        return Value(str(network.network_address), IndicatorType.ADDRESS, note)
+    return Value(str(network), IndicatorType.NETWORK, note)
+
+
+def _with_port(text: str) -> list[Value]:
+    """An address with a port, or with a comment glued to it, as the address."""
+    for candidate in (_BRACKETED.match(text), _PORT.match(text), re.match(r"^([0-9.]+|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*)[#;|]", text)):
+        if candidate is not None:
+            try:
+                return [_of_network(ip_network(candidate.group(1)), None)]
+            except ValueError:
+                continue
+    return []
+
+
+def _name_or_path(text: str) -> Value:
+    if "@" in text:
+        raise ValueError("an e-mail address or a URL with a user name is no indicator here")
+    head, slash, path = text.partition("/")
+    port = _PORT.match(head)
+    host = port.group(1) if port is not None else head
+    if slash and path:
+        return _url(f"http://{head}/{path}")._replace(note="a URL without a scheme; http was assumed")
+    if _HASH.fullmatch(text.lower()):
+        return Value(text.lower(), IndicatorType.HASH)
+    return Value(_domain(host), IndicatorType.DOMAIN)
+
+
+def _domain(text: str) -> str:
+    """The canonical domain.  Raises ValueError with the reason."""
+    name = text.lower().removeprefix("*.").strip(".")
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("a name that cannot be written in A-labels (IDNA)") from None
+    if "." not in name:
+        raise ValueError("a single label is no domain" if re.fullmatch(r"[\w-]+", name) else "no known kind of value")
+    if len(name) > 253 or not _DOMAIN.fullmatch(name):
+        raise ValueError("no address, network, domain, URL or hash")
+    return name

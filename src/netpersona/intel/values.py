@@ -1,0 +1,113 @@
+"""What the values of a feed are: typed and canonical, in columns; unusual spellings go to `odd_value` one by one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from netpersona.intel.formats import ENTRY_SCHEMA
+from netpersona.intel.indicator import INDICATOR_TYPES
+from netpersona.intel.odd_value import DOMAIN, LONGEST, odd_value
+from netpersona.intel.prefix import IPV4, masked_by, prefixes
+
+_KEPT = 1000  # refusals and notes that are kept with their text
+_TYPED = {**ENTRY_SCHEMA, "value": pl.String, "type": INDICATOR_TYPES}
+_PORT = r":[0-9]{1,5}$"
+_GROUP = r"(?:0|[1-9a-f][0-9a-f]{0,3})"
+_WHOLE6 = rf"^{_GROUP}(?::{_GROUP}){{7}}$"
+_SHORT6 = r"^(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?::(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?$"
+
+
+class Values(NamedTuple):
+    """What became of a feed's entries."""
+
+    table: pl.DataFrame  # the entries with `value` and `type`, in the order of the lines; duplicates are still in
+    refused: list[tuple[int, str, str]]  # (line, text, reason), the first thousand
+    refused_total: int
+    noted: list[tuple[int, str, str]]
+
+
+def values(entries: pl.DataFrame) -> Values:
+    """The values of a table of entries."""
+    text = pl.col("raw").str.to_lowercase().str.strip_chars_end(".")
+    shaped = entries.with_columns(text.alias("value")).with_columns(_shape().alias("shape"))
+    usual = pl.concat([_taken(shaped, shape, kind) for shape, kind in _SHAPES])
+    networks = _networks(shaped.filter(pl.col("shape") == "net"))
+    left = shaped.filter(pl.col("shape") == "odd").select(list(ENTRY_SCHEMA))
+    odd = _odd(pl.concat([left, networks.filter(pl.col("type").is_null()).select(list(ENTRY_SCHEMA))]).sort("line"))
+    table = pl.concat([usual, networks.drop_nulls("type").select(list(_TYPED)), odd.table]).sort("line", "value")
+    return Values(table, odd.refused, odd.refused_total, odd.noted)
+
+
+_SHAPES = (("ipv4", "address"), ("ipv6", "address"), ("domain", "domain"), ("hash", "hash"), ("asn", "asn"), ("cve", "cve"))
+
+
+def _shape() -> pl.Expr:
+    """Which usual spelling a value has; `odd` where it has none."""
+    value = pl.col("value")
+    compressed = value.str.contains(_SHORT6) & (value.str.count_matches(":", literal=True) <= 7)
+    whole = value.str.contains(_WHOLE6) & ~value.str.contains(r"(?:^|:)0:0(?::|$)")
+    return (
+        pl.when(value.str.contains(rf"^{IPV4}(?:{_PORT[:-1]})?$"))
+        .then(pl.lit("ipv4"))
+        .when(value.str.contains(rf"^{DOMAIN}$") & (value.str.len_bytes() <= 253))
+        .then(pl.lit("domain"))
+        .when(value.str.contains(rf"^(?:{IPV4}|[0-9a-f:]+)/[0-9]{{1,3}}$"))
+        .then(pl.lit("net"))
+        .when((compressed | whole) & ~value.str.starts_with("::"))
+        .then(pl.lit("ipv6"))
+        .when(value.str.contains(r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"))
+        .then(pl.lit("hash"))
+        .when(value.str.contains(r"^as[1-9][0-9]{0,9}$"))
+        .then(pl.lit("asn"))
+        .when(value.str.contains(r"^cve-[0-9]{4}-[0-9]{4,}$"))
+        .then(pl.lit("cve"))
+        .otherwise(pl.lit("odd"))
+    )
+
+
+def _taken(shaped: pl.DataFrame, shape: str, kind: str) -> pl.DataFrame:
+    """The rows of one usual shape, typed."""
+    rows = shaped.filter(pl.col("shape") == shape)
+    value = pl.col("value").str.to_uppercase() if kind in {"asn", "cve"} else pl.col("value")
+    value = value.str.replace(_PORT, "") if shape == "ipv4" else value
+    return rows.with_columns(value.alias("value"), pl.lit(kind, dtype=INDICATOR_TYPES).alias("type")).select(list(_TYPED))
+
+
+def _networks(rows: pl.DataFrame) -> pl.DataFrame:
+    """Networks that are written canonically, typed; the others have no type, and are read one by one."""
+    table = pl.concat([rows, prefixes(rows["value"])], how="horizontal")
+    base = pl.col("value").str.replace(r"/.*$", "")
+    canonical6 = base.str.contains(_SHORT6) & ~base.str.starts_with("::")
+    canonical = (pl.col("version") == 4) | canonical6 | (base.str.contains(_WHOLE6) & ~base.str.contains(r"(?:^|:)0:0(?::|$)"))
+    width = pl.when(pl.col("version") == 4).then(32).otherwise(128)
+    usual = canonical & (pl.col("length") < width) & pl.col("exact") & ~pl.col("value").str.contains(r"/0[0-9]")
+    kind = pl.when(usual).then(pl.lit("network", dtype=INDICATOR_TYPES))
+    return table.with_columns(masked_by(table)).with_columns(kind.alias("type"))
+
+
+def _odd(rows: pl.DataFrame) -> Values:
+    """What the general reading makes of unusual values, row by row."""
+    typed: list[tuple[object, ...]] = []
+    refused: list[tuple[int, str, str]] = []
+    noted: list[tuple[int, str, str]] = []
+    total = 0
+    for line, raw, label, category in rows.iter_rows():
+        try:
+            found = odd_value(raw[: LONGEST * 2])
+        except ValueError as error:
+            total += 1
+            if len(refused) < _KEPT:
+                refused.append((line, shown(raw), str(error)))
+            continue
+        typed.extend((line, raw, label, category, each.value, each.type.value) for each in found)
+        if found[0].note is not None and len(noted) < _KEPT:
+            noted.append((line, shown(raw), found[0].note))
+    return Values(pl.DataFrame(typed, schema=_TYPED, orient="row"), refused, total, noted)
+
+
+def shown(raw: str) -> str:
+    """A value from outside, fit to be shown: printable and short."""
+    clean = "".join(char if char.isprintable() else "�" for char in raw[:121])
+    return clean if len(clean) <= 120 else clean[:119] + "…"
