@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
@@ -36,6 +37,9 @@ class Sensor(Protocol):
 
     def batches(self) -> Iterator[FlowBatch]:
         """All it has to say, in batches of bounded size, in no particular order."""
+
+    def accounts(self) -> list[SourceAccount]:
+        """What was read of each file, once batches() is exhausted."""
 
 
 class Inventory(Protocol):

@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import polars as pl
 
-from netpersona.flow.distinct import TOLERANCE, distinct
+from netpersona.flow.distinct import TOLERANCE, distinct, union
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch
 from netpersona.flow.window import HOUR
 
+_FLOWS, _TRANSACTIONS = "flows", "transactions"
+_FLOWS_BEFORE, _TRANSACTIONS_BEFORE = "flows-before", "transactions-before"
 IN_MEMORY = 400_000  # rows; beyond this the spool goes to disk
 
 
@@ -40,6 +42,7 @@ class Spool:
         self._rows = 0
         self.first: int | None = None  # µs: the earliest start
         self.last: int | None = None  # µs: the latest start
+        self.repeated = 0  # flows that came more than once: seen by two sensors, or given before
 
     def __enter__(self) -> Spool:
         return self
@@ -49,22 +52,33 @@ class Spool:
             self._directory.cleanup()
 
     def add(self, batch: FlowBatch) -> None:
-        """Take one batch; rows without a start are not the spool's to judge and must not come."""
-        self._keep("flows", batch.flows)
-        self._keep("transactions", batch.transactions)
+        """Take one batch of what a sensor saw."""
+        self._keep(_FLOWS, batch.flows)
+        self._keep(_TRANSACTIONS, batch.transactions)
         if self._rows > IN_MEMORY:
             self._spill()
+
+    def resume(self, pending: FlowBatch) -> None:
+        """Take what a former run left open; a row that comes again from a sensor counts once."""
+        self._keep(_FLOWS_BEFORE, pending.flows)
+        self._keep(_TRANSACTIONS_BEFORE, pending.transactions)
 
     def hours(self) -> Iterator[Slice]:
         """The hours that hold anything, in order; a flow that two sensors saw comes once."""
         tail = pl.DataFrame(schema=FLOW_SCHEMA)
         for hour in sorted({hour for _, hour in (*self._held, *self._files)}):
-            flows = self._load("flows", hour, FLOW_SCHEMA)
+            new, before = self._load(_FLOWS, hour, FLOW_SCHEMA), self._load(_FLOWS_BEFORE, hour, FLOW_SCHEMA)
+            flows = union(before, new)
             known = tail.with_columns(carried=True)
             once = distinct(pl.concat([known, flows.with_columns(carried=False)])).filter(~pl.col("carried"))
             once = once.drop("carried")
+            self.repeated += new.height + before.height - once.height
             tail = once.filter(pl.col("start") >= hour + HOUR - TOLERANCE)
-            yield Slice(once, self._load("transactions", hour, TRANSACTION_SCHEMA))
+            said = union(
+                self._load(_TRANSACTIONS_BEFORE, hour, TRANSACTION_SCHEMA),
+                self._load(_TRANSACTIONS, hour, TRANSACTION_SCHEMA),
+            )
+            yield Slice(once, said)
 
     def _keep(self, table: str, frame: pl.DataFrame) -> None:
         if not frame.height:

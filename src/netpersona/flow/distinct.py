@@ -1,17 +1,18 @@
 """One flow counts once, however many sensors saw it and however often it was given.
 
-Two rows are the same flow where the five-tuple agrees, the starts lie within TOLERANCE, and
+Two rows of different sources are near where their five-tuples agree and their starts lie within TOLERANCE.  An answered
+flow cannot happen twice so fast on one five-tuple, so near rows that were both answered prove that their sources watch
+the same traffic; then all their near rows are the same flows.  Sources that only hold parts of one sensor's log give
+no such proof, and nothing is taken from them; within one source every row counts.
 
-  - the sensors have different names, or
-  - the sensor gave each of them its own uid, and the counters agree (two sensors that share a name).
-
-Without ports (ICMP) the five-tuple says less, so the counters must agree there too.  Retries of a refused TCP
-connection from the same port are half a second apart in every common stack, well outside the tolerance.
+Without ports (ICMP) the five-tuple says less, so the counters must agree there too.
 """
 
 from __future__ import annotations
 
 import polars as pl
+
+from netpersona.flow.orient import answered_by_responder
 
 TOLERANCE = 100_000  # µs; two taps on one path are milliseconds apart
 _FIVE_TUPLE = ["transport", "originator", "originator_port", "responder", "responder_port"]
@@ -19,18 +20,39 @@ _COUNTERS = ["payload_orig", "payload_resp", "packets_orig", "packets_resp", "st
 
 
 def distinct(flows: pl.DataFrame) -> pl.DataFrame:
-    """The flows with every further sight of the same flow left out, in canonical order."""
+    """The flows with every further sight of the same flow left out; the order of the rows may change.
+
+    Few rows have a neighbour at all, so these are found by hash first and only they are compared.
+    """
     if flows.height < 2:
         return flows
-    flows = flows.sort([*_FIVE_TUPLE, "start", "sensor", "uid"], nulls_last=True)
+    marked = flows.with_columns(group=pl.struct(_FIVE_TUPLE).hash()).sort("group", "start")
+    near = (pl.col("group") == pl.col("group").shift()) & (pl.col("start") - pl.col("start").shift() <= TOLERANCE)
+    marked = marked.with_columns(near=near.fill_null(value=False))
+    neighbour = pl.col("near") | pl.col("near").shift(-1).fill_null(value=False)
+    close = marked.filter(neighbour)
+    if not close.height:
+        return flows
+    far = marked.filter(~neighbour).drop("group", "near")
+    return pl.concat([far, _compared(close.drop("group", "near"))])
+
+
+def _compared(flows: pl.DataFrame) -> pl.DataFrame:
+    flows = flows.sort([*_FIVE_TUPLE, "start", "source", "uid"], nulls_last=True)
     again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _FIVE_TUPLE)
     near = (pl.col("start") - pl.col("start").shift()) <= TOLERANCE
     alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _COUNTERS)
-    named_apart = pl.col("sensor").ne_missing(pl.col("sensor").shift())
-    numbered_apart = (pl.col("uid") != pl.col("uid").shift()).fill_null(value=False)
-    portless = pl.col("originator_port").is_null()
-    same = again & near & ((named_apart & (alike | ~portless)) | (numbered_apart & alike))
-    return flows.filter(~same.fill_null(value=False))
+    elsewhere = pl.col("source") != pl.col("source").shift()
+    answered = answered_by_responder()
+    flows = flows.with_columns(
+        near=(again & near & elsewhere & (alike | pl.col("originator_port").is_not_null())).fill_null(value=False),
+        proof=answered & answered.shift(),
+        one=pl.min_horizontal("source", pl.col("source").shift()),
+        other=pl.max_horizontal("source", pl.col("source").shift()),
+    )
+    watched_twice = flows.filter(pl.col("near") & pl.col("proof")).select("one", "other").unique()
+    same = flows.join(watched_twice.with_columns(twice=True), on=["one", "other"], how="left", maintain_order="left")
+    return same.filter(~(pl.col("near") & pl.col("twice").fill_null(value=False))).drop("near", "proof", "one", "other", "twice")
 
 
 def union(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:

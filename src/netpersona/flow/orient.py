@@ -47,13 +47,9 @@ def first_activity(flows: pl.DataFrame) -> pl.DataFrame:
     """When each private address first opened or answered a flow: columns address, start (µs)."""
     opened = flows.select(address="originator", start="start")
     answered = flows.filter(answered_by_responder()).select(address="responder", start="start")
-    return (
-        pl.concat([opened, answered])
-        .filter(pl.col("address").str.contains(PRIVATE) & ~pl.col("address").str.contains(_BROADCAST))
-        .group_by("address")
-        .agg(pl.col("start").min())
-        .sort("address")
-    )
+    first = pl.concat([opened, answered]).group_by("address").agg(pl.col("start").min())
+    private = pl.col("address").str.contains(PRIVATE) & ~pl.col("address").str.contains(_BROADCAST)
+    return first.filter(private).sort("address")
 
 
 def answered_by_responder() -> pl.Expr:

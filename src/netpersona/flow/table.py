@@ -38,7 +38,8 @@ FLOW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "responder_mac": pl.String,
     "vlan": pl.UInt16,
     "uid": pl.String,  # the sensor's own name for this flow; joins transactions to flows
-    "sensor": pl.String,  # which sensor saw it
+    "sensor": pl.String,  # which sensor saw it, in its own words
+    "source": pl.String,  # the file or stream it came from
 }
 
 TRANSACTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {

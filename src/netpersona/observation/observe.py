@@ -5,6 +5,7 @@ The grouping is columnar; Python objects are made for groups, never for flows.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import polars as pl
 from netpersona.flow.orient import OUTBOUND, answered_by_responder
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import WINDOW, Window
+from netpersona.intel.indicator import Indicator
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting
 
@@ -130,33 +132,35 @@ def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
 
 def _sightings(conversations: pl.DataFrame, names: pl.DataFrame, intel: IndicatorSet) -> dict[_Key, tuple[Sighting, ...]]:
     """The indicators seen, by (window, VM): addresses that were talked to, names that were used."""
-    found: dict[_Key, list[Sighting]] = defaultdict(list)
     if not len(intel):
         return {}
     spoken = conversations.join(intel.match_addresses(conversations["peer"].unique()), on="peer")
-    for row in spoken.iter_rows(named=True):
-        found[row["window"], row["vm"]].append(_sighting(row, intel, "address", row["flows"], row["answered"]))
-    listed = names.filter(pl.col("kind") != "alert").join(intel.match_names(names["name"].unique()), on="name")
-    for row in listed.iter_rows(named=True):
-        found[row["window"], row["vm"]].append(_sighting(row, intel, row["kind"], row["uses"], row["uses"]))
-    return {key: tuple(sorted(seen, key=_sighting_order)) for key, seen in found.items()}
+    spoken = spoken.with_columns(via=pl.lit("address"))
+    used = names.filter(pl.col("kind") != "alert")
+    listed = used.join(intel.match_names(used["name"].unique()), on="name")
+    listed = listed.with_columns(via="kind", flows="uses", answered="uses", bytes_out=0, bytes_in=0)
+    columns = ["window", "vm", "indicator", *Sighting._fields[1:]]
+    seen = pl.concat([spoken.select(columns), listed.select(columns)], how="vertical_relaxed")
+    indicators = _indicators(intel.table, seen["indicator"].unique())
+    found: dict[_Key, list[Sighting]] = defaultdict(list)
+    for window, vm, row, *rest in seen.iter_rows():
+        sighting = Sighting(indicators[row], *rest)
+        if _in_force(sighting.indicator, sighting.last):
+            found[window, vm].append(sighting)
+    return {key: tuple(sorted(those, key=_sighting_order)) for key, those in found.items()}
 
 
-def _sighting(row: dict[str, Any], intel: IndicatorSet, via: str, flows: int, answered: int) -> Sighting:
-    return Sighting(
-        indicator=intel.indicator(row["indicator"]),
-        via=via,
-        peer=row["peer"],
-        direction=row["direction"],
-        transport=row["transport"],
-        port=row["port"],
-        flows=flows,
-        answered=answered,
-        bytes_out=row.get("bytes_out", 0),
-        bytes_in=row.get("bytes_in", 0),
-        first=row["first"],
-        last=row["last"],
-    )
+def _indicators(table: pl.DataFrame, rows: pl.Series) -> dict[int, Indicator]:
+    """The indicators that stand in these rows of the table."""
+    fields = [field.name for field in dataclasses.fields(Indicator)]
+    wanted = table.select(fields)[rows]
+    return {row: Indicator(*values) for row, values in zip(rows, wanted.iter_rows(), strict=True)}
+
+
+def _in_force(indicator: Indicator, at: int) -> bool:
+    """Whether the listing holds at the instant `at` (µs)."""
+    begun = indicator.valid_from is None or indicator.valid_from <= at
+    return begun and (indicator.valid_until is None or at < indicator.valid_until)
 
 
 def _sighting_order(sighting: Sighting) -> tuple[object, ...]:

@@ -1,0 +1,77 @@
+"""The command line: one entry, commands imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from netpersona import __version__
+from netpersona.errors import ConfigError, NetpersonaError, PolicyError, SourceError
+
+_COMMANDS = {  # name -> where it lives, what it does (read here, so that --help imports nothing else)
+    "replay": ("netpersona.app.replay_command:replay", "Learn and judge recorded traffic; report what was found."),
+    "persona": ("netpersona.app.persona_commands:persona", "List, show, compare, freeze, reset and export personas."),
+    "policy": ("netpersona.app.policy_commands:policy", "Validate, plan, list, show and test policies."),
+    "risk": ("netpersona.app.risk_commands:risk", "Explain a VM's risk, at any instant, without any feed or detector."),
+    "findings": ("netpersona.app.risk_commands:findings", "List what the detectors found, with their reasons."),
+    "why": ("netpersona.app.why_command:why", "Explain what happens to traffic between a VM and a peer, and why."),
+    "demo": ("netpersona.app.demo_command:demo", "Generate sample traffic and tell its story."),
+}
+_EXIT = {SourceError: 3, PolicyError: 2, ConfigError: 2}  # any other error of ours: 1
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else " See 'netpersona --help'."
+            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="netpersona")
+def cli() -> None:
+    """A network persona for each virtual machine, and firewall rules that can explain themselves."""
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run one command; errors become one clear line and an exit code.
+
+    Exit codes: 0 done, 1 failed, 2 a value or a policy is refused, 3 a source cannot be read, 130 interrupted.
+    """
+    try:
+        return cli.main(args=argv, prog_name="netpersona", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the store is as it was before this command", err=True)
+        sys.exit(130)
+    except NetpersonaError as error:
+        click.echo(f"netpersona: {error}", err=True)
+        sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone: nothing more to say
+        sys.exit(0)

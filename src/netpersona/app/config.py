@@ -1,0 +1,166 @@
+"""The configuration: one frozen tree, a default for every key, unknown keys refused with a suggestion.
+
+    store: netpersona.db                          # or sqlite:///...
+    inventory: vms.yaml
+    feeds: [{name: drop, file: drop.txt, confidence: 0.95, half_life: 7d, family: spamhaus, allow: [documentation]}]
+    policies: [policies/]
+    window: 5m
+    unknown_vm: allow                             # or deny
+    always_allow: {management: [192.0.2.10/32], ports: [22], dhcp: true, neighbours: true, resolver: true}
+    redirects: {analyser: 10.77.0.9}
+    enforcer: plan
+
+Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from netpersona.errors import ConfigError
+from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
+from netpersona.intel.feed import FeedSettings
+from netpersona.policy.model import AlwaysAllow, PolicySet
+
+_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+
+
+class _Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    file: str
+    name: str | None = None
+    confidence: float = 0.8
+    half_life: str | None = None
+    family: str | None = None
+    category: str | None = None
+    allow: tuple[str, ...] = ()
+    column: str | int | None = None
+
+
+class _AlwaysAllow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    management: tuple[str, ...] = ()
+    ports: tuple[int, ...] = (22,)
+    dhcp: bool = True
+    neighbours: bool = True
+    resolver: bool = True
+
+
+class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    store: str | None = None
+    inventory: str | None = None
+    feeds: tuple[_Feed, ...] = ()
+    policies: tuple[str, ...] = ()
+    window: str = "5m"
+    unknown_vm: Literal["allow", "deny"] = "allow"
+    always_allow: _AlwaysAllow | None = None
+    redirects: dict[str, str] = {}
+    enforcer: Literal["plan"] = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSource:
+    """A feed as configured: its file, its settings and, for a table, the column to read."""
+
+    file: Path
+    settings: FeedSettings
+    column: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured; the defaults are what a careful operator would choose."""
+
+    store: str | None = None
+    inventory: Path | None = None
+    feeds: tuple[FeedSource, ...] = ()
+    policies: tuple[Path, ...] = ()
+    window: int = WINDOW  # µs
+    unknown_vm: str = "allow"
+    always_allow: AlwaysAllow = field(default_factory=AlwaysAllow)
+    says_always_allow: bool = False
+    redirects: Mapping[str, str] = field(default_factory=dict)
+
+    def applied(self, policies: PolicySet) -> PolicySet:
+        """The policies with what the configuration says beside them; a policy file's own AlwaysAllow goes first."""
+        own = policies.always != AlwaysAllow()
+        return replace(
+            policies,
+            always=policies.always if own or not self.says_always_allow else self.always_allow,
+            unknown_vm=self.unknown_vm,
+            redirects={**self.redirects, **policies.redirects},
+        )
+
+
+def read_config(path: Path | None) -> Config:
+    """The configuration in this file; the defaults where there is none.  Raises ConfigError."""
+    if path is None:
+        return Config()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        root = msgspec.convert(data if data is not None else {}, _Root)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_explained(str(error))}") from error
+    return _config(root, path)
+
+
+def duration(text: str, what: str) -> int:
+    """A span such as 90s, 5m, 1h or 7d, in µs.  Raises ConfigError."""
+    match = re.fullmatch(r"(\d{1,9})\s*([smhd])", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise ConfigError(f"{what}: {text!r} is no span of time; write 90s, 5m, 1h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _config(root: _Root, path: Path) -> Config:
+    here = path.parent
+    window = duration(root.window, f"{path}: window")
+    if DAY % window:
+        raise ConfigError(f"{path}: window: {root.window} does not divide a day; 1m, 5m, 10m or 1h do")
+    always = root.always_allow
+    return Config(
+        store=_located_store(root.store, here),
+        inventory=None if root.inventory is None else here / root.inventory,
+        feeds=tuple(_feed(feed, path) for feed in root.feeds),
+        policies=tuple(here / policy for policy in root.policies),
+        window=window,
+        unknown_vm=root.unknown_vm,
+        always_allow=AlwaysAllow() if always is None else AlwaysAllow(**msgspec.structs.asdict(always)),
+        says_always_allow=always is not None,
+        redirects=root.redirects,
+    )
+
+
+def _located_store(store: str | None, here: Path) -> str | None:
+    """A store that is a plain path is relative to the configuration file, like every path in it."""
+    return str(here / store) if store is not None and ":" not in store else store
+
+
+def _feed(feed: _Feed, path: Path) -> FeedSource:
+    name = feed.name if feed.name is not None else re.sub(r"[^A-Za-z0-9._-]", "-", Path(feed.file).stem)
+    if not 0.0 <= feed.confidence <= 1.0:
+        raise ConfigError(f"{path}: feed {name}: confidence {feed.confidence} is not between 0 and 1")
+    fade = None if feed.half_life is None else duration(feed.half_life, f"{path}: feed {name}: half_life")
+    settings = FeedSettings(name, feed.confidence, fade, feed.family, feed.category, feed.allow)
+    return FeedSource(path.parent / feed.file, settings, feed.column)
+
+
+def _explained(message: str) -> str:
+    """msgspec's message, with the key that was probably meant."""
+    unknown = re.search(r"unknown field `([^`]*)`", message)
+    if unknown is None:
+        return message
+    known = [name for struct in (_Root, _Feed, _AlwaysAllow) for name in struct.__struct_fields__]
+    near = get_close_matches(unknown[1], known, n=1)
+    return f"unknown key {unknown[1]!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
+

@@ -1,0 +1,155 @@
+"""One replay from the command line's words to its result: the one place that wires recorded traffic.
+
+    Request -> configuration, inventory, feeds, policies -> Fleet, Ground -> replay() -> resolve() -> report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netpersona.adapters.feeds.file import FileFeed
+from netpersona.adapters.inventories.yaml_file import YamlInventory
+from netpersona.adapters.sensors.recognise import recognise
+from netpersona.adapters.stores import open_store
+from netpersona.app import policies as policy_files
+from netpersona.app.config import Config, read_config
+from netpersona.app.progress import Meter
+from netpersona.app.replay import Replayed, replay
+from netpersona.app.report import Stopwatch, report
+from netpersona.errors import ConfigError, InventoryError
+from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id_of_address
+from netpersona.intel.feed import FeedSnapshot
+from netpersona.intel.gate import Protected, refuse
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import Persona
+from netpersona.pipeline import Fleet, Ground
+from netpersona.policy.model import PolicySet
+from netpersona.ports import Store
+from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.resolve import resolve
+from netpersona.ruleset.words import plan_object
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for."""
+
+    sources: Sequence[Path]
+    vms: Sequence[str] = ()
+    inventory: Path | None = None
+    feeds: Sequence[Path] = ()
+    policies: Sequence[Path] = ()
+    config: Path | None = None
+    store: str | None = None
+    learn_until: int | None = None  # µs
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a replay came to."""
+
+    report: dict[str, Any]
+    replayed: Replayed
+    personas: Mapping[VmId, Persona]
+    ruleset: Ruleset
+    snapshots: Sequence[FeedSnapshot]
+    unread: Sequence[tuple[Path, str]]  # files in the given folders that nobody recognised
+    store: Store
+    store_url: str | None
+    at: int  # µs: the event time at which risk and rules are stated
+
+
+def run(request: Request, watch: Stopwatch) -> Done:
+    """Replay what the request names.  Raises NetpersonaError; then the store is as it was."""
+    config = read_config(request.config)
+    url = request.store if request.store is not None else config.store
+    found = recognise(request.sources)
+    store = open_store(url if url is not None else "memory:")
+    fleet = _fleet(request, config, store)
+    snapshots = _snapshots(request, config, fleet)
+    policies, stored_policies = _policies(request, config, store)
+    ground = Ground(IndicatorSet.merge(snapshots), policies, request.learn_until, config.window)
+    context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
+    with Meter() as meter:
+        replayed = replay(found.sensors, fleet, ground, store, context, meter)
+    personas, at = store.personas(), replayed.at or 0
+    ruleset = in_force(personas, policies, ground.intel, at, store)
+    outcome = report(
+        replayed.intake, personas, store.findings(), plan_object(ruleset), at, watch.timing()
+    )
+    return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
+
+
+def in_force(
+    personas: Mapping[VmId, Persona], policies: PolicySet, intel: IndicatorSet, at: int, store: Store
+) -> Ruleset:
+    """The rules that these personas, policies and indicators come to at an instant (µs)."""
+    interfaces = {vm: p.base.interface for vm, p in personas.items() if p.base.interface is not None}
+    return resolve(list(personas.values()), policies, intel, at, interfaces, _answers(store))
+
+
+def _fleet(request: Request, config: Config, store: Store) -> Fleet:
+    """The VMs: named on the command line, else by an inventory, else by the store, else by the traffic."""
+    inventory = request.inventory if request.inventory is not None else config.inventory
+    if request.vms and inventory is not None:
+        raise ConfigError("--vm and an inventory both say which VMs there are; give one of them")
+    if request.vms:
+        return _named([_vm(text) for text in request.vms])
+    if inventory is not None:
+        return _named(YamlInventory(inventory).vms())
+    known = {vm.name: vm for vm in store.vms()}
+    if known and not any(vm.inferred for vm in known.values()):
+        return Fleet(known)
+    states = store.states()
+    since = {
+        host: state.persona.first_seen
+        for vm, state in states.items()
+        if vm in known and state.persona.first_seen is not None
+        for host in known[vm].hosts
+    }
+    return Fleet({vm: known[vm] for vm in states if vm in known}, inferred=True, since=since)
+
+
+def _named(vms: Sequence[Vm]) -> Fleet:
+    try:
+        owners(vms)
+    except ValueError as error:
+        raise InventoryError(str(error)) from error
+    return Fleet({vm.name: vm for vm in vms})
+
+
+def _vm(text: str) -> Vm:
+    """A VM as --vm names it: ADDRESS, or NAME=ADDRESS."""
+    name, separator, address = text.rpartition("=")
+    try:
+        host = canonical_address(address)
+        return Vm(vm_id(name) if separator else vm_id_of_address(host), (host,))
+    except ValueError as error:
+        raise ConfigError(f"--vm {text}: {error}; write ADDRESS or NAME=ADDRESS") from error
+
+
+def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnapshot]:
+    protected = Protected.of(fleet.vms.values(), config.always_allow.management)
+    feeds = [FileFeed(path) for path in request.feeds] + [FileFeed(f.file, f.settings, f.column) for f in config.feeds]
+    return [refuse(feed.fetch(), protected) for feed in feeds]
+
+
+def _policies(request: Request, config: Config, store: Store) -> tuple[PolicySet, bytes]:
+    """The policies with their versions, and as they are stored; a replay that names none keeps those of the store."""
+    texts, versions = policy_files.decode(store.context("policies"))
+    paths = [*request.policies, *config.policies]
+    if paths:
+        texts = policy_files.read(paths)
+    policies, versions = policy_files.versioned(config.applied(policy_files.parsed(texts)), versions)
+    return policies, policy_files.encode(texts, versions)
+
+
+def _answers(store: Store) -> dict[VmId, dict[str, tuple[tuple[str, int | None], ...]]]:
+    """What DNS answered each VM, as resolve() wants it."""
+    return {
+        vm: {name: tuple((address, None) for address in sorted(known)) for name, known in names.items()}
+        for vm, names in store.names().items()
+    }
