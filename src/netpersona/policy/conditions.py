@@ -1,0 +1,240 @@
+"""Conditions: CEL expressions over a persona, checked when they are read, never raising when they are asked.
+
+A condition holds, or it does not: a label that is missing, a type that does not fit, anything that CEL calls an
+error makes it not hold.  `flaws` tells the operator beforehand.
+
+Speed (bench/, one core): handing a persona to CEL costs far more than asking it, so a persona is handed over once,
+with the fields that were asked for only, and every condition is asked of that: about 0.3 to 3 µs each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from netpersona.errors import PolicyError
+from netpersona.policy import expression as cel_text
+from netpersona.policy.facts import FIELDS, Facts
+from netpersona.policy.model import Condition
+
+# What CEL raises for errors inside an expression; see cel.evaluate.
+CEL_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
+_SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_NAMES = re.compile(r"[a-z_]+")
+
+
+class Flaw(NamedTuple):
+    """What is wrong with an expression, where in it (line and column from 1), and what was perhaps meant."""
+
+    line: int
+    column: int
+    message: str
+    hint: str | None = None
+
+
+class _Compiled(NamedTuple):
+    program: Any
+    fields: frozenset[str]
+
+
+def compile_condition(text: str) -> None:
+    """Check that the text is a CEL expression.
+
+    Raises PolicyError("LINE:COLUMN: what is wrong") with the place inside the expression.
+    """
+    for flaw in syntax_flaws(text):
+        raise PolicyError(f"{flaw.line}:{flaw.column}: {flaw.message}")
+
+
+def holds(condition: Condition | None, facts: Facts) -> bool:
+    """Whether the condition is true of the persona; no condition always holds, and an error never does."""
+    if condition is None or condition.expression == "true":
+        return True
+    return evaluate(condition.expression, facts) is True
+
+
+def ports_of(condition: Condition, facts: Facts) -> tuple[tuple[int, int], ...]:
+    """The ports that a CEL list names, as sorted, separate, inclusive ranges; empty where it names none."""
+    value = evaluate(condition.expression, facts)
+    values = value if isinstance(value, list) else [value]
+    ports = {port for port in values if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536}
+    return ranges((port, port) for port in ports)
+
+
+def evaluate(expression: str, facts: Facts) -> object:
+    """What the expression gives for this persona; None where CEL calls it an error."""
+    try:
+        program, fields = _compiled(expression)
+        if facts.context is None or not facts.values.keys() >= fields:
+            facts.context = _context(facts, fields)
+        return program.execute(facts.context)
+    except CEL_ERRORS:
+        return None
+
+
+def evidence(condition: Condition | None, facts: Facts) -> str:
+    """The facts that the condition asks for, in words: "risk_score is 0.83, labels.role is 'web'"."""
+    if condition is None:
+        return ""
+    said = {}
+    for reference in cel_text.references(cel_text.tokens(condition.expression)):
+        name = ".".join(word.text for word in reference.words[:2])
+        value = facts.value(reference.field) if reference.field in FIELDS else None
+        if len(reference.words) > 1 and isinstance(value, dict):
+            value = value.get(reference.words[1].text)
+        said[name] = f"{name} is {_in_words(value)}"
+    return ", ".join(said.values())
+
+
+def ranges(pairs: Any) -> tuple[tuple[int, int], ...]:
+    """Inclusive ranges sorted and joined where they touch: the one way to write a set of ports."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(pairs):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        else:
+            joined.append((low, high))
+    return tuple(joined)
+
+
+def syntax_flaws(text: str) -> list[Flaw]:
+    """Why the text is no CEL expression; empty where it is one.  The first flaw is the one to mend."""
+    if len(text) > cel_text.MAX_LENGTH:
+        return [Flaw(1, 1, f"the expression has {len(text)} characters; at most {cel_text.MAX_LENGTH} are read")]
+    try:
+        _compiled(text)
+    except CEL_ERRORS as error:
+        return [_syntax_flaw(str(error))]
+    words = cel_text.tokens(text)
+    if cel_text.loops(words) > cel_text.MAX_LOOPS:
+        return [Flaw(1, 1, f"more than {cel_text.MAX_LOOPS} loops (exists, all, map ...) in one expression")]
+    return []
+
+
+def flaws(text: str, wanted: str = "bool") -> list[Flaw]:
+    """Everything wrong with an expression: syntax, names that mean nothing, types that cannot fit.
+
+    `wanted` is what it must give: "bool", or "ports" for a port or a list of ports.
+    """
+    wrong = syntax_flaws(text)
+    return wrong or list(_name_flaws(text)) or list(_type_flaws(text, wanted))
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expression: str) -> _Compiled:
+    from cel import compile as compile_cel  # noqa: PLC0415 (costs 0.3 s; --help has no use for it)
+
+    return _Compiled(compile_cel(expression), cel_text.fields_asked(cel_text.tokens(expression)))
+
+
+def _context(facts: Facts, fields: frozenset[str]) -> Any:
+    from cel import Context  # noqa: PLC0415
+
+    for name in fields:
+        facts.value(name)
+    return Context({"persona": facts.values})
+
+
+def _syntax_flaw(message: str) -> Flaw:
+    found = _SYNTAX.search(message)
+    if found is None:
+        return Flaw(1, 1, f"not a CEL expression: {message.splitlines()[0] if message else 'unreadable'}")
+    said = re.sub(r", expecting .*| expecting \{.*", "", found[3]).removeprefix("Syntax error: ")
+    return Flaw(int(found[1]), int(found[2]), f"not a CEL expression: {said}")
+
+
+def _name_flaws(text: str) -> Iterator[Flaw]:
+    words = cel_text.tokens(text)
+    bound = cel_text.bindings(words)
+    for path in cel_text.paths(words):
+        root = path[0]
+        if root.text == "persona":
+            yield from _field_flaws(text, path)
+        elif root.text in bound:
+            yield from _part_flaws(text, path, bound[root.text])
+        elif root.text not in cel_text.TYPES:
+            yield _unknown(text, root, "name", ("persona", *bound), "")
+    for word in cel_text.calls(words):
+        if word.text not in cel_text.FUNCTIONS:
+            yield _unknown(text, word, "function", cel_text.FUNCTIONS, "")
+
+
+def _field_flaws(text: str, path: tuple[cel_text.Token, ...]) -> Iterator[Flaw]:
+    if len(path) > 1 and path[1].text not in FIELDS:
+        yield _unknown(text, path[1], "field", tuple(FIELDS), "persona")
+    elif len(path) > 2:
+        field = FIELDS[path[1].text]
+        if field.type == "map":
+            yield from _part_flaws(text, path[1:], path[1].text)
+        else:
+            yield Flaw(*_at(text, path[2].offset), f"persona.{path[1].text} is a {field.type} and has no parts")
+
+
+def _part_flaws(text: str, path: tuple[cel_text.Token, ...], field: str) -> Iterator[Flaw]:
+    parts = FIELDS[field].parts if field in FIELDS else None
+    if parts is not None and len(path) > 1 and path[1].text not in parts:
+        yield _unknown(text, path[1], "field", parts, path[0].text)
+
+
+def _unknown(text: str, word: cel_text.Token, kind: str, known: tuple[str, ...], owner: str) -> Flaw:
+    close = get_close_matches(word.text, known, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}"
+    where = f" of {owner}" if owner else ""
+    return Flaw(*_at(text, word.offset), f"unknown {kind} {word.text}{where}", hint)
+
+
+def _type_flaws(text: str, wanted: str) -> Iterator[Flaw]:
+    """Trial runs over a persona in which every field has a value, the parts of a conjunction one by one."""
+    sample = _sample(text)
+    for part in cel_text.conjuncts(text) if wanted == "bool" else [text]:
+        offset = text.find(part) + len(part) - len(part.lstrip())
+        try:
+            value = _compiled(part.strip()).program.execute({"persona": sample})
+        except TypeError as error:
+            yield Flaw(*_at(text, offset), f"types do not fit: {str(error).partition('.')[0]}")
+            continue
+        except CEL_ERRORS:
+            continue  # depends on the values: what it gives at run time is "does not hold"
+        if wanted == "bool" and not isinstance(value, bool):
+            yield Flaw(*_at(text, offset), f"a condition is true or false, but this gives {_kind(value)}")
+        elif wanted == "ports" and not _are_ports(value):
+            yield Flaw(*_at(text, offset), f"ports are whole numbers or a list of them, but this gives {_kind(value)}")
+
+
+def _sample(text: str) -> dict[str, object]:
+    sample = {name: field.sample for name, field in FIELDS.items()}
+    asked = cel_text.references(cel_text.tokens(text))
+    sample["labels"] = {r.words[1].text: "x" for r in asked if r.field == "labels" and len(r.words) > 1}
+    return sample
+
+
+def _are_ports(value: object) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(port, int) and not isinstance(port, bool) for port in values)
+
+
+def _kind(value: object) -> str:
+    names = {
+        "int": "a number",
+        "float": "a number",
+        "str": "text",
+        "list": "a list",
+        "dict": "a map",
+        "NoneType": "null",
+    }
+    return names.get(type(value).__name__, f"a {type(value).__name__}")
+
+
+def _at(text: str, offset: int) -> tuple[int, int]:
+    return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_in_words(v.get("name", v) if isinstance(v, dict) else v) for v in value) + "]"
+    return "missing" if value is None else repr(value)
