@@ -20,7 +20,7 @@ import polars as pl
 from netpersona.adapters.sensors.account import SourceAccount, Tally
 from netpersona.adapters.sensors.source import head, open_source
 from netpersona.adapters.sensors.zeek_fields import Rows, sound
-from netpersona.adapters.sensors.zeek_join import Mentions
+from netpersona.adapters.sensors.mentions import Mentions
 from netpersona.adapters.sensors.zeek_json import kinds_of_json, looks_like_json, read_json
 from netpersona.adapters.sensors.zeek_shape import flows, mentions, transactions
 from netpersona.adapters.sensors.zeek_tsv import headerless, kinds_of_tsv, looks_headerless, looks_like_tsv, read_tsv

@@ -1,6 +1,6 @@
 """What Zeek's columns mean in our two tables: conn rows are flows, dns, http and ssl rows are transactions.
 
-A row of an application's log also *mentions* a flow (zeek_join); `mentions` says what it knows of it.
+A row of an application's log also *mentions* a flow (mentions); `mentions` says what it knows of it.
 """
 
 from __future__ import annotations

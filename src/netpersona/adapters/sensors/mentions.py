@@ -1,6 +1,6 @@
-"""What applications' logs know of flows, by uid: told to the flows that have a conn row, else flows of their own.
+"""What applications' records know of flows, by uid: told to the flows that have a record, else flows of their own.
 
-Held in memory: one row for each uid that an application's log mentions.  The conn rows stream past.
+Held in memory: one row for each uid that is mentioned.  The flows' own records stream past.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TOLD = ("server_name", "tls_fingerprint", "auth_success")
 
 
 class Mentions:
-    """The flows that applications' logs mention, each once, with what all their rows together say of it.
+    """The flows that applications' records mention, each once, with what all of them together say of it.
 
     A name is that of the first row in time that has one; the outcome is the same in any order of adding.
     """
@@ -27,7 +27,7 @@ class Mentions:
         self._met: list[pl.Series] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows of zeek_shape.mentions."""
+        """Add rows: a flow's ends (`_ENDS`), what is known of it (`_TOLD`) and its payload bytes each way."""
         if rows.is_empty():
             return
         ends = [pl.col(name).cast(pl.String).fill_null("") for name in _ENDS[1:6]]
@@ -58,7 +58,7 @@ class Mentions:
         return told
 
     def flows(self) -> Iterator[pl.DataFrame]:
-        """The mentioned flows that no conn row told of, in tables of bounded size."""
+        """The mentioned flows that no record of their own told of, in tables of bounded size."""
         if not self._waiting:
             return
         rest = self._known()

@@ -1,0 +1,185 @@
+"""Which sensor reads a source: decided by what the source says, never by what it is called.
+
+A file that was named must be readable, or that is an error.  A directory is searched to its depths; what
+nobody recognises in it is left unread, and is said to be.  Zeek's logs that belong together are one sensor.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from netpersona.adapters.sensors.account import SourceAccount
+from netpersona.adapters.sensors.source import head, open_source
+from netpersona.errors import SourceError
+from netpersona.flow.table import FlowBatch
+from netpersona.ports import Sensor
+
+__all__ = ["Recognised", "open_source", "recognise", "sensors"]
+
+_EXPECTED = (
+    "Zeek logs (TSV or JSON), Suricata EVE, pcap, pcapng, argus binetflow, nfdump, "
+    "NetFlow or IPFIX datagrams, AWS VPC flow logs"
+)
+_ZEEK = "zeek"
+# Modules and their sensors, in the order in which they are asked: magic numbers first, then text from strict to lax.
+_MAKERS = (
+    ("pcap", "PcapSensor"),
+    ("nfdump", "NfdumpSensor"),
+    (_ZEEK, "ZeekSensor"),
+    ("suricata", "SuricataSensor"),
+    ("argus", "ArgusSensor"),
+    ("vpcflow", "VpcFlowSensor"),
+    ("netflow", "NetflowSensor"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The sensors of some sources, and the files in named directories that none of them can read, each with why."""
+
+    sensors: list[Sensor]
+    unread: list[tuple[Path, str]]
+
+
+class EmptySource:
+    """A source without a byte in it: nothing happened, which is no error."""
+
+    format = "empty"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return str(self._path)
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """Nothing."""
+        return iter(())
+
+    def accounts(self) -> list[SourceAccount]:
+        """One file, no flows."""
+        return [SourceAccount(self.path, self.format, 0)]
+
+
+def sensors(paths: Sequence[Path]) -> list[Sensor]:
+    """The sensors that read these files and directories; see `recognise`."""
+    return recognise(paths).sensors
+
+
+def recognise(paths: Sequence[Path]) -> Recognised:
+    """The sensors that read these files and directories, each file once, in the order of their names.
+
+    Raises SourceError for a path that does not exist or may not be read, for a named file of no known format,
+    and for a directory in which no file can be read.
+    """
+    found: dict[Path, str | None] = {}
+    unread: list[tuple[Path, str]] = []
+    for path in paths:
+        if _mode(path, stat.S_ISDIR):
+            _search(path, found, unread)
+        elif _mode(path, stat.S_ISREG):
+            found.setdefault(path, _maker(path))
+        else:
+            raise SourceError(f"{path}: neither a file nor a directory; expected {_EXPECTED}")
+    return Recognised(_made(_once(found)), sorted(set(unread)))
+
+
+def _mode(path: Path, is_such: Callable[[int], bool]) -> bool:
+    try:
+        return is_such(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: {getattr(error, 'strerror', None) or error}; expected a file or a directory") from error
+
+
+def _search(top: Path, found: dict[Path, str | None], unread: list[tuple[Path, str]]) -> None:
+    """Add what is recognised below a directory to `found`, the rest to `unread`."""
+    before = len(found), len(unread)
+    for file in _files(top, unread):
+        try:
+            if not file.is_file():
+                unread.append((file, "not a regular file"))
+                continue
+            maker = _maker(file)
+        except SourceError as error:
+            unread.append((file, str(error).removeprefix(f"{file}:").lstrip()))
+        else:
+            found.setdefault(file, maker)
+    if (len(found), len(unread)) == before:
+        raise SourceError(f"{top}: no files in this directory; expected {_EXPECTED}")
+    if len(found) == before[0]:
+        path, reason = unread[before[1]]
+        raise SourceError(f"{top}: no file in this directory can be read; {path.name}: {reason}")
+
+
+def _files(top: Path, unread: list[tuple[Path, str]]) -> Iterator[Path]:
+    def refused(error: OSError) -> None:
+        unread.append((Path(error.filename or top), error.strerror or "cannot be listed"))
+
+    for where, below, names in os.walk(top, onerror=refused):
+        below.sort()
+        yield from (Path(where, name) for name in sorted(names))
+
+
+def _maker(path: Path) -> str | None:
+    """The module whose sensor reads the file; None for an empty file.  Raises SourceError if there is none."""
+    start = head(path)
+    if not start.strip(b" \t\r\n\0") and len(start) < 64:
+        return None
+    for module, _ in _MAKERS:
+        if _module(module).looks_like(start):
+            return module
+    raise _unknown(path, start)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"netpersona.adapters.sensors.{name}")
+
+
+def _unknown(path: Path, start: bytes) -> SourceError:
+    from netpersona.adapters.sensors.zeek_tsv import headerless, looks_headerless  # noqa: PLC0415  # loads polars
+
+    if looks_headerless(start):
+        return headerless(path, 1)
+    first = start.split(b"\n", 1)[0][:60]
+    text = first.decode("ascii", "backslashreplace")
+    shown = text if text.isprintable() else first.hex(" ")
+    return SourceError(f"{path}:1: not recognised: it begins with {shown!r}; expected {_EXPECTED}")
+
+
+def _once(found: dict[Path, str | None]) -> dict[Path, str | None]:
+    """Each file once, by whichever of its names comes first."""
+    seen: dict[Path, Path] = {}
+    for path in sorted(found):
+        seen.setdefault(path.resolve(), path)
+    return {path: found[path] for path in sorted(seen.values())}
+
+
+def _made(found: dict[Path, str | None]) -> list[Sensor]:
+    made: list[Sensor] = []
+    zeek = [path for path, module in found.items() if module == _ZEEK]
+    made.extend(_together(zeek))
+    classes = dict(_MAKERS)
+    for path, module in found.items():
+        if module is None:
+            made.append(EmptySource(path))
+        elif module != _ZEEK:
+            made.append(getattr(_module(module), classes[module])(path))
+    return sorted(made, key=lambda sensor: sensor.path)
+
+
+def _together(files: Iterable[Path]) -> Iterator[Sensor]:
+    from netpersona.adapters.sensors.zeek import ZeekSensor, home  # noqa: PLC0415  # loads polars
+
+    groups: dict[Path, list[Path]] = {}
+    for file in files:
+        groups.setdefault(home(file), []).append(file)
+    for group in groups.values():
+        yield ZeekSensor(*group)

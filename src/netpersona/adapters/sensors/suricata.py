@@ -1,0 +1,109 @@
+"""Suricata's EVE file as a sensor.
+
+It is read twice: first what was said (dns, tls, http, alert), then the flows, which by then are known by name.
+An event whose flow_id has no flow event makes a flow of its own, without counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from netpersona.adapters.sensors.account import SourceAccount, Tally
+from netpersona.adapters.sensors.mentions import Mentions
+from netpersona.adapters.sensors.source import blocks, head, open_source
+from netpersona.adapters.sensors.suricata_events import TRANSACTIONS, Event, decode, looks_like
+from netpersona.adapters.sensors.suricata_shape import dns_messages, flows, paired, said
+from netpersona.errors import SourceError
+from netpersona.flow.table import FlowBatch, batch
+
+__all__ = ["SuricataSensor", "looks_like"]
+
+
+class SuricataSensor:
+    """One EVE file.  Events that name no host get the sensor's name `suricata`."""
+
+    format = "suricata"
+
+    def __init__(self, path: Path) -> None:
+        self._file = path
+        self._tally = Tally(str(path), self.format)
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return str(self._file)
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """Transactions, then flows.  Raises SourceError for a file that is no EVE file."""
+        self._tally = Tally(self.path, self.format)
+        start = head(self._file)
+        if not start.strip():
+            return
+        if not looks_like(start):
+            shown = start.lstrip()[:60]
+            raise SourceError(f"{self._file}:1: {shown!r} begins no EVE file; expected JSON objects with 'event_type'")
+        known = Mentions()
+        yield from self._said(known)
+        yield from self._happened(known)
+        for own in known.flows():
+            yield batch(flows=own)
+
+    def accounts(self) -> list[SourceAccount]:
+        """What was read, once `batches` is exhausted: flow events and those that speak of flows."""
+        return [self._tally.account()]
+
+    def _said(self, known: Mentions) -> Iterator[FlowBatch]:
+        skipped: dict[str, int] = {}
+        waiting: pl.DataFrame | None = None
+        for events in self._events(lambda line: b'"event_type":"flow"' not in line, skipped):
+            rows, mentioned = said(events, self.format, skipped)
+            messages = dns_messages(events, self.format, skipped)
+            self._use(rows, len([event for event in events if event.event_type in TRANSACTIONS]))
+            self._use(messages, 0)
+            known.add(_complete(mentioned))
+            known.add(_complete(messages))
+            questions = paired(messages if waiting is None else pl.concat([waiting, messages]))
+            # An answer may stand in the next block: a question waits for it there, but no longer.
+            old = pl.lit(value=False) if waiting is None else pl.col("start") <= (waiting["start"].max() or 0)
+            ready = questions.filter(pl.col("answered") | old)
+            waiting = questions.filter(~(pl.col("answered") | old))
+            yield batch(transactions=pl.concat([rows, ready], how="diagonal"), skipped=self._told(skipped))
+        if waiting is not None and waiting.height:
+            yield batch(transactions=waiting)
+        if skipped:
+            yield batch(skipped=self._told(skipped))
+
+    def _happened(self, known: Mentions) -> Iterator[FlowBatch]:
+        skipped: dict[str, int] = {}
+        for events in self._events(lambda line: b'"flow"' in line, {}):
+            table = flows(events, self.format, skipped)
+            self._use(table, table.height)
+            yield batch(flows=known.tell(table), skipped=self._told(skipped))
+
+    def _events(self, wanted: Callable[[bytes], bool], skipped: dict[str, int]) -> Iterator[list[Event]]:
+        """The events of the lines that `wanted` lets pass, block by block."""
+        with open_source(self._file) as stream:
+            for block in blocks(self._file, stream, skipped):
+                lines = [line for line in block.split(b"\n") if wanted(line) and line and not line.isspace()]
+                yield decode(lines, skipped)
+
+    def _told(self, skipped: dict[str, int]) -> dict[str, int]:
+        """What was skipped since last asked; it is added to the account."""
+        since = dict(skipped)
+        skipped.clear()
+        self._tally.skip(since)
+        return since
+
+    def _use(self, table: pl.DataFrame, records: int) -> None:
+        starts = table["start"]
+        self._tally.use(records, starts.min(), starts.max())
+
+
+def _complete(mentioned: pl.DataFrame) -> pl.DataFrame:
+    """Mentions with every column that they need; what Suricata does not say is null."""
+    types = {"server_name": pl.String, "tls_fingerprint": pl.String, "auth_success": pl.Boolean}
+    absent = types | {"payload_orig": pl.Int64, "payload_resp": pl.Int64}
+    return mentioned.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent.items() if name not in mentioned.columns)
