@@ -1,0 +1,162 @@
+"""The account of a replay on the terminal: who was seen, what was found and why, how risk went, what is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from netpersona.app.run import Done
+from netpersona.flow.vm import VmId
+from netpersona.persona.model import Persona, RiskTerm
+from netpersona.risk import ledger
+from netpersona.risk.finding import Finding
+from netpersona.ruleset.words import listing
+
+_BARS = "▁▂▃▄▅▆▇█"
+_POINTS = 32  # of a risk line
+_ALERTS = 12  # shown; the report holds all
+_VMS = 20
+_COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
+
+
+def tell(done: Done, console: Console | None = None) -> None:
+    """Print the account."""
+    out = console if console is not None else Console(highlight=False, soft_wrap=False)
+    findings = done.store.findings()
+    for part in _parts(done, findings):
+        out.print(part)
+
+
+def risk_line(prior: float, terms: Sequence[RiskTerm], first: int, last: int) -> str:
+    """The risk between two instants (µs) as a row of bars, 0 at the foot and 1 at the top."""
+    step = max(1, (last - first) // (_POINTS - 1))
+    scores = [ledger.score(prior, terms, min(last, first + step * i)) for i in range(_POINTS)]
+    return "".join(_BARS[min(len(_BARS) - 1, int(score * len(_BARS)))] for score in scores)
+
+
+def clock(at: int | None) -> str:
+    """An instant (µs) for a person: UTC to the second."""
+    if at is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(at / 1e6, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return f"{at / 1e6:.0f} s"
+
+
+def _parts(done: Done, findings: Sequence[Finding]) -> Iterator[object]:
+    yield _read(done)
+    yield _heading("Personas")
+    yield _personas(done)
+    yield _heading("Findings")
+    yield _findings(findings)
+    risky = [vm for vm in sorted(done.personas) if done.store.terms(vm)]
+    if risky:
+        yield _heading("Risk over time")
+        yield _risk(done, risky)
+    yield _heading("Rules that would be in force")
+    yield _rules(done)
+    yield Text()
+    yield _next(done)
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _read(done: Done) -> Group:
+    intake = done.replayed.intake
+    formats = sorted({account.format for account in intake.accounts if account.flows})
+    lines = [
+        f"{intake.flows:,} flows from {len(intake.accounts)} files ({', '.join(formats) or 'nothing readable'}), "
+        f"{clock(intake.first)} to {clock(intake.last)} UTC"
+    ]
+    if intake.duplicates:
+        lines.append(f"{intake.duplicates:,} flows were seen by two sensors or given before, and count once")
+    lines += [f"skipped {count:,}: {reason}" for reason, count in sorted(intake.skipped.items())]
+    lines += [f"not read: {path}: {reason}" for path, reason in list(done.unread)[:5]]
+    for snapshot in done.snapshots:
+        held = f", {snapshot.refused_total:,} refused" if snapshot.refused_total else ""
+        lines.append(f"feed {snapshot.settings.name}: {snapshot.indicators.height:,} indicators{held}")
+        lines += [f"  line {r.line}: {r.value}: {r.reason}" for r in snapshot.refused[:3]]
+    if intake.inferred:
+        lines.append("no inventory was given: the VMs are the private addresses that open or answer flows")
+    return Group(*(Text(line) for line in lines))
+
+
+def _personas(done: Done) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("VM", "address", "risk", "learned", "flows", "serves", "signatures", "version"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"VM", "risk"})
+    ranked = sorted(done.personas.values(), key=lambda p: (-ledger.risk_score(p, done.at), p.vm))
+    for persona in ranked[:_VMS]:
+        table.add_row(*_persona(persona, done.at))
+    if len(ranked) > _VMS:
+        table.caption = f"and {len(ranked) - _VMS} more"
+    return table
+
+
+def _persona(persona: Persona, at: int) -> tuple[Text, ...]:
+    risk = ledger.risk_score(persona, at)
+    word = ledger.word(risk)
+    serves = sorted({f"{k.transport}/{k.port}" for k in persona.profile.kinds if k.direction == "inbound"})
+    return (
+        Text(persona.vm),
+        Text(", ".join(a.partition("/")[0] for a in persona.base.addresses[:2])),
+        Text(f"{risk:.2f} {word}", style=_COLOURS[word]),
+        Text(f"{persona.completeness.seen:.1%}"),
+        Text(f"{persona.profile.flows:,}"),
+        Text(", ".join(serves[:4]) + (" ..." if len(serves) > 4 else "")),
+        Text(", ".join(sorted({s.name for s in persona.signatures})) or "-"),
+        Text(str(persona.version)),
+    )
+
+
+def _findings(findings: Sequence[Finding]) -> Group:
+    alerts = sorted((f for f in findings if f.alert), key=lambda f: (-f.weight, f.judged_at, f.id))
+    parts: list[object] = []
+    for finding in alerts[:_ALERTS]:
+        head = Text.assemble(
+            (f"{finding.severity.value:9}", "bold red" if finding.severity in {"high", "critical"} else "yellow"),
+            f"{finding.kind}  {finding.vm}  ",
+            (f"{clock(finding.first_seen)} to {clock(finding.last_seen)}, confidence {finding.confidence:.2f}", "dim"),
+        )
+        parts += [head, Padding(Text(finding.why), (0, 0, 0, 9))]
+    if len(alerts) > _ALERTS:
+        parts.append(Text(f"and {len(alerts) - _ALERTS} more alerts", style="dim"))
+    context = len(findings) - len(alerts)
+    quiet = "no alert; " if not alerts else ""
+    parts.append(Text(f"{quiet}{context} findings kept as context", style="dim"))
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def _risk(done: Done, vms: Sequence[VmId]) -> Table:
+    intake = done.replayed.intake
+    table = Table(box=None, pad_edge=False, show_header=False)
+    shown = sorted(vms, key=lambda vm: (-ledger.risk_score(done.personas[vm], done.at), vm))[:10]
+    for vm in shown:
+        persona, terms = done.personas[vm], done.store.terms(vm)
+        first = intake.first if intake.first is not None else done.at
+        line = risk_line(persona.risk_prior, terms, first, done.at)
+        top = ledger.contributions(persona.risk_ledger, done.at)[:2]
+        owners = ", ".join(f"{c.detector} {c.peer or ''} +{c.log_odds:.1f}".replace("  ", " ") for c in top)
+        table.add_row(Text(vm), Text(line), Text(f"{ledger.risk_score(persona, done.at):.2f}"), Text(owners, style="dim"))
+    return table
+
+
+def _rules(done: Done) -> Group:
+    lines = listing(done.ruleset)
+    if not lines:
+        return Group(Text("none: no policy was given (--policy FILE), or none concerns these VMs", style="dim"))
+    return Group(*(Text(line) for line in lines))
+
+
+def _next(done: Done) -> Text:
+    if done.store_url is None:
+        return Text("Nothing was stored. With --store FILE.db: netpersona persona list, why, risk explain.", style="dim")
+    return Text(f"Stored in {done.store_url}: netpersona persona list, why VM PEER, risk explain VM.", style="dim")

@@ -1,0 +1,107 @@
+"""A VM's risk at an instant, taken apart: which detector and peer adds what, by which terms, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from netpersona.app.account import clock
+from netpersona.app.report import seconds
+from netpersona.errors import ConfigError
+from netpersona.persona.model import Persona, RiskTerm
+from netpersona.risk import ledger
+
+
+def explanation(persona: Persona, terms: Sequence[RiskTerm], at: int | None, left_out: Sequence[str]) -> dict[str, Any]:
+    """The risk of a persona at an instant (µs; None: when it was last seen), without the named feeds and detectors."""
+    instant = at if at is not None else _now(persona, terms)
+    kept = list(terms)
+    for owner in left_out:
+        _check(owner, terms)
+        kept = ledger.without(kept, owner)
+    told: dict[str, Any] = {
+        "vm": persona.vm,
+        "at": seconds(instant),
+        "risk": ledger.score(persona.risk_prior, kept, instant),
+        "prior": persona.risk_prior,
+        "contributions": [_contribution(c, instant) for c in ledger.contributions(kept, instant)],
+    }
+    if left_out:
+        told["without"] = sorted(left_out)
+        told["risk_with_all"] = ledger.score(persona.risk_prior, terms, instant)
+    return told
+
+
+def table(told: Mapping[str, Any]) -> Group:
+    """The explanation for a terminal."""
+    head = f"{told['vm']}: risk {told['risk']:.3f} ({ledger.word(told['risk'])}) at {clock(round(told['at'] * 1e6))} UTC"
+    if "without" in told:
+        head += f", without {', '.join(told['without'])} (with all: {told['risk_with_all']:.3f})"
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("log-odds", "detector", "peer", "since", "half-life", "why"):
+        rows.add_column(name, overflow="fold")
+    rows.add_row("", "prior", "", "", "", f"every VM begins at {told['prior']:.0%}")
+    for part in told["contributions"]:
+        capped = " (capped)" if part["capped"] else ""
+        newest = part["terms"][-1]
+        rows.add_row(
+            f"+{part['log_odds']:.2f}{capped}",
+            part["detector"],
+            part["peer"] or "many",
+            clock(round(part["terms"][0]["at"] * 1e6)),
+            f"{newest['half_life_s'] / 3600:g} h",
+            Text(newest["why"]),
+        )
+    return Group(Text(head, style="bold"), rows)
+
+
+def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
+    """Findings for a terminal."""
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("id", "when", "severity", "conf.", "VM", "kind", "why"):
+        rows.add_column(name, overflow="fold", no_wrap=name in {"id", "severity", "conf."})
+    for f in findings:
+        when = clock(round(f["first_seen"] * 1e6))
+        rows.add_row(f["id"], when, f["severity"], f"{f['confidence']:.2f}", f["vm"], f["kind"], Text(f["why"]))
+    return rows
+
+
+def _now(persona: Persona, terms: Sequence[RiskTerm]) -> int:
+    last = [term.at for term in terms]
+    return max([persona.last_seen or 0, persona.learned_until or 0, *last])
+
+
+def _check(owner: str, terms: Sequence[RiskTerm]) -> None:
+    known = sorted({t.detector for t in terms} | {feed for t in terms for feed in t.feeds})
+    if owner in known:
+        return
+    near = get_close_matches(owner, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it rests on {', '.join(known) or 'nothing'}"
+    raise ConfigError(f"this VM's risk rests on no feed or detector {owner!r}; {hint}")
+
+
+def _contribution(part: ledger.Contribution, at: int) -> dict[str, Any]:
+    return {
+        "detector": part.detector,
+        "peer": part.peer,
+        "log_odds": round(part.log_odds, 6),
+        "capped": part.capped,
+        "terms": [_term(term, at) for term in part.terms if ledger.decayed(term, at) > 0.0],
+    }
+
+
+def _term(term: RiskTerm, at: int) -> dict[str, Any]:
+    return {
+        "finding": term.finding,
+        "at": seconds(term.at),
+        "weight": term.weight,
+        "half_life_s": term.half_life / 1e6,
+        "now": round(ledger.decayed(term, at), 6),
+        "feeds": list(term.feeds),
+        "why": term.why,
+    }
