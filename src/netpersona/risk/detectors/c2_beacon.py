@@ -1,0 +1,152 @@
+"""Finds: calls to one peer at regular intervals, as implants make them to ask for orders.
+
+How it is fooled: by intervals drawn at random over a wide range, by calling a different address each time, and by
+hiding inside one long connection.  Updaters, tiles and sync clients call regularly too: regularity alone is context;
+an alert needs more (seconds rather than minutes between calls, an unusual port, nobody answering, a peer new to a VM
+that we know).
+Cost: a sort of at most 200 gaps for each contact called ten times or more.
+Method: as RITA scores beacons: the median absolute deviation of the gaps against their median, and their Bowley
+skewness; besides, the share of gaps that are whole multiples of the median, since calls get lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from netpersona.flow.window import DAY, MINUTE, SECOND
+from netpersona.persona.profile import kind_of
+from netpersona.risk.detectors.makers import well_known
+from netpersona.risk.detectors.peers import PERIODIC_PORTS, near, scope, usual
+from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.scene import Call, Scene
+from netpersona.risk.detectors.words import shown, span
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "c2_beacon"
+GAPS = 8  # fewest intervals to judge by
+GAPS_READ = 200  # of one window
+REGULAR = 0.7  # regularity below this says nothing
+ALERT_AT = 0.6
+REPORT_AT = 0.3
+QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of calling this often
+_MS = 1000  # µs
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each contact called regularly; its confidence says how unlike an updater it is."""
+    if not scene.frequent:
+        return []
+    return [f for call in scene.frequent if _counts(call) and (f := _judge_call(scene, call)) is not None]
+
+
+def _counts(call: Call) -> bool:
+    c = call.now
+    return c.transport in ("tcp", "udp") and c.port not in PERIODIC_PORTS and scope(c.peer) != "many"
+
+
+def _judge_call(scene: Scene, call: Call) -> Finding | None:
+    starts = call.now.starts[-GAPS_READ - 1 :]
+    gaps = call.contact.gaps
+    if len(starts) > len(gaps) + 1:
+        gaps = tuple((b - a) // _MS for a, b in pairwise(starts))
+    calls = folded(gaps)
+    if len(calls) < GAPS:
+        return None
+    score, period_ms = regularity(calls)
+    if score < REGULAR or period_ms <= 0:
+        return None
+    strength = min(1.0, (score - 0.5) / 0.35) * min(1.0, math.sqrt(len(calls) / 12))
+    confidence = strength / (1.0 + math.exp(-_suspicion(scene, call, period_ms * _MS)))
+    if confidence < REPORT_AT:
+        return None
+    return _finding(scene, call, (score, period_ms, len(calls)), confidence)
+
+
+def folded(gaps: Sequence[int]) -> list[int]:
+    """The gaps between calls, where connections opened together count as one call."""
+    if not gaps:
+        return []
+    together = sorted(gaps)[len(gaps) * 3 // 4] // 5
+    calls, waiting = [], 0
+    for gap in gaps:
+        waiting += gap
+        if gap > together:
+            calls.append(waiting)
+            waiting = 0
+    return calls
+
+
+def regularity(gaps: Sequence[int]) -> tuple[float, int]:
+    """How regular the gaps are, 0 to 1, and their median: the period."""
+    ordered = sorted(gaps)
+    n = len(ordered)
+    low, median, high = ordered[n // 4], ordered[n // 2], ordered[n * 3 // 4]
+    if median <= 0:
+        return 0.0, 0
+    deviation = sorted(abs(gap - median) for gap in ordered)[n // 2]
+    even = max(0.0, 1.0 - deviation / median)
+    skew = 0.0 if high - low < median / 10 else abs(low + high - 2 * median) / (high - low)
+    near_step = sum(1 for gap in ordered if _off_step(gap, median) <= 0.15)
+    return max((even + 1.0 - skew) / 2, near_step / n), median
+
+
+def _off_step(gap: int, period: int) -> float:
+    """How far the gap lies from the nearest of one, two and three periods, in periods."""
+    steps = min(3, max(1, round(gap / period)))
+    return abs(gap / period - steps)
+
+
+def _suspicion(scene: Scene, call: Call, period: int) -> float:
+    """Log-odds that a regular call is a beacon rather than a program that looks for news."""
+    c, contact, profile = call.now, call.contact, scene.persona.profile
+    points = -1.5
+    points += 2.5 if period <= QUICK else -0.5 if period >= 10 * MINUTE else 0.0
+    points += 0.0 if usual(c.port) else 2.0
+    points += 1.0 if contact.answered * 2 < contact.flows else 0.0
+    if scene.inside(c.peer):
+        points -= 1.5 if near(c.vm_address, c.peer) or c.peer in scene.context.fleet else 0.5
+    if c.server_name is not None and well_known(c.server_name):
+        points -= 2.5
+    known = profile.kinds.get(kind_of(c))
+    if known is not None and c.first - known.first >= DAY:
+        points -= 1.5
+    elif known is None and profile.windows >= 24 and scene.persona.completeness.seen >= 0.95:
+        points += 1.0
+    return points
+
+
+def _finding(scene: Scene, call: Call, rhythm: tuple[float, int, int], confidence: float) -> Finding:
+    c, contact = call
+    score, period_ms, gaps = rhythm
+    named = f" ({shown(c.server_name)})" if c.server_name is not None else ""
+    vain = "" if contact.answered else ", although it never answered"
+    return found(
+        scene,
+        "c2_beacon",
+        direction="outbound",
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol=c.transport,
+        port=c.port,
+        first=contact.first,
+        last=c.last,
+        confidence=confidence,
+        severity=Severity.HIGH if confidence >= ALERT_AT else Severity.LOW,
+        alert=confidence >= ALERT_AT,
+        why=f"The VM called {c.peer}{named} at {c.transport} port {c.port} {contact.flows} times, every "
+        f"{span(period_ms * _MS)} with a regularity of {score:.2f} of 1{vain}: implants ask for orders like that.",
+        evidence={
+            "calls": contact.flows,
+            "calls_answered": contact.answered,
+            "intervals_judged": gaps,
+            "period_s": round(period_ms / 1000, 3),
+            "regularity": round(score, 4),
+            "sent_bytes": contact.bytes_out,
+            "received_bytes": contact.bytes_in,
+        },
+        weight=3.3,
+        half_life=DAY,
+    )

@@ -1,0 +1,119 @@
+"""Finds: flows to peers, and uses of names, that a feed lists.
+
+How it is fooled: by a peer that no feed lists yet, and by a listed address that has changed hands or that many sites
+share (a false alarm).  That a listed scanner probes us says nothing about us: it is context unless we talk back.
+Cost: one step for each sighting; none without sightings.
+Method: matching is observation.observe's; feeds combine as independent witnesses, 1 - product(1 - confidence), each
+feed counted once.
+"""
+
+from __future__ import annotations
+
+from netpersona.flow.window import DAY
+from netpersona.observation.model import Sighting
+from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.scene import Scene
+from netpersona.risk.detectors.words import shown, size
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "intel_match"
+ALERT_AT = 0.5  # confidence that a listing must have before a person is asked
+_WEIGHT = 3.4  # log-odds at certainty, for an answered flow
+_ASKED, _UNANSWERED, _TALKED_BACK, _PROBED = 0.6, 0.5, 0.2, 0.05  # shares of it
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each (indicator value, peer, direction, port) sighted."""
+    if not scene.observation.sightings:
+        return []
+    groups: dict[tuple[str, str, str, str, int], list[Sighting]] = {}
+    for s in scene.observation.sightings:
+        groups.setdefault((s.indicator.value, s.via, s.peer, s.direction, s.port), []).append(s)
+    return [_finding(scene, sightings) for _, sightings in sorted(groups.items())]
+
+
+def _finding(scene: Scene, sightings: list[Sighting]) -> Finding:
+    s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed))
+    by_feed: dict[str, float] = {}
+    for sighting in sightings:
+        feed = sighting.indicator.feed
+        by_feed[feed] = max(by_feed.get(feed, 0.0), sighting.indicator.confidence)
+    doubt = 1.0
+    for feed in sorted(by_feed):
+        doubt *= 1.0 - by_feed[feed]
+    confidence = 1.0 - doubt
+    outbound = s.direction == "outbound"
+    return found(
+        scene,
+        "intel_match",
+        direction=s.direction,
+        vm_address=_own_address(scene, s),
+        peer=s.peer,
+        peers=[s.peer],
+        protocol=s.transport,
+        port=s.port,
+        first=min(x.first for x in sightings),
+        last=max(x.last for x in sightings),
+        confidence=confidence,
+        severity=_severity(s, confidence),
+        alert=outbound and confidence >= ALERT_AT,
+        why=_sentence(s, sorted(by_feed), confidence),
+        evidence={
+            "indicator": shown(s.indicator.value),
+            "via": s.via,
+            "feeds": sorted(by_feed),
+            "feed_line": s.indicator.line,
+            "label": shown(s.indicator.label or s.indicator.category or "unlabelled"),
+            "flows": s.flows,
+            "flows_answered": s.answered,
+            "sent_bytes": s.bytes_out,
+            "received_bytes": s.bytes_in,
+        },
+        feeds=tuple(sorted(by_feed)),
+        weight=_WEIGHT * _share(s),
+        half_life=DAY,
+    )
+
+
+def _share(s: Sighting) -> float:
+    if s.direction != "outbound":
+        return _TALKED_BACK if s.answered else _PROBED
+    if s.via == "dns":
+        return _ASKED
+    return 1.0 if s.answered else _UNANSWERED
+
+
+def _severity(s: Sighting, confidence: float) -> Severity:
+    if s.direction != "outbound":
+        return Severity.LOW if s.answered else Severity.INFORMATIONAL
+    return Severity.HIGH if s.answered and confidence >= 0.8 else Severity.MEDIUM
+
+
+def _sentence(s: Sighting, feeds: list[str], confidence: float) -> str:
+    listed = (
+        f"{shown(s.indicator.value)} is listed as {shown(s.indicator.label or s.indicator.category or 'malicious')}"
+    )
+    by = f"by {', '.join(shown(feed) for feed in feeds[:3])} ({confidence:.2f})"
+    if s.via == "dns":
+        did = f"the VM asked for its address {s.flows} times"
+    elif s.direction == "outbound":
+        answer = f"{size(s.bytes_out)} went out, {size(s.bytes_in)} came back" if s.answered else "it did not answer"
+        did = f"the VM called {s.peer} there {s.flows} times; {answer}"
+    else:
+        did = f"it called the VM {s.flows} times, of which the VM answered {s.answered}"
+    return f"{listed} {by}, and {did}."
+
+
+def _own_address(scene: Scene, s: Sighting) -> str:
+    for c in scene.observation.conversations:
+        if c.peer == s.peer and c.direction == s.direction:
+            return c.vm_address
+    return own_address(scene)
+
+
+def own_address(scene: Scene) -> str:
+    """An address of the VM: one it used in this window, else one that its persona knows, else its name."""
+    if scene.observation.conversations:
+        return scene.observation.conversations[0].vm_address
+    addresses = scene.persona.base.addresses
+    return addresses[0].partition("/")[0] if addresses else scene.observation.vm

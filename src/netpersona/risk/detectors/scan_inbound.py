@@ -1,0 +1,91 @@
+"""Finds: a peer that tries many ports of the VM, or one port again and again, and gets no answer.
+
+How it is fooled: by a scanner that changes its address for each probe, or waits a day between two of them.
+Cost: looks only at peers with many unanswered flows behind them.
+Method: threshold counting on failed connections, as in A. Sridharan et al., "Connectionless port scan detection" (2006)
+and Zeek's scan policy; the counts decay only by a day of silence, since today's scanners take their time.
+
+Being scanned is weather, not guilt: these findings weigh little.
+"""
+
+from __future__ import annotations
+
+from netpersona.flow.window import HOUR
+from netpersona.observation.model import Conversation
+from netpersona.persona.memory import Probing, probe_port
+from netpersona.risk.detectors.report import found, going_on, grows, subject
+from netpersona.risk.detectors.scene import Scene
+from netpersona.risk.detectors.words import span
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "scan_inbound"
+PORTS = 10  # distinct ports without an answer: no client does that
+PROBES = 20  # unanswered flows: no client tries that often
+_WEIGHT = 0.25
+_EPHEMERAL = 32768  # from here on, what comes from a peer the VM called is likely its late replies
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each peer that scans, renewed when its count has grown by about a fifth."""
+    if not scene.probed:
+        return []
+    return [f for peer in scene.probed if (f := _judge_peer(scene, peer, scene.probed[peer])) is not None]
+
+
+def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
+    past = scene.memory.sources.get(peer)
+    if past is None:
+        return None
+    ports = max(len(past.ports), len({probe_port(c) for c in now}))
+    vertical = ports >= PORTS
+    if not vertical and past.flows < PROBES:
+        return None
+    if _leftovers(scene, peer, now):
+        return None
+    kind = "scan_vertical" if vertical else "scan_horizontal"
+    fresh = sum(c.flows - c.answered for c in now)
+    if going_on(scene, subject(kind, "inbound", None, peer)) and _step(past.flows) == _step(past.flows - fresh):
+        return None
+    return _finding(scene, peer, now, past, ports)
+
+
+def _leftovers(scene: Scene, peer: str, now: list[Conversation]) -> bool:
+    """Whether these are replies to the VM's own flows that came too late or were seen by half."""
+    return all(c.port >= _EPHEMERAL for c in now) and scene.called(peer)
+
+
+def _step(count: int) -> int:
+    """A number that rises each time the count has grown by a fifth to a third."""
+    bits = count.bit_length()
+    return bits * 4 + ((count << 2) >> (bits - 1) & 3 if bits else 0)
+
+
+def _finding(scene: Scene, peer: str, now: list[Conversation], past: Probing, ports: int) -> Finding:
+    vertical = ports >= PORTS
+    last = max(past.last, *(c.last for c in now))
+    within = span(last - past.first)
+    some = "at least " if ports == len(past.ports) else ""
+    if vertical:
+        why = f"{peer} tried {some}{ports} ports of the VM within {within}; none of {past.flows} flows was answered."
+    else:
+        why = f"{peer} knocked {past.flows} times at {ports} ports of the VM within {within}, and was never answered."
+    return found(
+        scene,
+        "scan_vertical" if vertical else "scan_horizontal",
+        detector=NAME,
+        direction="inbound",
+        vm_address=now[0].vm_address,
+        peer=peer,
+        peers=[peer],
+        protocol=now[0].transport,
+        port=None,
+        first=past.first,
+        last=last,
+        confidence=max(grows(ports, 5.0) if vertical else 0.0, grows(past.flows, 14.0)),
+        severity=Severity.LOW if vertical else Severity.INFORMATIONAL,
+        alert=True,
+        why=why,
+        evidence={"distinct_ports_at_least": ports, "unanswered_flows": past.flows, "last_port": now[-1].port},
+        weight=_WEIGHT,
+        half_life=6 * HOUR,
+    )

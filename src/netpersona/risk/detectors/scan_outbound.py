@@ -1,0 +1,184 @@
+"""Finds: the VM trying many ports of one host, or one port (or an echo) of many hosts, mostly in vain.
+
+How it is fooled: by scanning slower than the memory keeps (an hour between two probes), or only where something
+answers. Discovery protocols, traceroute and replies to those who probe us are left out, as they fail by design.
+Cost: looks only at outbound conversations that nobody answered, and at pings.
+Method: counting failed first contacts, after J. Jung et al., "Fast portscan detection using sequential hypothesis
+testing" (2004): what gives a scanner away is not how many it calls but how few answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netpersona.flow.window import HOUR
+from netpersona.observation.model import Conversation
+from netpersona.persona.memory import CHATTER, probe_port
+from netpersona.risk.detectors.peers import scope
+from netpersona.risk.detectors.report import found, grows
+from netpersona.risk.detectors.scene import Scene
+from netpersona.risk.detectors.words import span
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "scan_outbound"
+PORTS = 10  # unanswered ports of one host
+HOSTS = 8  # unanswered hosts at one TCP port
+HOSTS_UDP = 24  # at one UDP port, where silence is more common
+ECHOES = 10  # hosts asked for an echo
+FAILED_SHARE = 1 / 3
+_WEIGHT = 2.7
+_HALF_LIFE = 6 * HOUR
+_TRACEROUTE = range(33434, 33535)
+_QUIC = 443
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each scanned host, each scanned service, and for a sweep of echoes."""
+    if not scene.unanswered and not scene.pings:
+        return []
+    failed = [c for c in scene.unanswered if _counts(c)]
+    return [*_vertical(scene, failed), *_horizontal(scene, failed), *_sweep(scene)]
+
+
+def _counts(c: Conversation) -> bool:
+    if c.transport not in ("tcp", "udp") or c.port in CHATTER or scope(c.peer) == "many":
+        return False
+    return c.transport == "tcp" or (c.port not in _TRACEROUTE and c.port != _QUIC)
+
+
+def _vertical(scene: Scene, failed: Sequence[Conversation]) -> list[Finding]:
+    by_peer: dict[str, list[Conversation]] = {}
+    for c in failed:
+        past = scene.memory.targets.get(c.peer)
+        if (past is not None and len(past.ports) >= PORTS) or len(failed) >= PORTS:
+            by_peer.setdefault(c.peer, []).append(c)
+    return [f for peer, now in sorted(by_peer.items()) if (f := _one_host(scene, peer, now)) is not None]
+
+
+def _one_host(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
+    past = scene.memory.targets.get(peer)
+    ports = max(len({probe_port(c) for c in now}), len(past.ports) if past is not None else 0)
+    if ports < PORTS:
+        return None
+    first = min(c.first for c in now) if past is None else past.first
+    last = max(c.last for c in now)
+    flows = max(sum(c.flows for c in now), past.flows if past is not None else 0)
+    return found(
+        scene,
+        "scan_vertical",
+        detector=NAME,
+        direction="outbound",
+        vm_address=now[0].vm_address,
+        peer=peer,
+        peers=[peer],
+        protocol=now[0].transport,
+        port=None,
+        first=first,
+        last=last,
+        confidence=grows(ports, 4.5),
+        severity=Severity.HIGH,
+        alert=True,
+        why=f"The VM tried {ports} ports of {peer} that gave no answer, with {flows} flows in {span(last - first)}: "
+        "that is how one looks for open ports.",
+        evidence={
+            "distinct_ports_at_least": ports,
+            "unanswered_flows": flows,
+            "span_s": round((last - first) / 1e6, 3),
+        },
+        weight=_WEIGHT,
+        half_life=_HALF_LIFE,
+    )
+
+
+def _horizontal(scene: Scene, failed: Sequence[Conversation]) -> list[Finding]:
+    by_service: dict[tuple[str, int], set[str]] = {}
+    for c in failed:
+        by_service.setdefault((c.transport, c.port), set()).add(c.peer)
+    findings = []
+    for service, peers in sorted(by_service.items()):
+        past = scene.memory.spreads.get(service)
+        hosts = max(len(peers), len(past.peers) if past is not None else 0)
+        enough = HOSTS if service[0] == "tcp" else HOSTS_UDP
+        if hosts >= enough and (finding := _one_service(scene, service, peers, hosts)) is not None:
+            findings.append(finding)
+    return findings
+
+
+def _one_service(scene: Scene, service: tuple[str, int], peers: set[str], hosts: int) -> Finding | None:
+    transport, port = service
+    past = scene.memory.spreads.get(service)
+    here = [
+        c for c in scene.observation.conversations if c.direction == "outbound" and (c.transport, c.port) == service
+    ]
+    answered = max(sum(1 for c in here if c.answered), past.answered if past is not None else 0)
+    if hosts < FAILED_SHARE * (hosts + answered):
+        return None
+    vain = [c for c in here if c.peer in peers and not c.answered]
+    first = min(c.first for c in vain) if past is None else past.first
+    last = max(c.last for c in vain)
+    return found(
+        scene,
+        "scan_horizontal",
+        detector=NAME,
+        direction="outbound",
+        vm_address=vain[0].vm_address,
+        peer=None,
+        peers=peers,
+        peers_total=hosts,
+        protocol=transport,
+        port=port,
+        first=first,
+        last=last,
+        confidence=grows(hosts, 5.5) * _share_trust(hosts, answered),
+        severity=Severity.HIGH,
+        alert=True,
+        why=f"The VM called {transport} port {port} of {hosts} hosts that gave no answer (and of {answered} that did) "
+        f"within {span(last - first)}: that is how one looks for hosts to attack.",
+        evidence={
+            "unanswered_hosts_at_least": hosts,
+            "answered_hosts": answered,
+            "span_s": round((last - first) / 1e6, 3),
+        },
+        weight=_WEIGHT,
+        half_life=_HALF_LIFE,
+    )
+
+
+def _share_trust(hosts: int, answered: int) -> float:
+    """Failures among many successes count less."""
+    return 0.85 + 0.15 * hosts / (hosts + answered)
+
+
+def _sweep(scene: Scene) -> list[Finding]:
+    """Echoes to many hosts; to those who probed us, ICMP is a refusal and not a question."""
+    if len(scene.pings) < ECHOES:
+        return []
+    asked = [c for c in scene.pings if scope(c.peer) != "many" and c.peer not in scene.memory.sources]
+    peers = {c.peer for c in asked}
+    if len(peers) < ECHOES:
+        return []
+    silent = sum(1 for c in asked if not c.answered)
+    first, last = min(c.first for c in asked), max(c.last for c in asked)
+    return [
+        found(
+            scene,
+            "scan_horizontal",
+            detector=NAME,
+            direction="outbound",
+            vm_address=asked[0].vm_address,
+            peer=None,
+            peers=peers,
+            protocol=asked[0].transport,
+            port=0,
+            first=first,
+            last=last,
+            confidence=grows(len(peers), 6.0),
+            severity=Severity.MEDIUM,
+            alert=True,
+            why=f"The VM pinged {len(peers)} hosts within {span(last - first)}, of which {silent} were silent: that "
+            " is how one looks for hosts that are up.",
+            evidence={"pinged_hosts": len(peers), "silent_hosts": silent, "span_s": round((last - first) / 1e6, 3)},
+            weight=_WEIGHT * 0.8,
+            half_life=_HALF_LIFE,
+        )
+    ]
