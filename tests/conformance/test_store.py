@@ -1,0 +1,210 @@
+"""What every store must do."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from netpersona.adapters.stores.edit import VERSIONS_KEPT
+from netpersona.adapters.stores.memory import MemoryStore
+from netpersona.adapters.stores.sqlite import SqliteStore
+from netpersona.errors import StoreError
+from netpersona.flow.table import batch
+from netpersona.flow.vm import Vm, VmId
+from netpersona.persona.memory import Contact, Memory
+from netpersona.persona.model import Kind, Persona, RiskTerm, TrafficProfile, Usage
+from netpersona.persona.state import VmState
+from netpersona.ports import Checkpoint, Outcome, PersonaVersion
+from netpersona.risk.finding import Finding, Severity
+
+WEB, DB = VmId("web-1"), VmId("db-1")
+MEMORY = Memory(contacts={("tcp", 443, "203.0.113.7"): Contact(1, 1, 2, 3, 4, 5, (6, 7))}, until=100)
+LEARNED = TrafficProfile(kinds={Kind("outbound", "tcp", 443, "203.0.113.7"): Usage(2.0, 9.0, 9.0, 1, 2)}, flows=2)
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite, opened again for each call"])
+def store(request, tmp_path):
+    if request.param == "memory":
+        return MemoryStore()
+    opened = SqliteStore(f"sqlite:///{tmp_path}/sub/store.db")
+    return opened if request.param == "sqlite" else OpenedAgain(tmp_path / "sub/store.db")
+
+
+class OpenedAgain:
+    """A store that is opened for each call, as after a restart."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __getattr__(self, name):
+        return getattr(SqliteStore(f"sqlite:///{self.path}"), name)
+
+
+def persona(vm=WEB, version=1, **changes):
+    return Persona(vm, version, **changes)
+
+
+def checkpoint(closed=None, opened=None, until=100, **changes):
+    known = {"pending": batch(), "vms": [], "names": {}, "context": {}}
+    return Checkpoint(until, closed or Outcome(), opened or Outcome(), **(known | changes))
+
+
+def state(vm=WEB, version=1, **changes):
+    return {vm: VmState(persona(vm, version, **changes), MEMORY)}
+
+
+def version(number, vm=WEB, at=None):
+    return PersonaVersion(persona(vm, number), number if at is None else at, f"change {number}")
+
+
+def finding(name, judged_at, vm=WEB, why="because"):
+    return Finding(
+        name, vm, "10.0.0.1", "scan", "scan_vertical", "10.0.0.2", ("10.0.0.2",), 1, "tcp", 80, "outbound",
+        1, 2, judged_at, 0.9, Severity.HIGH, alert=True, why=why,
+    )  # fmt: skip
+
+
+def term(at, name="f", weight=1.0):
+    return RiskTerm("scan", None, weight, 3_600_000_000, at, name, (), "because")
+
+
+def test_an_empty_store_knows_nothing(store):
+    assert store.closed_until() is None
+    assert store.states() == {}
+    assert store.personas() == {}
+    assert store.pending().flows.is_empty()
+    assert (store.vms(), store.names(), store.findings(), store.history(WEB), store.terms(WEB)) == ([], {}, [], [], [])
+    assert store.context("policies") is None
+
+
+def test_a_checkpoint_comes_back(store):
+    vms = [Vm(WEB, ("10.0.0.1/24",), labels={"role": "web"}), Vm(DB, ("fd00::1/64",))]
+    names = {WEB: {"example.com": {"203.0.113.7": 9}}, DB: {}}
+    closed = Outcome(state() | state(DB), [version(1)], [finding("a", 5)], [(WEB, term(5))])
+    store.commit(checkpoint(closed, vms=vms, names=names, context={"policies": b"rules"}))
+    assert store.closed_until() == 100
+    assert store.states() == state() | state(DB)
+    assert list(store.states()) == [DB, WEB]
+    assert store.personas() == {DB: persona(DB), WEB: persona()}
+    assert store.history(WEB) == [version(1)]
+    assert store.findings() == [finding("a", 5)]
+    assert store.terms(WEB) == [term(5)]
+    assert store.vms() == vms
+    assert store.names() == names
+    assert store.context("policies") == b"rules"
+
+
+def test_pending_flows_come_back_with_their_columns(store):
+    flows = pl.DataFrame({"start": [1, 2], "originator": ["10.0.0.1", "fd00::1"], "auth_success": [None, True]})
+    transactions = pl.DataFrame({"start": [3], "kind": ["dns"], "answers": [["203.0.113.7", "2001:db8::7"]]})
+    pending = batch(flows, transactions, {"no time": 3})
+    store.commit(checkpoint(pending=pending))
+    back = store.pending()
+    assert back.flows.equals(pending.flows)
+    assert back.transactions.equals(pending.transactions)
+    assert back.flows.schema == pending.flows.schema
+    assert back.skipped == {"no time": 3}
+    store.commit(checkpoint())
+    assert store.pending().flows.is_empty()
+    assert store.pending().skipped == {}
+
+
+def test_what_rests_on_open_windows_is_shown_and_then_replaced_whole(store):
+    closed = Outcome(state(), [version(1)], [finding("a", 5)], [(WEB, term(5))])
+    opened = Outcome(
+        state(version=2, profile=LEARNED) | state(DB),
+        [version(2)],
+        [finding("a", 5, why="more"), finding("b", 7, DB)],
+        [(WEB, term(7)), (WEB, term(5, weight=2.0))],
+    )
+    store.commit(checkpoint(closed, opened))
+    assert store.states() == state()
+    assert store.personas() == {DB: persona(DB), WEB: persona(version=2, profile=LEARNED)}
+    assert store.history(WEB) == [version(1), version(2)]
+    assert store.findings() == [finding("a", 5, why="more"), finding("b", 7, DB)]
+    assert store.terms(WEB) == [term(5, weight=2.0), term(7)]
+    store.commit(checkpoint(until=200))
+    assert store.personas() == {WEB: persona()}
+    assert store.history(WEB) == [version(1)]
+    assert store.findings() == [finding("a", 5)]
+    assert store.terms(WEB) == [term(5)]
+    assert store.closed_until() == 200
+
+
+def test_closed_findings_and_states_take_their_latest_form(store):
+    store.commit(checkpoint(Outcome(state(), findings=[finding("a", 5)])))
+    store.commit(checkpoint(Outcome(state(version=2), findings=[finding("a", 5, why="more")])))
+    assert store.findings() == [finding("a", 5, why="more")]
+    assert store.states() == state(version=2)
+
+
+def test_findings_are_in_order_and_by_vm(store):
+    found = [finding("c", 1, DB), finding("a", 2), finding("b", 2), finding("d", 1)]
+    store.commit(checkpoint(Outcome(findings=found)))
+    assert [f.id for f in store.findings()] == ["c", "d", "a", "b"]
+    assert [f.id for f in store.findings(WEB)] == ["d", "a", "b"]
+
+
+def test_terms_of_one_instant_are_in_the_order_of_their_findings(store):
+    store.commit(checkpoint(Outcome(terms=[(WEB, term(2, "b")), (WEB, term(2, "a")), (WEB, term(1, "z"))])))
+    assert [(t.at, t.finding) for t in store.terms(WEB)] == [(1, "z"), (2, "a"), (2, "b")]
+
+
+def test_the_first_version_and_the_newest_are_kept(store):
+    store.commit(checkpoint(Outcome(versions=[version(n) for n in range(1, 150)])))
+    store.commit(checkpoint(Outcome(versions=[version(n) for n in range(150, 301)])))
+    numbers = [v.persona.version for v in store.history(WEB)]
+    assert numbers == [1, *range(301 - VERSIONS_KEPT + 1, 301)]
+    assert len(numbers) == VERSIONS_KEPT
+
+
+def test_the_world_is_as_the_last_checkpoint_had_it(store):
+    store.commit(
+        checkpoint(vms=[Vm(WEB, ("10.0.0.1/24",))], names={WEB: {"a": {"b": 1}}}, context={"x": b"1", "y": b"2"})
+    )
+    store.commit(checkpoint(vms=[Vm(DB, ("10.0.0.2/24",))], names={DB: {}}, context={"x": b"3"}))
+    assert [vm.name for vm in store.vms()] == [DB]
+    assert store.names() == {DB: {}}
+    assert (store.context("x"), store.context("y")) == (b"3", None)
+
+
+def test_what_a_person_changed_holds_now_and_at_the_next_windows(store):
+    store.commit(checkpoint(Outcome(state(), [version(1)]), Outcome(state(version=2, profile=LEARNED), [version(2)])))
+    frozen = persona(version=3, profile=LEARNED, learning="frozen")
+    store.put_persona(frozen, 7, "frozen")
+    assert store.personas()[WEB] == frozen
+    assert store.history(WEB)[-1] == PersonaVersion(frozen, 7, "frozen")
+    # What the open windows taught is not in the keyed state: they are judged again.
+    assert store.states()[WEB] == VmState(persona(version=3, learning="frozen"), MEMORY)
+    store.commit(checkpoint(until=200))
+    assert store.personas()[WEB] == persona(version=3, learning="frozen")
+    assert [v.persona.version for v in store.history(WEB)] == [1, 3]
+
+
+def test_a_persona_known_from_open_windows_only_can_be_changed(store):
+    store.commit(checkpoint(opened=Outcome(state(profile=LEARNED), [version(1)])))
+    store.put_persona(persona(version=2, profile=LEARNED, learning="frozen"), 7, "frozen")
+    store.commit(checkpoint(until=200))
+    assert store.personas()[WEB] == persona(version=2, learning="frozen")
+
+
+def test_emptying_the_profile_empties_the_memory(store):
+    store.commit(checkpoint(Outcome(state(profile=LEARNED, labels={"role": "web"}))))
+    store.put_persona(persona(version=2, labels={"role": "web"}), 7, "reset")
+    assert store.states() == {WEB: VmState(persona(version=2, labels={"role": "web"}), Memory())}
+
+
+def test_a_change_of_something_that_changed_meanwhile_is_refused(store):
+    store.commit(checkpoint(Outcome(state(version=4))))
+    with pytest.raises(StoreError, match="changed by someone else meanwhile"):
+        store.put_persona(persona(version=4, learning="frozen"), 7, "frozen")
+    assert store.personas()[WEB] == persona(version=4)
+    assert store.history(WEB) == []
+
+
+def test_what_was_read_is_the_readers_own(store):
+    store.commit(checkpoint(Outcome(state()), names={WEB: {"a": {"b": 1}}}))
+    store.states().clear()
+    store.names()[WEB].clear()
+    store.personas().clear()
+    assert (len(store.states()), store.names(), len(store.personas())) == (1, {WEB: {"a": {"b": 1}}}, 1)
