@@ -1,0 +1,252 @@
+"""Headers into flows: who opened each, where one ends and the next with the same ends begins, sums each way.
+
+A flow's key is the unordered pair of endpoints with the protocol.  Its originator sent the first packet, but for a
+SYN-ACK, whose sender answered.  The next packet of the key opens a new flow after a silence (tcp 300 s, all
+others 60 s), or where it is a bare SYN and a FIN or RST was seen since the flow began.
+
+    rows      one for each open flow carried over, then one for each packet, in the same columns
+    sorted    by key, then carried row first, then time, then place in the batch
+    flows     runs of sorted rows, cut by key, silence and SYN; summed by reduceat
+
+A flow that may still go on is carried to the next batch as one row, so the result depends on how the packets were
+cut into batches only where they are out of order across a cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netpersona.adapters.sensors.packets.dissect import ACK, FIN, NO_PORT, RST, SYN, TCP, Headers
+from netpersona.adapters.sensors.packets.fingerprint import WIDTH, syn_features
+from netpersona.adapters.sensors.packets.packets import Flags, Ints, Words
+
+Columns: TypeAlias = dict[str, NDArray[Any]]
+
+IDLE_TCP, IDLE = 300_000_000, 60_000_000  # µs
+MOST_OPEN = 1_000_000  # flows
+
+_KEY = {"a_hi": np.uint64, "a_lo": np.uint64, "b_hi": np.uint64, "b_lo": np.uint64, "word": np.int64}
+_SUMS = ("packets_a", "packets_b", "bytes_a", "bytes_b", "payload_a", "payload_b")
+_FIRSTS = {"opener": np.int64, "mac_a": np.uint64, "mac_b": np.uint64, "vlan": np.int64, "uid": np.uint64}
+_COLUMNS = {
+    **_KEY,
+    **dict.fromkeys(("start", "last", *_SUMS, "flags_a", "flags_b"), np.int64),
+    **_FIRSTS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A batch of packets put into flows.
+
+    `packet` are rows of the batch's Headers in the order of `flow`, then of time; `flow` is each one's row in
+    `flows`; `from_opener` says that its sender opened that flow.  `flows` are the flows of these packets and those
+    that were open before, in the columns of `_COLUMNS` and `syn`: endpoint a is the lesser one, `opener` is 0 for a
+    and 1 for b.  `ended` are those that nothing can join any more.
+    """
+
+    packet: Ints
+    flow: Ints
+    from_opener: Flags
+    flows: Columns
+    ended: Flags
+
+
+class FlowTable:
+    """The open flows of one sensor."""
+
+    def __init__(self) -> None:
+        self._open: Columns = _nothing()
+
+    def add(self, headers: Headers, skipped: Counter[str]) -> Assembled:
+        """Put a batch of packets into flows."""
+        packets = _rows(headers)
+        carried = len(self._open["start"])
+        rows = {name: np.concatenate([self._open[name], packets[name]]) for name in _COLUMNS}
+        order = _sorted(rows, carried)
+        begins = _begins({name: rows[name][order] for name in (*_KEY, "last", "flags_a", "flags_b")}, order < carried)
+        flows = _summed(rows, order, begins)
+        flows["syn"] = self._syn(headers, rows, order, begins, carried)
+        of_row = np.cumsum(begins) - 1
+        seen = np.flatnonzero(order >= carried)
+        packet, flow = order[seen] - carried, of_row[seen]
+        sender = np.where(packets["packets_a"][packet] == 1, 0, 1)
+        return Assembled(packet, flow, sender == flows["opener"][flow], flows, self._keep_open(flows, headers, skipped))
+
+    def finish(self) -> Columns:
+        """The flows that are still open, as they stand; none is open afterwards."""
+        flows, self._open = self._open, _nothing()
+        return flows
+
+    def _syn(self, headers: Headers, rows: Columns, order: Ints, begins: Flags, carried: int) -> NDArray[np.int64]:
+        """Each flow's features of its originator's first SYN, carried over or read now; zeros where none was seen."""
+        start = np.flatnonzero(begins)
+        first = order[start]
+        syn = np.zeros((len(first), WIDTH), np.int64)
+        old = first < carried
+        syn[old] = self._open["syn"][first[old]]
+        flags = rows["flags_a"] | rows["flags_b"]
+        bare = (order >= carried) & (flags[order] & (SYN | ACK) == SYN) & (rows["word"][order] >> 34 == TCP)
+        at = np.flatnonzero(bare)
+        flow = np.searchsorted(start, at, side="right") - 1
+        sender = np.where(rows["packets_a"][order[at]] == 1, 0, 1)
+        good = (sender == rows["opener"][first[flow]]) & (syn[flow, 0] == 0)
+        at, flow = at[good], flow[good]
+        flow, earliest = np.unique(flow, return_index=True)
+        syn[flow] = syn_features(headers, order[at[earliest]] - carried)
+        return syn
+
+    def _keep_open(self, flows: Columns, headers: Headers, skipped: Counter[str]) -> Flags:
+        """Keep the flows that may go on; which ones have ended."""
+        now = int(headers.time.max()) if len(headers) else 0
+        idle = _idle(flows["word"])
+        last_of_key = np.ones(len(idle), bool)
+        same = [flows[name][:-1] == flows[name][1:] for name in _KEY]
+        last_of_key[:-1] = ~np.logical_and.reduce(same)
+        alive = np.flatnonzero(last_of_key & (now - flows["last"] <= idle))
+        if len(alive) > MOST_OPEN:
+            skipped["flow closed early: too many are open"] += len(alive) - MOST_OPEN
+            alive = np.sort(alive[np.lexsort((alive, flows["last"][alive]))[-MOST_OPEN:]])
+        ended = np.ones(len(idle), bool)
+        ended[alive] = False
+        self._open = {name: column[alive] for name, column in flows.items()}
+        return ended
+
+
+def _nothing() -> Columns:
+    empty: Columns = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
+    return {**empty, "syn": np.zeros((0, WIDTH), np.int64)}
+
+
+def _rows(headers: Headers) -> Columns:
+    """Each packet as a flow of one packet."""
+    src, dst = (headers.src_hi, headers.src_lo, headers.src_port), (headers.dst_hi, headers.dst_lo, headers.dst_port)
+    swap = _less(dst, src)
+    sent = (~swap).astype(np.int64)  # 1: by a
+    answer = (headers.protocol == TCP) & (headers.flags & (SYN | ACK) == SYN | ACK)
+    ports = np.where(swap, headers.dst_port, headers.src_port), np.where(swap, headers.src_port, headers.dst_port)
+    rows: Columns = {
+        "a_hi": np.where(swap, headers.dst_hi, headers.src_hi),
+        "a_lo": np.where(swap, headers.dst_lo, headers.src_lo),
+        "b_hi": np.where(swap, headers.src_hi, headers.dst_hi),
+        "b_lo": np.where(swap, headers.src_lo, headers.dst_lo),
+        "word": headers.protocol << 34 | ports[0] << 17 | ports[1],
+        "start": headers.time,
+        "last": headers.time,
+        "packets_a": sent,
+        "packets_b": 1 - sent,
+        "opener": swap.astype(np.int64) ^ answer,
+        "mac_a": np.where(swap, headers.dst_mac, headers.src_mac),
+        "mac_b": np.where(swap, headers.src_mac, headers.dst_mac),
+        "vlan": headers.vlan,
+        "uid": np.zeros(len(headers), np.uint64),
+    }
+    for name, values in (("bytes", headers.length), ("payload", headers.payload_length), ("flags", headers.flags)):
+        rows[f"{name}_a"], rows[f"{name}_b"] = values * sent, values * (1 - sent)
+    return rows
+
+
+def _less(left: tuple[Words, Words, Ints], right: tuple[Words, Words, Ints]) -> Flags:
+    """Which left endpoints come before the right ones: by address, then port."""
+    high, low, port = ((one < other, one == other) for one, other in zip(left, right, strict=True))
+    less: Flags = high[0] | high[1] & (low[0] | low[1] & port[0])
+    return less
+
+
+def _sorted(rows: Columns, carried: int) -> Ints:
+    """The order by key, carried rows first, then time, then place.
+
+    A key is hashed into the high bits of one number with the row's rank in the low ones, since one such sort costs
+    a fifth of a sort by five columns.  Two keys with one hash would be interleaved; then all columns are sorted.
+    """
+    count = len(rows["start"])
+    rank = np.arange(count)
+    time = rows["last"][carried:]
+    if len(time) and (np.diff(time) < 0).any():
+        rank[carried:] = carried + np.argsort(time, kind="stable")
+    bits = np.uint64(max(count - 1, 1).bit_length())
+    mixed = _mix(rows)[rank] >> bits << bits | np.arange(count, dtype=np.uint64)
+    order: Ints = rank[(np.sort(mixed) & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)]
+    shorts = np.sort(mixed) >> bits
+    together = shorts[1:] == shorts[:-1]
+    differ = np.logical_or.reduce([rows[name][order][1:] != rows[name][order][:-1] for name in _KEY])
+    if not (together & differ).any():
+        return order
+    place = np.empty(count, np.int64)
+    place[rank] = np.arange(count)
+    return np.lexsort((place, *(rows[name] for name in _KEY)))
+
+
+def _mix(rows: Columns) -> Words:
+    """A 64-bit number for each key (splitmix64's finaliser over its columns)."""
+    mixed = np.zeros(len(rows["word"]), np.uint64)
+    for name in _KEY:
+        mixed = (mixed ^ rows[name].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(27)
+    return mixed * np.uint64(0x94D049BB133111EB)
+
+
+def _begins(rows: Columns, carried: Flags) -> Flags:
+    """Which sorted rows begin a flow."""
+    count = len(rows["last"])
+    if not count:
+        return np.zeros(0, bool)
+    new_key = np.ones(count, bool)
+    new_key[1:] = np.logical_or.reduce([rows[name][1:] != rows[name][:-1] for name in _KEY])
+    key_start = np.maximum.accumulate(np.where(new_key, np.arange(count), 0))
+    # a packet that is older than its carried flow's last one counts as simultaneous with that
+    last = np.where(carried[key_start], np.maximum(rows["last"], rows["last"][key_start]), rows["last"])
+    begins = new_key.copy()
+    begins[1:] |= np.diff(last) > _idle(rows["word"][1:])
+    return begins | _reopened(rows, carried, begins)
+
+
+def _reopened(rows: Columns, carried: Flags, begins: Flags) -> Flags:
+    """Which rows are a bare SYN after a FIN or RST of the same flow.
+
+    It is enough to look back to the SYN before it: had the flow been closed before that one, that one would have
+    begun a new flow.
+    """
+    tcp = rows["word"] >> 34 == TCP
+    flags = np.where(tcp, rows["flags_a"] | rows["flags_b"], 0)
+    syn = ~carried & (flags & (SYN | ACK) == SYN)
+    closes = np.concatenate([[0], np.cumsum(flags & (FIN | RST) != 0)])  # before each row
+    marks = np.maximum.accumulate(np.where(syn | begins, np.arange(len(syn)), 0))
+    since = np.concatenate([[0], marks[:-1]])
+    reopened: Flags = syn & ~begins & (closes[:-1] > closes[since])
+    return reopened
+
+
+def _summed(rows: Columns, order: Ints, begins: Flags) -> Columns:
+    """One row for each run of sorted rows."""
+    start = np.flatnonzero(begins)
+    first = order[start]
+    flows: Columns = {name: rows[name][first] for name in (*_KEY, *_FIRSTS)}
+    if not len(start):
+        return {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
+    flows["start"] = np.minimum.reduceat(rows["start"][order], start)
+    flows["last"] = np.maximum.reduceat(rows["last"][order], start)
+    for name in _SUMS:
+        flows[name] = np.add.reduceat(rows[name][order], start)
+    for name in ("flags_a", "flags_b"):
+        flows[name] = np.bitwise_or.reduceat(rows[name][order], start)
+    fresh = flows["uid"] == 0
+    named = _mix({**{name: flows[name] for name in _KEY}, "word": flows["word"] ^ flows["start"]})
+    flows["uid"] = np.where(fresh, np.maximum(named, np.uint64(1)), flows["uid"])
+    return flows
+
+
+def _idle(word: Ints) -> Ints:
+    """The silence that ends a flow of this key, µs."""
+    return np.where(word >> 34 == TCP, IDLE_TCP, IDLE)
+
+
+def ports_of(word: Ints) -> tuple[Ints, Ints]:
+    """The ports of endpoints a and b; NO_PORT where there is none."""
+    return word >> 17 & (2 * NO_PORT - 1), word & (2 * NO_PORT - 1)
