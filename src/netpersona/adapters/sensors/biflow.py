@@ -9,7 +9,8 @@ of the packet sensor, applied to records).
 The originator is, by the first rule that decides:
 
 1. who the exporter says it is (RFC 5103, firewalls);
-2. TCP: the only side that shows a SYN without an ACK; never a side that shows one single SYN-ACK;
+2. TCP: the only side that shows a SYN without an ACK; never a side that shows one single packet, SYN-ACK
+   or RST-ACK: those answer a SYN, even one that was not recorded;
 3. the side that was seen first;
 4. the side with the higher port, as servers sit on low ones;
 5. the side whose address text sorts first.
@@ -42,7 +43,7 @@ _CUT = 55 * SECOND  # an open flow at least this long may have been cut by an ac
 _RESUMED = 31 * MINUTE  # ... and its next part comes when that expires once more (exporters: 1 to 30 minutes)
 _MOST_OPEN = 4 * BATCH_ROWS
 
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _SIDES = ("low", "high")  # of the two ends, in the order of their text
 _ENDS = ["protocol", "observer", "low", "low_port", "high", "high_port"]
 _IDLE = pl.when(pl.col("protocol") == 6).then(TCP_IDLE).otherwise(OTHER_IDLE)
@@ -288,7 +289,8 @@ def oriented(known: pl.DataFrame) -> pl.DataFrame:
         packets_resp=of("packets_{}", originator=False),
         flags_orig=of("tcp_flags_{}", originator=True),
         flags_resp=of("tcp_flags_{}", originator=False),
-        flagged=pl.col("flagged_low") | pl.col("flagged_high"),
+        flagged=(pl.col("flagged_low") | (pl.col("records_low") == 0))
+        & (pl.col("flagged_high") | (pl.col("records_high") == 0)),
         answered=of("records_{}", originator=False) > 0,
         denied_orig=of("denied_{}", originator=True).fill_null(value=False),
         denied_resp=of("denied_{}", originator=False).fill_null(value=False),
@@ -301,7 +303,7 @@ def oriented(known: pl.DataFrame) -> pl.DataFrame:
 def _low_opened() -> pl.Expr:
     low_only, high_only = pl.col("records_high") == 0, pl.col("records_low") == 0
     bare_low, bare_high = _bare_syn("low"), _bare_syn("high")
-    reply_low, reply_high = _single_syn_ack("low"), _single_syn_ack("high")
+    reply_low, reply_high = _single_reply("low"), _single_reply("high")
     asked_low = pl.col("forward_low") | ~pl.col("forward_high")
     asked_high = pl.col("forward_high") | ~pl.col("forward_low")
     return (
@@ -327,13 +329,16 @@ def _bare_syn(side: str) -> pl.Expr:
     return (pl.col("protocol") == 6) & ((pl.col(f"tcp_flags_{side}") & (SYN | ACK)) == SYN)
 
 
-def _single_syn_ack(side: str) -> pl.Expr:
-    just = (pl.col(f"tcp_flags_{side}") & (SYN | ACK | FIN | RST)) == (SYN | ACK)
+def _single_reply(side: str) -> pl.Expr:
+    just = (pl.col(f"tcp_flags_{side}") & (FIN | SYN | RST | PSH | ACK)).is_in((SYN | ACK, RST | ACK))
     return (pl.col("protocol") == 6) & just & (pl.col(f"packets_{side}") == 1)
 
 
 def _state() -> pl.Expr:
-    """Zeek's conn_state word: of the flags for TCP, of who sent for UDP; Zeek calls the rest OTH."""
+    """Zeek's conn_state word: of the flags for TCP, of who sent for UDP; Zeek calls the rest OTH.
+
+    Null where one side's TCP flags are not told.
+    """
     answered = pl.col("answered") & ~pl.col("denied_resp")
     return (
         pl.when(pl.col("denied_orig"))
