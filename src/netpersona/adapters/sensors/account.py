@@ -1,25 +1,12 @@
-"""What the report says of one file that a sensor read."""
+"""An account of one file in the making, while a sensor reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from netpersona.flow.account import SourceAccount
 
-@dataclass(frozen=True, slots=True)
-class SourceAccount:
-    """One file's line in the report's `input.sources`.
-
-    `flows` counts the records used: flows, or for an application's log (dns, http, ...) its rows.
-    `skipped` counts the records that could not be read, by reason.  `first` and `last` are the earliest
-    and the latest start, in µs since the epoch; None where nothing was used.
-    """
-
-    path: str
-    format: str
-    flows: int
-    skipped: dict[str, int] = field(default_factory=dict)
-    first: int | None = None
-    last: int | None = None
+__all__ = ["SourceAccount", "Tally", "add_reasons"]
 
 
 @dataclass(slots=True)

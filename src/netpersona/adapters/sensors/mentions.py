@@ -11,7 +11,18 @@ import polars as pl
 
 _TOGETHER = 500_000  # rows: so many mentions wait before they are merged
 _SLICE = 250_000  # rows of a batch
-_ENDS = ("start", "transport", "originator", "originator_port", "responder", "responder_port", "application", "sensor", "uid")
+_ENDS = (
+    "start",
+    "transport",
+    "originator",
+    "originator_port",
+    "responder",
+    "responder_port",
+    "application",
+    "sensor",
+    "source",
+    "uid",
+)
 _TOLD = ("server_name", "tls_fingerprint", "auth_success")
 
 
@@ -54,7 +65,9 @@ class Mentions:
             return flows
         known = self._known()
         told = flows.join(known.select("key", *_TOLD), left_on="uid", right_on="key", how="left")
-        self._met.append(known.select("key").join(flows.select("uid"), left_on="key", right_on="uid", how="semi")["key"])
+        self._met.append(
+            known.select("key").join(flows.select("uid"), left_on="key", right_on="uid", how="semi")["key"]
+        )
         return told
 
     def flows(self) -> Iterator[pl.DataFrame]:
@@ -78,7 +91,10 @@ def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     sums = rows.group_by("key").agg(
         pl.col("last", "auth_success").max(),
         pl.col("tls_fingerprint").min(),
-        *(pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in ("payload_orig", "payload_resp")),
+        *(
+            pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
+            for name in ("payload_orig", "payload_resp")
+        ),
     )
     whole = sums.join(ends, on="key", how="left").join(names, on="key", how="left")
     return whole.select("key", "last", "named_at", *_ENDS, *_TOLD, "payload_orig", "payload_resp")

@@ -96,7 +96,9 @@ def _mode(path: Path, is_such: Callable[[int], bool]) -> bool:
     try:
         return is_such(path.stat().st_mode)
     except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: {getattr(error, 'strerror', None) or error}; expected a file or a directory") from error
+        raise SourceError(
+            f"{path}: {getattr(error, 'strerror', None) or error}; expected a file or a directory"
+        ) from error
 
 
 def _search(top: Path, found: dict[Path, str | None], unread: list[tuple[Path, str]]) -> None:
@@ -148,7 +150,7 @@ def _unknown(path: Path, start: bytes) -> SourceError:
 
     if looks_headerless(start):
         return headerless(path, 1)
-    first = start.split(b"\n", 1)[0][:60]
+    first = start.split(b"\n", 1)[0].rstrip(b"\r")[:60]
     text = first.decode("ascii", "backslashreplace")
     shown = text if text.isprintable() else first.hex(" ")
     return SourceError(f"{path}:1: not recognised: it begins with {shown!r}; expected {_EXPECTED}")

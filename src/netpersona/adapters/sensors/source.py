@@ -12,6 +12,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -29,8 +30,9 @@ _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 class _Decompressed(io.RawIOBase):
     """A decompressor's output that ends where the compressed data turns out to be damaged."""
 
-    def __init__(self, inner: BinaryIO) -> None:
+    def __init__(self, inner: BinaryIO, compressed: BinaryIO) -> None:
         self._inner = inner
+        self._compressed = compressed
         self.damage: str | None = None
 
     def readable(self) -> bool:
@@ -49,13 +51,14 @@ class _Decompressed(io.RawIOBase):
 
     def close(self) -> None:
         self._inner.close()
+        self._compressed.close()
         super().close()
 
 
 def open_source(path: Path) -> BinaryIO:
     """The file's bytes, decompressed if they are gzip, bzip2, xz or zstd.  Raises SourceError."""
     try:
-        plain = path.open("rb", buffering=1 << 20)
+        plain = io.BufferedReader(path.open("rb", buffering=0), 1 << 20)
     except OSError as error:
         raise SourceError(f"{path}: cannot be opened: {error.strerror or error}") from error
     try:
@@ -69,7 +72,7 @@ def open_source(path: Path) -> BinaryIO:
         raise
     if inner is None:
         return plain
-    return cast("BinaryIO", io.BufferedReader(_Decompressed(inner), 1 << 20))
+    return cast("BinaryIO", io.BufferedReader(_Decompressed(inner, plain), 1 << 20))
 
 
 def _decompressor(path: Path, plain: BinaryIO, magic: bytes) -> BinaryIO | None:
@@ -86,9 +89,10 @@ def _decompressor(path: Path, plain: BinaryIO, magic: bytes) -> BinaryIO | None:
 
 def _zstd(path: Path, plain: BinaryIO) -> BinaryIO:
     try:
-        import zstandard  # noqa: PLC0415  # only such a file needs it
+        zstandard = import_module("zstandard")
     except ImportError as error:
-        raise SourceError(f"{path}: is compressed with zstd; install the package zstandard, or unpack it first") from error
+        advice = "install the package zstandard, or unpack it first"
+        raise SourceError(f"{path}: is compressed with zstd; {advice}") from error
     return cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(plain, read_across_frames=True))
 
 

@@ -98,12 +98,14 @@ class SuricataSensor:
         return since
 
     def _use(self, table: pl.DataFrame, records: int) -> None:
-        starts = table["start"]
-        self._tally.use(records, starts.min(), starts.max())
+        first, last = table.select(pl.col("start").min().alias("first"), pl.col("start").max().alias("last")).row(0)
+        self._tally.use(records, first, last)
 
 
 def _complete(mentioned: pl.DataFrame) -> pl.DataFrame:
     """Mentions with every column that they need; what Suricata does not say is null."""
-    types = {"server_name": pl.String, "tls_fingerprint": pl.String, "auth_success": pl.Boolean}
+    types = {"source": pl.String, "server_name": pl.String, "tls_fingerprint": pl.String, "auth_success": pl.Boolean}
     absent = types | {"payload_orig": pl.Int64, "payload_resp": pl.Int64}
-    return mentioned.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent.items() if name not in mentioned.columns)
+    return mentioned.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in absent.items() if name not in mentioned.columns
+    )

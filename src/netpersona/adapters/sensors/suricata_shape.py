@@ -80,7 +80,7 @@ def _ends(events: list[Event], label: str) -> dict[str, list[Any]]:
 
 
 def _turned(event: Event) -> tuple[str | None, int | None, str | None, int | None]:
-    """The originator's address and port, then the responder's: an alert or a DNS answer may be told the other way round."""
+    """The originator's address and port, then the responder's: alerts and DNS answers may be told in reverse."""
     there = (event.src_ip, event.src_port, event.dest_ip, event.dest_port)
     back = (event.dest_ip, event.dest_port, event.src_ip, event.src_port)
     if event.event_type == "alert":
@@ -121,7 +121,9 @@ def _sound(frame: pl.DataFrame, skipped: dict[str, int], counters: Iterable[str]
     times = [_micros("timestamp").alias("start"), *([_micros("end").alias("end")] if "end" in frame.columns else [])]
     ends = [canonical_addresses(frame[name]) for name in ("originator", "responder")]
     timed = frame.with_columns(*times, *ends).drop("timestamp")
-    ports = [~pl.col(name).is_between(0, 65_535).fill_null(value=True) for name in ("originator_port", "responder_port")]
+    ports = [
+        ~pl.col(name).is_between(0, 65_535).fill_null(value=True) for name in ("originator_port", "responder_port")
+    ]
     complaints = {
         "no time": pl.col("start").is_null() | (pl.col("start") < 0),
         "not an address": pl.col("originator").is_null() | pl.col("responder").is_null(),
@@ -191,7 +193,10 @@ def said(events: Iterable[Event], label: str, skipped: dict[str, int]) -> tuple[
     chosen = [event for event in events if event.event_type in _READ]
     read = [_READ[event.event_type](event) for event in chosen]
     schema = _ENDS | dict.fromkeys(("kind", "host", "method", "uri", "status", "agent"), pl.String)
-    columns = {name: [row[place] for row in read] for place, name in enumerate(("kind", "host", "method", "uri", "status", "agent"))}
+    columns = {
+        name: [row[place] for row in read]
+        for place, name in enumerate(("kind", "host", "method", "uri", "status", "agent"))
+    }
     frame = _sound(pl.DataFrame({**_ends(chosen, label), **columns}, schema=schema, strict=False), skipped)
     alert = pl.col("kind") == "alert"
     rows = frame.with_columns(
@@ -250,7 +255,7 @@ def dns_messages(events: Iterable[Event], label: str, skipped: dict[str, int]) -
         "answers": [_answers(dns) for _, dns, _, _ in rows],
         "answered": [dns.type in {"answer", "response"} for _, dns, _, _ in rows],
     }
-    types = schema | {"answers": pl.List(pl.String), "answered": pl.Boolean}
+    types: dict[str, Any] = schema | {"answers": pl.List(pl.String), "answered": pl.Boolean}
     table = {**_ends([event for event, *_ in rows], label), **columns}
     frame = _sound(pl.DataFrame(table, schema=types, strict=False), skipped)
     return frame.with_columns(host_name("question").alias("name"), pl.lit("dns").alias("kind")).drop("question")
@@ -284,7 +289,9 @@ def paired(messages: pl.DataFrame) -> pl.DataFrame:
     ordered = one_answer.sort("start", maintain_order=True).with_columns(turn.alias("turn"))
     asked, answered = ordered.filter(~pl.col("answered")), ordered.filter(pl.col("answered"))
     same = [*key, "turn"]
-    reply = answered.select(*same, pl.col("status").alias("reply"), pl.col("answers").alias("given"), pl.lit(value=True).alias("heard"))
+    reply = answered.select(
+        *same, pl.col("status").alias("reply"), pl.col("answers").alias("given"), pl.lit(value=True).alias("heard")
+    )
     both = asked.join(reply, on=same, how="left", nulls_equal=True).with_columns(
         pl.coalesce("reply", "status").alias("status"),
         pl.coalesce("given", "answers").alias("answers"),

@@ -1,7 +1,7 @@
-"""Zeek's logs as a sensor: any number of conn, dns, http, ssl and ssh logs, joined by uid.
+r"""Zeek's logs as a sensor: any number of conn, dns, http, ssl and ssh logs, joined by uid.
 
     dns http ssl ssh logs --sound--> transactions
-                              \\----> Mentions (uid -> name, fingerprint, log-in)
+                              \----> Mentions (uid -> name, fingerprint, log-in)
     conn logs ---------------sound--> flows --told by Mentions--> flows
                                       Mentions that no conn row told of --> flows of their own
 
@@ -18,9 +18,9 @@ from pathlib import Path
 import polars as pl
 
 from netpersona.adapters.sensors.account import SourceAccount, Tally
+from netpersona.adapters.sensors.mentions import Mentions
 from netpersona.adapters.sensors.source import head, open_source
 from netpersona.adapters.sensors.zeek_fields import Rows, sound
-from netpersona.adapters.sensors.mentions import Mentions
 from netpersona.adapters.sensors.zeek_json import kinds_of_json, looks_like_json, read_json
 from netpersona.adapters.sensors.zeek_shape import flows, mentions, transactions
 from netpersona.adapters.sensors.zeek_tsv import headerless, kinds_of_tsv, looks_headerless, looks_like_tsv, read_tsv
@@ -37,7 +37,7 @@ def looks_like(head: bytes) -> bool:
 
 def home(path: Path) -> Path:
     """The directory whose logs belong together: the file's own, above any that only hold a day's logs."""
-    where = Path(os.path.abspath(path)).parent
+    where = path.resolve().parent
     while _ROTATED.fullmatch(where.name):
         where = where.parent
     return where
@@ -84,7 +84,7 @@ class ZeekSensor:
                 if rows.skipped:
                     yield batch(skipped=rows.skipped)
                 continue
-            known.add(mentions(rows, self._label))
+            known.add(mentions(rows, self._label, str(file)))
             yield _used(tally, rows, batch(transactions=transactions(rows, self._label), skipped=rows.skipped))
 
     def _happened(self, file: Path, tally: Tally, known: Mentions, *, said: bool) -> Iterator[FlowBatch]:
@@ -95,14 +95,14 @@ class ZeekSensor:
         for rows in _sound_rows(file):
             if rows.kind == "conn":
                 skipped = {} if said else rows.skipped
-                told = known.tell(flows(rows, self._label))
+                told = known.tell(flows(rows, self._label, str(file)))
                 yield _used(tally, Rows(rows.kind, rows.frame, skipped), batch(flows=told, skipped=skipped))
             elif not said:
                 yield _used(tally, rows, batch(transactions=transactions(rows, self._label), skipped=rows.skipped))
 
 
 def _kinds(file: Path) -> set[str | None]:
-    """Which kinds of rows the file begins with; none for an empty file.  Raises SourceError for a file of another maker."""
+    """Which kinds of rows the file begins with; none for an empty file.  Raises SourceError for another format."""
     start = head(file)
     if not start.strip():
         return set()
@@ -110,7 +110,9 @@ def _kinds(file: Path) -> set[str | None]:
         raise headerless(file, 1)
     if not looks_like(start):
         shown = start.lstrip()[:60]
-        raise SourceError(f"{file}:1: {shown!r} begins no Zeek log; expected '#' header lines or JSON objects with 'ts'")
+        raise SourceError(
+            f"{file}:1: {shown!r} begins no Zeek log; expected '#' header lines or JSON objects with 'ts'"
+        )
     whole = start[: start.rfind(b"\n") + 1] or start
     return kinds_of_tsv(whole) if looks_like_tsv(start) else kinds_of_json(whole)
 

@@ -109,8 +109,8 @@ def _all_well(frame: pl.DataFrame) -> bool:
     ).row(0)
     if any(missing) or lowest < 0 or highest > _MOST or not 0 <= first <= last < _LATEST:
         return False
-    ports = (frame[name] for name in ("orig_p", "resp_p") if frame[name].dtype != pl.UInt16)
-    return all((port.max() or 0) <= 65_535 for port in ports)
+    ports = [pl.col(name).max() for name in ("orig_p", "resp_p") if frame[name].dtype != pl.UInt16]
+    return all(highest is None or highest <= 65_535 for highest in frame.select(ports).row(0)) if ports else True
 
 
 def _complaints(kind: str) -> dict[str, pl.Expr]:
@@ -122,7 +122,9 @@ def _complaints(kind: str) -> dict[str, pl.Expr]:
         "no time": at.is_null(),
         "time out of range": ~at.is_between(0.0, _LATEST, closed="left").fill_null(value=True),
         "not an address": pl.col("orig_h").is_null() | pl.col("resp_h").is_null(),
-        "port out of range": pl.any_horizontal(~pl.col(name).is_between(0, 65_535).fill_null(value=True) for name in ports),
+        "port out of range": pl.any_horizontal(
+            ~pl.col(name).is_between(0, 65_535).fill_null(value=True) for name in ports
+        ),
     }
     if counts:
         outside = [~pl.col(name).is_between(0, _MOST).fill_null(value=True) for name in counts]

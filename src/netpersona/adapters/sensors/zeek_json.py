@@ -47,7 +47,7 @@ _SKEWED = 1 << 53
 
 
 def looks_like_json(head: bytes) -> bool:
-    """Whether the first line is an object that only Zeek writes: `ts`, or `_path`/`@stream`, and no other maker's mark."""
+    """Whether the first line is an object that only Zeek writes: `ts`, or `_path`/`@stream`, and no `event_type`."""
     line = head.lstrip().split(b"\n", 1)[0]
     if not line.startswith(b"{"):
         return False

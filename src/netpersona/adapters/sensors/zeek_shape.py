@@ -19,8 +19,11 @@ _LONGEST_DETAIL = 200
 _LONGEST_AGENT = 400
 
 
-def flows(rows: Rows, label: str) -> pl.DataFrame:
-    """conn rows as flows, all but what only other logs know.  `label` names the sensor where the row does not."""
+def flows(rows: Rows, label: str, file: str) -> pl.DataFrame:
+    """Rows of conn as flows, all but what only other logs know.
+
+    `label` names the sensor where the row does not; `file` is where the rows come from.
+    """
     frame = rows.frame.with_columns(
         _relabelled(rows.frame["proto"], _transport),
         _relabelled(rows.frame["service"], str.lower),
@@ -46,8 +49,19 @@ def flows(rows: Rows, label: str) -> pl.DataFrame:
         pl.col("resp_l2_addr").str.to_lowercase().alias("responder_mac"),
         pl.col("vlan").cast(pl.UInt16, strict=False),
         pl.col("uid"),
-        pl.col("node").fill_null(label).alias("sensor"),
+        *_seen_by(rows, label, file),
     )
+
+
+def _seen_by(rows: Rows, label: str, file: str) -> list[pl.Expr]:
+    """`sensor` and `source`: what two nodes wrote into one file are two sources, which may have seen the same flow."""
+    if rows.frame["node"].null_count() == rows.frame.height:
+        return [pl.lit(label).alias("sensor"), pl.lit(file).alias("source")]
+    node = pl.col("node")
+    return [
+        node.fill_null(label).alias("sensor"),
+        pl.concat_str(pl.lit(f"{file}#"), node.fill_null("")).alias("source"),
+    ]
 
 
 def _relabelled(column: pl.Series, meaning: Callable[[str], str]) -> pl.Series:
@@ -74,10 +88,12 @@ def _micros(name: str) -> pl.Expr:
 
 
 def transactions(rows: Rows, label: str) -> pl.DataFrame | None:
-    """dns, http or ssl rows as transactions; None for a kind of log that has none."""
+    """Rows of dns, http or ssl as transactions; None for a kind of log that has none."""
     if rows.kind not in _SAID:
         return None
-    return rows.frame.select(*_ends(rows.kind), *_SAID[rows.kind], pl.col("uid"), pl.col("node").fill_null(label).alias("sensor"))
+    return rows.frame.select(
+        *_ends(rows.kind), *_SAID[rows.kind], pl.col("uid"), pl.col("node").fill_null(label).alias("sensor")
+    )
 
 
 def _ends(kind: str) -> list[pl.Expr]:
@@ -92,7 +108,7 @@ def _ends(kind: str) -> list[pl.Expr]:
 
 
 def host_name(name: str) -> pl.Expr:
-    """The column's names as they are compared: lower case, without the final dot or a port; null where nothing is left."""
+    """Names as they are compared: lower case, without the final dot or a port; null where nothing is left."""
     bare = pl.col(name).str.to_lowercase().str.replace(r"^([^:]*|\[.*\]):[0-9]{1,5}$", "$1").str.strip_chars_end(".")
     return pl.when(bare != "").then(bare.str.slice(0, _LONGEST_NAME))
 
@@ -129,20 +145,27 @@ _SAID: dict[str, list[pl.Expr]] = {
 }
 
 
-def mentions(rows: Rows, label: str) -> pl.DataFrame:
+def mentions(rows: Rows, label: str, file: str) -> pl.DataFrame:
     """What an application's log knows of the flows that it mentions: one row for each of its rows.
 
-    Columns: the flow's ends, uid and sensor, `start`, `application`, and where known `server_name`,
+    Columns: the flow's ends, uid, sensor and source, `start`, `application`, and where known `server_name`,
     `tls_fingerprint`, `auth_success`, `payload_orig`, `payload_resp`.
     """
     assert rows.kind is not None
     kind = rows.kind
-    nothing = {"ja3": pl.String, "auth_success": pl.Boolean, "request_body_len": pl.Int64, "response_body_len": pl.Int64}
-    known = {name: pl.col(name) if name in rows.frame.columns else pl.lit(None, dtype) for name, dtype in nothing.items()}
+    nothing = {
+        "ja3": pl.String,
+        "auth_success": pl.Boolean,
+        "request_body_len": pl.Int64,
+        "response_body_len": pl.Int64,
+    }
+    known = {
+        name: pl.col(name) if name in rows.frame.columns else pl.lit(None, dtype) for name, dtype in nothing.items()
+    }
     return rows.frame.select(
         *_ends(kind),
         pl.col("uid"),
-        pl.col("node").fill_null(label).alias("sensor"),
+        *_seen_by(rows, label, file),
         pl.lit(APPLICATIONS[kind]).alias("application"),
         _NAME.get(kind, pl.lit(None, pl.String)).alias("server_name"),
         known["ja3"].alias("tls_fingerprint"),

@@ -161,7 +161,8 @@ def _rows(header: Header, data: bytes, *, cut: bool) -> Rows:
     kind = header.kind
     assert kind is not None
     wanted = _columns(header, kind)
-    frame, skipped = _at_once(header, data, wanted, kind), {}
+    frame = _at_once(header, data, wanted, kind)
+    skipped: dict[str, int] = {}
     if frame is None:
         frame, skipped = _line_by_line(header, data, wanted, kind, cut=cut)
     return Rows(kind, _finished(header, frame, kind), skipped)
@@ -225,7 +226,8 @@ def _line_by_line(
     types: dict[int, type[pl.DataType]] = dict.fromkeys(wanted.values(), pl.String)
     text = _csv(header, b"\n".join(good) + b"\n", types, header.unset) if good else pl.DataFrame()
     named = text.select(
-        pl.col(f"{place}").alias(name) if good else pl.lit(None, pl.String).alias(name) for name, place in wanted.items()
+        pl.col(f"{place}").alias(name) if good else pl.lit(None, pl.String).alias(name)
+        for name, place in wanted.items()
     ).head(len(good))
     frame, wrong = _typed(header, named, list(wanted), kind)
     return frame, {reason: count for reason, count in (skipped | wrong).items() if count}
@@ -238,7 +240,9 @@ def _typed(header: Header, frame: pl.DataFrame, names: list[str], kind: str) -> 
     text = frame.with_columns(unset)
     cast = {name: pl.col(name).cast(dtype, strict=False) for name, dtype in numbers.items()}
     broken = text.select(
-        pl.any_horizontal([pl.lit(value=False), *(cast[n].is_null() & pl.col(n).is_not_null() for n in numbers)]).alias("no")
+        pl.any_horizontal([pl.lit(value=False), *(cast[n].is_null() & pl.col(n).is_not_null() for n in numbers)]).alias(
+            "no"
+        )
     )["no"]
     if len(broken) != text.height:
         broken = pl.Series([False]).new_from_index(0, text.height)
