@@ -31,7 +31,8 @@ from netpersona.persona.profile import HALF_LIFE, volume_quantile
 
 API_VERSION = "netpersona/v1"
 LIMIT = 8192  # bytes
-TEXT_CUT = 200  # characters of a sentence or a name
+TEXT_CUT = 200  # characters of a sentence
+NAME_CUT = 64  # characters of a name
 AT_MOST = {"behavioral_signatures": 8, "risk_ledger": 8, "mitigations": 12}
 
 _Entry = dict[str, Any]
@@ -44,7 +45,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def resource(persona: Persona, at: int, risk: float) -> dict[str, Any]:
     """The persona at the instant `at` (µs), bounded; `risk` is its score then (0 to 1).  Times are RFC 3339, UTC."""
-    lists = _lists(persona, at, rfc3339, TEXT_CUT)
+    lists = _lists(persona, at, rfc3339, cut=True)
     shown = {name: min(len(entries), AT_MOST.get(name, len(entries))) for name, entries in lists.items()}
     whole = _resource(persona, risk, lists, shown)
     surplus = len(canonical_json(whole)) - LIMIT
@@ -55,7 +56,7 @@ def resource(persona: Persona, at: int, risk: float) -> dict[str, Any]:
 
 def report_object(persona: Persona, at: int, risk: float) -> dict[str, Any]:
     """The persona at the instant `at` (µs) as the replay report shows it, whole.  Times are seconds since the epoch."""
-    lists = _lists(persona, at, seconds, None)
+    lists = _lists(persona, at, seconds, cut=False)
     shown = {name: len(entries) for name, entries in lists.items()}
     return {
         "vm": persona.vm,
@@ -151,7 +152,7 @@ def _fitting(lists: _Lists, shown: Mapping[str, int], surplus: int) -> dict[str,
     return left
 
 
-def _lists(persona: Persona, at: int, time: _Time, cut: int | None) -> _Lists:
+def _lists(persona: Persona, at: int, time: _Time, cut: bool) -> _Lists:
     """Everything that comes in lists, in full, each with the weightiest entry first."""
     kinds, latest = persona.profile.kinds, _latest(persona.profile)
     total = _total(persona.profile)
@@ -159,7 +160,9 @@ def _lists(persona: Persona, at: int, time: _Time, cut: int | None) -> _Lists:
     outbound = {kind: usage for kind, usage in kinds.items() if kind.direction != "inbound"}
     return {
         "services": [_service(k, u, total, latest) for k, u in _heaviest(inbound, latest)],
-        "peers": [{"peer": _cut(k.peer, cut), **_service(k, u, total, latest)} for k, u in _heaviest(outbound, latest)],
+        "peers": [
+            {"peer": _name(k.peer, cut), **_service(k, u, total, latest)} for k, u in _heaviest(outbound, latest)
+        ],
         "names": _shares("name", persona.profile.names, cut),
         "fingerprints": _shares("fingerprint", persona.profile.fingerprints, cut),
         "behavioral_signatures": [_signature(s, time, cut) for s in sorted(persona.signatures, key=_surest)],
@@ -227,12 +230,12 @@ def _service(kind: Kind, usage: Usage, total: float, latest: int) -> _Entry:
     }
 
 
-def _shares(word: str, table: Mapping[str, Usage], cut: int | None) -> list[_Entry]:
+def _shares(word: str, table: Mapping[str, Usage], cut: bool) -> list[_Entry]:
     """Each name with its share among the names of the table."""
     latest = max((usage.last for usage in table.values()), default=0)
     total = math.fsum(_flows(usage, latest) for usage in table.values())
     ordered = sorted(table.items(), key=lambda item: (-_flows(item[1], latest), item[0]))
-    return [{word: _cut(n, cut), "share": round(_flows(u, latest) / total, 4) if total else 0.0} for n, u in ordered]
+    return [{word: _name(n, cut), "share": round(_flows(u, latest) / total, 4) if total else 0.0} for n, u in ordered]
 
 
 def _volumes(bins: tuple[int, ...]) -> dict[str, int]:
@@ -248,40 +251,40 @@ def _hours(hours: Iterable[float]) -> list[float]:
     return [round(count / total, 3) if total else 0.0 for count in counts]
 
 
-def _signature(signature: BehavioralSignature, time: _Time, cut: int | None) -> _Entry:
+def _signature(signature: BehavioralSignature, time: _Time, cut: bool) -> _Entry:
     shown: _Entry = {
         "name": signature.name,
         "since": time(signature.since),
         "last": time(signature.last),
-        "peer": None if signature.peer is None else _cut(signature.peer, cut),
+        "peer": None if signature.peer is None else _name(signature.peer, cut),
         "confidence": signature.confidence,
-        "why": _cut(signature.why, cut),
+        "why": _sentence(signature.why, cut),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _term(term: RiskTerm, time: _Time, cut: int | None) -> _Entry:
+def _term(term: RiskTerm, time: _Time, cut: bool) -> _Entry:
     shown: _Entry = {
         "source": term.detector,
-        "peer": None if term.peer is None else _cut(term.peer, cut),
+        "peer": None if term.peer is None else _name(term.peer, cut),
         "weight": round(term.weight, 4),
         "half_life_s": term.half_life / 1_000_000,
         "at": time(term.at),
         "finding": term.finding,
-        "feeds": [_cut(feed, cut) for feed in term.feeds[: None if cut is None else 4]] or None,
-        "why": _cut(term.why, cut),
+        "feeds": [_name(feed, cut) for feed in term.feeds[: 4 if cut else None]] or None,
+        "why": _sentence(term.why, cut),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _mitigation(mitigation: Mitigation, time: _Time, cut: int | None) -> _Entry:
+def _mitigation(mitigation: Mitigation, time: _Time, cut: bool) -> _Entry:
     shown: _Entry = {
-        "policy": mitigation.policy,
-        "rule": mitigation.rule,
+        "policy": _name(mitigation.policy, cut),
+        "rule": _name(mitigation.rule, cut),
         "policy_version": mitigation.policy_version,
         "since": time(mitigation.since),
         "until": None if mitigation.until is None else time(mitigation.until),
-        "why": _cut(mitigation.why, cut),
+        "why": _sentence(mitigation.why, cut),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
@@ -320,5 +323,9 @@ def _halved(amount: float, since: int, at: int, half_life: int) -> float:
     return float(amount * 2.0 ** (-(at - since) / half_life)) if half_life > 0 else 0.0
 
 
-def _cut(text: str, length: int | None) -> str:
-    return text if length is None or len(text) <= length else f"{text[: length - 1]}…"
+def _name(text: str, cut: bool) -> str:
+    return text if not cut or len(text) <= NAME_CUT else f"{text[: NAME_CUT - 1]}…"
+
+
+def _sentence(text: str, cut: bool) -> str:
+    return text if not cut or len(text) <= TEXT_CUT else f"{text[: TEXT_CUT - 1]}…"
