@@ -139,6 +139,7 @@ class AllowListResource:
 
     name: str
     entries: tuple[AllowEntry, ...]
+    place: Place = field(default=Place("", 1, 1), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ class AlwaysAllow:
     dhcp: bool = True
     neighbours: bool = True  # ARP and IPv6 neighbour discovery
     resolver: bool = True  # DNS to the persona's own resolvers
+    place: Place | None = field(default=None, compare=False)  # None: no file said it
 
 
 @dataclass(frozen=True, slots=True)

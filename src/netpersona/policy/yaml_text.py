@@ -11,14 +11,15 @@ before anything is built, and nothing is ever constructed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping as AnyMapping
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from netpersona.errors import PolicyError
 from netpersona.policy.model import Place
+from netpersona.policy.problems import refused, shown
 
 MAX_TEXT = 4 * 1024 * 1024  # characters in one file
 MAX_DEPTH = 32
@@ -75,52 +76,56 @@ Node = Scalar | Sequence | Mapping
 def read_documents(text: str, file: str) -> list[Node]:
     """The documents of a YAML text; empty ones are left out.
 
-    Raises PolicyError("FILE:LINE:COL: what is wrong") for text that is not YAML or is outside the bounds.
+    Raises RefusedError("FILE:LINE:COL: what is wrong") for text that is not YAML or is outside the bounds.
     """
     if len(text) > MAX_TEXT:
-        raise PolicyError(f"{file}:1:1: {len(text)} characters are too many; at most {MAX_TEXT} are read")
+        raise refused(Place(file, 1, 1), f"{len(text)} characters are too many; at most {MAX_TEXT} are read")
     try:
         documents = list(_documents(_Builder(text, file)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        raise PolicyError(f"{place}: not YAML: {error.problem or error.context}") from error
+        raise refused(place, f"not YAML: {error.problem or error.context}") from error
     except yaml.reader.ReaderError as error:
-        raise PolicyError(f"{_place_at(text, error.position, file)}: not YAML: {error.reason}") from error
+        raise refused(_place_at(text, error.position, file), f"not YAML: {error.reason}") from error
     except (yaml.YAMLError, UnicodeError) as error:
-        raise PolicyError(f"{file}:1:1: not YAML: {str(error).splitlines()[0]}") from error
+        raise refused(Place(file, 1, 1), f"not YAML: {str(error).splitlines()[0]}") from error
     return [node for node in documents if not (isinstance(node, Scalar) and node.null)]
 
 
 def node_of(value: object, place: Place) -> Node:
     """A plain value (of msgspec, JSON or a store) as a node; every part of it stands at `place`.
 
-    Raises PolicyError for values that no YAML text could have given, and beyond the bounds.
+    Raises RefusedError for values that no YAML text could have given, and beyond the bounds.
     """
     return _node_of(value, place, depth=0)
 
 
 def _node_of(value: object, place: Place, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        raise PolicyError(f"{place}: nested too deeply; at most {MAX_DEPTH} levels are read")
+        raise refused(place, f"nested too deeply; at most {MAX_DEPTH} levels are read")
     if isinstance(value, AnyMapping):
-        fields = [(_scalar_of(str(key), False, place), _node_of(part, place, depth + 1)) for key, part in value.items()]
+        fields = [(_scalar_of(str(key), place), _node_of(part, place, depth + 1)) for key, part in value.items()]
         return Mapping(tuple(fields), place)
     if isinstance(value, list | tuple):
         return Sequence(tuple(_node_of(part, place, depth + 1) for part in value), place)
     if value is None:
-        return _scalar_of("", True, place)
+        return _plain("", place)
     if isinstance(value, bool):
-        return _scalar_of("true" if value else "false", True, place)
+        return _plain("true" if value else "false", place)
     if isinstance(value, int | float):
-        return _scalar_of(str(value), True, place)
+        return _plain(str(value), place)
     if isinstance(value, str):
-        return _scalar_of(value, _NULL.fullmatch(value) is None, place)
-    raise PolicyError(f"{place}: a {type(value).__name__} cannot stand in a policy")
+        return _scalar_of(value, place)
+    raise refused(place, f"a {type(value).__name__} cannot stand in a policy")
 
 
-def _scalar_of(text: str, plain: bool, place: Place) -> Scalar:
-    return Scalar(text, plain, place, place)
+def _scalar_of(text: str, place: Place) -> Scalar:
+    return Scalar(text, _NULL.fullmatch(text) is None, place, place)
+
+
+def _plain(text: str, place: Place) -> Scalar:
+    return Scalar(text, True, place, place)  # noqa: FBT003
 
 
 def _documents(builder: _Builder) -> Iterator[Node]:
@@ -148,11 +153,11 @@ class _Builder:
     def node(self, event: Any, depth: int) -> Node:
         place = self.place(event)
         if depth > MAX_DEPTH:
-            raise PolicyError(f"{place}: nested too deeply; at most {MAX_DEPTH} levels are read")
+            raise refused(place, f"nested too deeply; at most {MAX_DEPTH} levels are read")
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event, place)
         if event.tag not in _TAGS:
-            raise PolicyError(f"{place}: the tag {_shown(event.tag)} is not allowed; write the value without a tag")
+            raise refused(place, f"the tag {shown(event.tag)} is not allowed; write the value without a tag")
         before = self.nodes
         self.count(1, place)
         if isinstance(event, yaml.ScalarEvent):
@@ -168,11 +173,11 @@ class _Builder:
     def count(self, nodes: int, place: Place) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            raise PolicyError(f"{place}: more than {MAX_NODES} values, aliases counted each time they are used")
+            raise refused(place, f"more than {MAX_NODES} values, aliases counted each time they are used")
 
     def alias(self, event: Any, place: Place) -> Node:
         if event.anchor not in self.anchors:
-            raise PolicyError(f"{place}: the alias *{_shown(event.anchor)} stands before its anchor")
+            raise refused(place, f"the alias *{shown(event.anchor)} stands before its anchor")
         node, size = self.anchors[event.anchor]
         self.count(size, place)
         return node
@@ -191,15 +196,13 @@ class _Builder:
                 break
             key = self.node(event, depth + 1)
             if not isinstance(key, Scalar):
-                raise PolicyError(f"{key.place}: a name must be text, not a list or a mapping")
+                raise refused(key.place, "a name must be text, not a list or a mapping")
             value = self.node(next(self.events), depth + 1)
             if key.plain and key.text == "<<":
                 merged.extend(value.items if isinstance(value, Sequence) else [value])
             elif key.text in own:
-                first = own[key.text][0].place
-                raise PolicyError(
-                    f"{key.place}: {_shown(key.text)} stands here twice; it was said at line {first.line}"
-                )
+                line = own[key.text][0].place.line
+                raise refused(key.place, f"{shown(key.text)} stands here twice; line {line} said it first")
             else:
                 own[key.text] = (key, value)
         return Mapping(tuple(self.merge(own, merged).values()), place)
@@ -207,7 +210,7 @@ class _Builder:
     def merge(self, own: dict[str, tuple[Scalar, Node]], merged: list[Node]) -> dict[str, tuple[Scalar, Node]]:
         for node in merged:
             if not isinstance(node, Mapping):
-                raise PolicyError(f"{node.place}: `<<` merges mappings only")
+                raise refused(node.place, "`<<` merges mappings only")
             self.count(len(node.fields), node.place)
             for key, value in node.fields:
                 own.setdefault(key.text, (key, value))
@@ -230,8 +233,3 @@ class _Builder:
 def _place_at(text: str, position: int, file: str) -> Place:
     before = text[: max(0, position)]
     return Place(file, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-
-
-def _shown(text: str) -> str:
-    """Outside text for a message: quoted, printable, short."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
