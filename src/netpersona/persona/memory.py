@@ -52,6 +52,9 @@ _WEB = frozenset({80, 443, 8080, 8443})
 _UDP = 1 << 16
 _MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
 
+_PORTED = frozenset({"tcp", "udp"})
+_new = tuple.__new__  # makes a NamedTuple without checking its arity: the two hottest lines of a window
+
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -137,34 +140,32 @@ def remember(memory: Memory, observation: Observation) -> Memory:
     end = observation.window.end
     if end <= memory.until:
         return memory
-    contacts, sources, targets = memory.contacts.copy(), memory.sources.copy(), memory.targets.copy()
-    spreads, logins = memory.spreads.copy(), memory.logins.copy()
+    contacts, sources, logins = memory.contacts.copy(), memory.sources.copy(), memory.logins
+    vain = False
     for c in observation.conversations:
         if c.direction == "outbound":
             _call(contacts, c)
-            if not c.answered:
-                _no_answer(targets, spreads, c)
-            elif (c.transport, c.port) in spreads:
-                _some_answer(spreads, c)
-        elif c.answered < c.flows and c.port not in CHATTER and c.transport in ("tcp", "udp"):
-            sources[c.peer] = _probed(sources.get(c.peer), c)
-        if (
-            c.answered
-            and c.transport == "tcp"
-            and (c.port in LOGIN_PORTS or c.flows >= _MANY or c.logins_failed or c.logins_ok)
-        ):
-            _attempts(logins, c)
-    unresolved, subnames = _names(memory, observation)
+            vain = vain or not c.answered
+        elif c.answered < c.flows and c.port not in CHATTER and c.transport in _PORTED:
+            sources[c.peer] = _probed(sources.get(c.peer), c, DAY)
+        if c.answered and _like_logins(c):
+            logins = _attempts(logins, c)
+    targets, spreads = memory.targets, memory.spreads
+    if vain or spreads:
+        targets, spreads = _failures(memory, observation)
+    unresolved, subnames = memory.unresolved, memory.subnames
+    if observation.names:
+        unresolved, subnames = _names(memory, observation)
     return Memory(
-        contacts=_bounded(contacts, CONTACTS_KEPT, _use_of_contact),
-        sources=_bounded(sources, SOURCES_KEPT, _use_of_probing),
-        targets=_bounded(targets, TARGETS_KEPT, _use_of_probing),
-        spreads=_bounded(spreads, SPREADS_KEPT, _use_of_spread),
-        logins=_bounded(logins, LOGINS_KEPT, _use_of_logins),
-        unresolved=unresolved,
-        subnames=subnames,
-        episodes=memory.episodes,
-        until=end,
+        _bounded(contacts, CONTACTS_KEPT, _by_contact),
+        _bounded(sources, SOURCES_KEPT, _by_probing),
+        targets,
+        spreads,
+        logins,
+        unresolved,
+        subnames,
+        memory.episodes,
+        end,
     )
 
 
@@ -172,7 +173,7 @@ def with_episodes(memory: Memory, episodes: Mapping[int, Episode]) -> Memory:
     """The memory with these episodes opened or continued."""
     if not episodes:
         return memory
-    merged = _bounded({**memory.episodes, **episodes}, EPISODES_KEPT, _end_of_episode)
+    merged = _bounded({**memory.episodes, **episodes}, EPISODES_KEPT, _by_episode)
     return Memory(
         memory.contacts, memory.sources, memory.targets, memory.spreads, memory.logins,
         memory.unresolved, memory.subnames, merged, memory.until,
@@ -187,61 +188,87 @@ def probe_port(c: Conversation) -> int:
 def _call(contacts: dict[tuple[str, int, str], Contact], c: Conversation) -> None:
     key = (c.transport, c.port, c.peer)
     old = contacts.get(key)
-    starts = c.starts[-GAPS_KEPT - 1 :] or (c.first,)
-    newest = starts[-1]
-    gaps = tuple([(b - a) // 1000 for a, b in pairwise(starts)]) if len(starts) > 1 else ()
+    starts = c.starts
     if old is None or c.first - old.last > DAY:
-        contacts[key] = Contact(c.flows, c.answered, c.bytes_out, c.bytes_in, c.first, newest, gaps)
+        fresh = _gaps(starts)
+        contacts[key] = Contact(
+            c.flows, c.answered, c.bytes_out, c.bytes_in, c.first, max(starts, default=c.first), fresh
+        )
         return
-    if len(gaps) < GAPS_KEPT:
-        gaps = (*old.gaps, max(0, c.first - old.last) // 1000, *gaps)[-GAPS_KEPT:]
-    if c.first - old.first > DAY:
-        contacts[key] = Contact(c.flows, c.answered, c.bytes_out, c.bytes_in, c.first, newest, gaps)
-        return
-    contacts[key] = Contact(
-        old.flows + c.flows,
-        old.answered + c.answered,
-        old.bytes_out + c.bytes_out,
-        old.bytes_in + c.bytes_in,
-        old.first,
-        max(newest, old.last),
-        gaps,
+    flows, answered, bytes_out, bytes_in, first, last, gaps = old
+    gaps += (max(0, c.first - last) // 1000,)
+    if len(starts) > 1:
+        gaps += _gaps(starts)
+    if len(gaps) > GAPS_KEPT:
+        gaps = gaps[-GAPS_KEPT:]
+    if c.first - first > DAY:
+        flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, c.first
+    newest = starts[-1] if starts else c.first
+    contacts[key] = _new(
+        Contact,
+        (
+            flows + c.flows,
+            answered + c.answered,
+            bytes_out + c.bytes_out,
+            bytes_in + c.bytes_in,
+            first,
+            max(newest, last),
+            gaps,
+        ),
     )
 
 
-def _no_answer(targets: dict[str, Probing], spreads: dict[tuple[str, int], Spread], c: Conversation) -> None:
-    if c.port in CHATTER:
-        return
-    targets[c.peer] = _probed(targets.get(c.peer), c, idle=HOUR)
-    service = (c.transport, c.port)
-    old, peer = spreads.get(service), crc32(c.peer.encode())
-    if old is None or c.first - old.last > HOUR:
-        spreads[service] = Spread((peer,), 0, c.first, c.last)
-    else:
-        spreads[service] = Spread(_with(old.peers, peer, PEERS_KEPT), old.answered, old.first, max(old.last, c.last))
+def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
+    """The gaps between the latest starts, ms."""
+    return tuple([(b - a) // 1000 for a, b in pairwise(starts[-GAPS_KEPT - 1 :])]) if len(starts) > 1 else ()
 
 
-def _some_answer(spreads: dict[tuple[str, int], Spread], c: Conversation) -> None:
-    old = spreads[c.transport, c.port]
-    if c.first - old.last <= HOUR:
-        spreads[c.transport, c.port] = old._replace(answered=old.answered + 1)
-
-
-def _probed(old: Probing | None, c: Conversation, idle: int = DAY) -> Probing:
-    port, flows = probe_port(c), c.flows - c.answered
+def _probed(old: Probing | None, c: Conversation, idle: int) -> Probing:
+    port, missed = probe_port(c), c.flows - c.answered
     if old is None or c.first - old.last > idle:
-        return Probing((port,), flows, c.first, c.last)
-    return Probing(_with(old.ports, port, PORTS_KEPT), old.flows + flows, old.first, max(old.last, c.last))
+        return _new(Probing, ((port,), missed, c.first, c.last))
+    ports, flows, first, last = old
+    return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, c.last)))
 
 
-def _attempts(logins: dict[tuple[str, str, int], Logins], c: Conversation) -> None:
-    if c.port in _WEB and not c.logins_failed:
-        return
+def _failures(memory: Memory, observation: Observation) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
+    """The targets and spreads with the window's outbound conversations that nobody answered."""
+    targets, spreads = memory.targets.copy(), memory.spreads.copy()
+    for c in observation.conversations:
+        if c.direction != "outbound" or c.port in CHATTER or c.transport not in _PORTED:
+            continue
+        service = (c.transport, c.port)
+        if not c.answered:
+            targets[c.peer] = _probed(targets.get(c.peer), c, HOUR)
+            spreads[service] = _missed(spreads.get(service), c)
+        elif service in spreads:
+            spreads[service] = _met(spreads[service], c)
+    return _bounded(targets, TARGETS_KEPT, _by_probing), _bounded(spreads, SPREADS_KEPT, _by_spread)
+
+
+def _missed(old: Spread | None, c: Conversation) -> Spread:
+    peer = crc32(c.peer.encode())
+    if old is None or c.first - old.last > HOUR:
+        return Spread((peer,), 0, c.first, c.last)
+    return Spread(_with(old.peers, peer, PEERS_KEPT), old.answered, old.first, max(old.last, c.last))
+
+
+def _met(old: Spread, c: Conversation) -> Spread:
+    return old._replace(answered=old.answered + 1) if c.first - old.last <= HOUR else old
+
+
+def _like_logins(c: Conversation) -> bool:
+    if c.port in LOGIN_PORTS or c.logins_failed or c.logins_ok:
+        return c.transport == "tcp"
+    return c.flows >= _MANY and c.port not in _WEB and c.transport == "tcp"
+
+
+def _attempts(logins: dict[tuple[str, str, int], Logins], c: Conversation) -> dict[tuple[str, str, int], Logins]:
     key = (c.direction, c.peer, c.port)
     old = logins.get(key)
     if old is None or c.first - old.last > DAY:
         old = Logins(0, 0, 0, 0, 0, 0, c.first, c.last)
-    logins[key] = Logins(
+    new = Logins(
         old.flows + c.flows,
         old.failed + c.logins_failed,
         old.ok + c.logins_ok,
@@ -251,6 +278,7 @@ def _attempts(logins: dict[tuple[str, str, int], Logins], c: Conversation) -> No
         old.first,
         max(old.last, c.last),
     )
+    return _bounded({**logins, key: new}, LOGINS_KEPT, _by_logins)
 
 
 def _names(memory: Memory, observation: Observation) -> tuple[dict[str, int], dict[str, Subnames]]:
@@ -267,7 +295,7 @@ def _names(memory: Memory, observation: Observation) -> tuple[dict[str, int], di
             subnames[domain] = _subname(subnames.get(domain), use)
     alive = observation.window.start - HOUR
     unresolved = {domain: last for domain, last in unresolved.items() if last >= alive}
-    return _bounded(unresolved, UNRESOLVED_KEPT, int), _bounded(subnames, DOMAINS_KEPT, _use_of_subnames)
+    return _bounded(unresolved, UNRESOLVED_KEPT, _by_time), _bounded(subnames, DOMAINS_KEPT, _by_subnames)
 
 
 def domain_of(use: NameUse) -> str:
@@ -296,33 +324,41 @@ def _with(members: tuple[int, ...], member: int, limit: int) -> tuple[int, ...]:
     return tuple(sorted((*members, member)))
 
 
-def _bounded(table: dict[_K, _V], limit: int, use: Callable[[_V], int]) -> dict[_K, _V]:
+def _bounded(table: dict[_K, _V], limit: int, ranked: Callable[[dict[_K, _V]], list[tuple[int, _K]]]) -> dict[_K, _V]:
     """The table, cut to three quarters of its limit where it is over it, so that cutting is rare."""
     if len(table) <= limit:
         return table
-    order = sorted(table.items(), key=lambda item: (-use(item[1]), item[0]))
-    return dict(order[: limit * 3 // 4])
+    order = ranked(table)
+    order.sort()
+    return {key: table[key] for _, key in order[-(limit * 3 // 4) :]}
 
 
-def _use_of_contact(contact: Contact) -> int:
-    return contact.last + min(contact.flows, 48) * 30 * MINUTE
+# How useful each entry is: when it was last touched, and later the more it holds.
 
 
-def _use_of_probing(probing: Probing) -> int:
-    return probing.last + min(probing.flows, 24) * HOUR
+def _by_contact(table: dict[tuple[str, int, str], Contact]) -> list[tuple[int, tuple[str, int, str]]]:
+    return [(v[5] + (v[0] if v[0] < 48 else 48) * 30 * MINUTE, key) for key, v in table.items()]
 
 
-def _use_of_spread(spread: Spread) -> int:
-    return spread.last + len(spread.peers) * HOUR
+def _by_probing(table: dict[str, Probing]) -> list[tuple[int, str]]:
+    return [(v[3] + (v[1] if v[1] < 24 else 24) * HOUR, key) for key, v in table.items()]
 
 
-def _use_of_logins(logins: Logins) -> int:
-    return logins.last + min(logins.flows, 24) * HOUR
+def _by_spread(table: dict[tuple[str, int], Spread]) -> list[tuple[int, tuple[str, int]]]:
+    return [(v.last + len(v.peers) * HOUR, key) for key, v in table.items()]
 
 
-def _use_of_subnames(subnames: Subnames) -> int:
-    return subnames.last + len(subnames.seen) * MINUTE
+def _by_logins(table: dict[tuple[str, str, int], Logins]) -> list[tuple[int, tuple[str, str, int]]]:
+    return [(v.last + min(v.flows, 24) * HOUR, key) for key, v in table.items()]
 
 
-def _end_of_episode(episode: Episode) -> int:
-    return episode.last
+def _by_time(table: dict[str, int]) -> list[tuple[int, str]]:
+    return [(last, key) for key, last in table.items()]
+
+
+def _by_subnames(table: dict[str, Subnames]) -> list[tuple[int, str]]:
+    return [(v.last + len(v.seen) * MINUTE, key) for key, v in table.items()]
+
+
+def _by_episode(table: dict[int, Episode]) -> list[tuple[int, int]]:
+    return [(v.last, key) for key, v in table.items()]

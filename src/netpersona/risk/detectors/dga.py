@@ -52,7 +52,7 @@ def _finding(scene: Scene, failed: list[NameUse], count: int, strange: list[str]
         scene,
         "dga",
         direction="outbound",
-        vm_address=_asker(scene, resolvers),
+        vm_address=asker(scene, resolvers),
         peer=None,
         peers=resolvers,
         protocol="udp",
@@ -75,7 +75,8 @@ def _finding(scene: Scene, failed: list[NameUse], count: int, strange: list[str]
     )
 
 
-def _asker(scene: Scene, resolvers: list[str]) -> str:
+def asker(scene: Scene, resolvers: list[str]) -> str:
+    """The VM's address that asked these resolvers."""
     for c in scene.observation.conversations:
         if c.peer in resolvers and c.direction == "outbound":
             return c.vm_address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 # Services that ordinary clients and servers use across the Internet; a port outside says little, one inside says less.
 USUAL_PORTS = frozenset(
@@ -20,16 +20,32 @@ USUAL_PORTS = frozenset(
 PERIODIC_PORTS = frozenset({53, 67, 68, 123, 137, 138, 161, 179, 514, 546, 547, 853, 1812, 1900, 3702, 5353, 5355})
 
 
+_PRIVATE = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+        "::/127", "fc00::/7", "fe80::/10",
+    )
+)  # fmt: skip
+_MAYBE_PRIVATE = frozenset({"0", "10", "100", "127", "169", "172", "192"})  # first bytes
+
+
 @lru_cache(maxsize=1 << 16)
 def scope(address: str) -> str:
-    """Where an address lies: "public", "private" (link-local and unspecified too) or "many" (multicast, broadcast)."""
+    """Where an address lies: "public", "private" (link-local and unspecified too) or "many" (multicast, broadcast).
+
+    Ranges reserved for documentation and tests count as public: that is what they stand for.
+    """
+    head = address.partition(".")[0]
+    if head.isdecimal() and head not in _MAYBE_PRIVATE and len(head) <= 3 and int(head) < 224:
+        return "many" if address.endswith(".255") else "public"
     try:
         parsed = ip_address(address)
     except ValueError:
         return "private"
-    if parsed.is_multicast or address == "255.255.255.255" or (parsed.version == 4 and address.endswith(".255")):
+    if parsed.is_multicast or address.endswith(".255"):
         return "many"
-    return "public" if parsed.is_global else "private"
+    return "private" if any(parsed in network for network in _PRIVATE) else "public"
 
 
 def usual(port: int) -> bool:

@@ -14,7 +14,7 @@ from netpersona.observation.model import Conversation, Observation
 from netpersona.persona.memory import Contact, Logins, Memory
 from netpersona.persona.model import Persona
 from netpersona.persona.profile import kind_of, knows
-from netpersona.risk.detectors.peers import scope
+from netpersona.risk.detectors.peers import USUAL_PORTS, scope
 
 ENOUGH_CALLS = 10  # calls before regularity means anything
 HEAVY = 1_000_000  # bytes sent to one contact: worth asking whether they should have been
@@ -22,6 +22,7 @@ LASTING = MINUTE  # a flow this long is a session
 ENOUGH_PORTS = 8  # unanswered ports of one peer: worth counting
 ENOUGH_PROBES = 16  # unanswered flows of one peer: worth counting
 ENOUGH_LOGINS = 10
+_ICMP = frozenset({"icmp", "icmp6"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,11 @@ class Attempt(NamedTuple):
     past: Logins
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One window of one VM, before the detectors.  `memory` includes the window; `persona` has not learned it yet."""
+class Scene(NamedTuple):
+    """One window of one VM, before the detectors.
+
+    `memory` includes the window; `persona` has not learned it yet.
+    """
 
     observation: Observation
     persona: Persona
@@ -59,6 +62,9 @@ class Scene:
     lasting: list[Call]  # a flow of LASTING or longer
     unanswered: list[Conversation]  # outbound, not one flow answered
     pings: list[Conversation]  # outbound ICMP
+    icmp: list[Conversation]  # ICMP in both directions
+    outside: list[Conversation]  # outbound and answered, at an unusual port of a public peer
+    inside_calls: list[Conversation]  # outbound and answered, at a peer inside
     probed: dict[str, list[Conversation]]  # inbound, unanswered, from peers that did so often
     attempts: list[Attempt]
     bytes_out: int
@@ -83,7 +89,7 @@ class Scene:
         return any(key[2] == peer for key in self.memory.contacts)
 
 
-def look(  # noqa: C901 - one pass for all detectors is what keeps a calm window cheap
+def look(  # noqa: C901, PLR0912 - one pass for all detectors is what keeps a calm window cheap
     observation: Observation, persona: Persona, memory: Memory, context: Context
 ) -> Scene:
     """Sort out what of the window deserves a closer look."""
@@ -92,6 +98,9 @@ def look(  # noqa: C901 - one pass for all detectors is what keeps a calm window
     lasting: list[Call] = []
     unanswered: list[Conversation] = []
     pings: list[Conversation] = []
+    icmp: list[Conversation] = []
+    outside: list[Conversation] = []
+    inside_calls: list[Conversation] = []
     probed: dict[str, list[Conversation]] = {}
     attempts: list[Attempt] = []
     bytes_out = bytes_in = 0
@@ -104,8 +113,14 @@ def look(  # noqa: C901 - one pass for all detectors is what keeps a calm window
             contact = contacts.get((c.transport, c.port, peer))
             if not c.answered:
                 unanswered.append(c)
-            if c.port == 0 and c.transport.startswith("icmp"):
-                pings.append(c)
+            elif peer in context.fleet or scope(peer) == "private":
+                inside_calls.append(c)
+            elif c.port not in USUAL_PORTS:
+                outside.append(c)
+            if c.transport in _ICMP:
+                icmp.append(c)
+                if c.port == 0:
+                    pings.append(c)
             if contact is not None:
                 if contact.flows >= ENOUGH_CALLS:
                     frequent.append(Call(c, contact))
@@ -117,11 +132,13 @@ def look(  # noqa: C901 - one pass for all detectors is what keeps a calm window
             source = sources.get(peer)
             if source is not None and (source.flows >= ENOUGH_PROBES or len(source.ports) >= ENOUGH_PORTS):
                 probed.setdefault(peer, []).append(c)
+        elif c.transport in _ICMP:
+            icmp.append(c)
         if logins and c.answered:
             tried = logins.get((c.direction, peer, c.port))
             if tried is not None and tried.flows >= ENOUGH_LOGINS:
                 attempts.append(Attempt(c, tried))
     return Scene(
         observation, persona, memory, context,
-        frequent, heavy, lasting, unanswered, pings, probed, attempts, bytes_out, bytes_in,
+        frequent, heavy, lasting, unanswered, pings, icmp, outside, inside_calls, probed, attempts, bytes_out, bytes_in,
     )  # fmt: skip

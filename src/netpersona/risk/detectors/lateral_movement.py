@@ -1,0 +1,92 @@
+"""Finds: the VM reaching for another machine inside through administration services, as an intruder does to spread.
+
+How it is fooled: by using a path that administrators use anyway.  Directory servers and machines the VM always talked
+to are left out.
+Cost: one set look-up for each answered call to a peer inside.
+Method: first contact at remote-service ports (MITRE ATT&CK T1021), after G. Apruzzese et al., "Detection and threat
+prioritization of pivoting attacks" (2017); without a learned past, two such services, or a large upload, stand in.
+"""
+
+from __future__ import annotations
+
+from netpersona.flow.window import DAY
+from netpersona.observation.model import Conversation
+from netpersona.persona.memory import Contact
+from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.scene import Scene
+from netpersona.risk.detectors.words import size
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "lateral_movement"
+ADMIN_PORTS = frozenset({22, 23, 135, 139, 445, 3389, 5900, 5985, 5986})
+REMOTE_SHELLS = frozenset({22, 3389, 5985, 5986})
+DIRECTORY_PORTS = frozenset({88, 389, 464, 636, 3268})  # who answers there is a domain controller
+COPIED = 500_000  # bytes sent through file sharing
+WINDOWS = 24  # active windows learned before "never before" means something
+ALERT_AT = 0.55
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each inside peer that is reached for in a new way."""
+    if not scene.inside_calls:
+        return []
+    admin = [c for c in scene.inside_calls if c.port in ADMIN_PORTS and c.transport == "tcp"]
+    peers = sorted({c.peer for c in admin if not scene.familiar(c)})
+    return [f for peer in peers if (f := _judge_peer(scene, peer, [c for c in admin if c.peer == peer])) is not None]
+
+
+def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
+    contacts = {key[1]: c for key, c in scene.memory.contacts.items() if key[2] == peer and key[0] == "tcp"}
+    if not DIRECTORY_PORTS.isdisjoint(contacts):
+        return None
+    ports = sorted(ADMIN_PORTS.intersection(contacts))
+    sent = sum(contacts[port].bytes_out for port in ports)
+    first_contact = scene.learned and scene.persona.profile.windows >= WINDOWS
+    confidence = _confidence(ports, contacts, first_contact)
+    if confidence < 0.3:
+        return None
+    return _finding(scene, now, (ports, sent, first_contact), confidence, min(contacts[p].first for p in ports))
+
+
+def _confidence(ports: list[int], contacts: dict[int, Contact], first_contact: bool) -> float:
+    doubt = 1.0
+    if first_contact:
+        doubt *= 0.5
+    if len(ports) >= 2 and any(port in REMOTE_SHELLS for port in ports):
+        doubt *= 0.45
+    if any(_copied(contacts[port]) for port in ports if port in (139, 445)):
+        doubt *= 0.6
+    return 1.0 - doubt
+
+
+def _copied(contact: Contact) -> bool:
+    return contact.bytes_out >= COPIED and contact.bytes_out >= 5 * contact.bytes_in
+
+
+def _finding(
+    scene: Scene, now: list[Conversation], what: tuple[list[int], int, bool], confidence: float, first: int
+) -> Finding:
+    ports, sent, first_contact = what
+    c = now[0]
+    listed = ", ".join(str(port) for port in ports)
+    new = ", for the first time since we know it," if first_contact else ""
+    return found(
+        scene,
+        "lateral_movement",
+        direction="outbound",
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol="tcp",
+        port=None,
+        first=first,
+        last=max(x.last for x in now),
+        confidence=confidence,
+        severity=Severity.HIGH if confidence >= ALERT_AT else Severity.LOW,
+        alert=confidence >= ALERT_AT or (first_contact and confidence >= 0.5),
+        why=f"The VM{new} reached for {c.peer}, a machine inside, at administration port {listed} and sent "
+        f"{size(sent)}: intruders spread like that.",
+        evidence={"ports": [str(p) for p in ports], "sent_bytes": sent, "flows": sum(x.flows for x in now)},
+        weight=2.6,
+        half_life=DAY,
+    )

@@ -1,0 +1,61 @@
+"""Finds: a flow kept open for hours to an outside peer that the VM does not know.
+
+How it is fooled: by closing and opening again.  Push messages, remote desktops and tunnels for work stay open as
+well, so this is context, and an alert only where no usual service lives at the port.
+Cost: looks only at flows of a minute or longer.
+Method: RITA's long-connections list; the thresholds are ours.
+"""
+
+from __future__ import annotations
+
+from netpersona.flow.window import HOUR
+from netpersona.risk.detectors.peers import scope, usual
+from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.scene import Call, Scene
+from netpersona.risk.detectors.words import size, span
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "long_connection"
+LONG = 4 * HOUR
+VERY_LONG = 8 * HOUR
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each unfamiliar outside contact with a flow of four hours or longer."""
+    if not scene.lasting:
+        return []
+    return [
+        _finding(scene, call)
+        for call in scene.lasting
+        if call.now.longest >= LONG and scope(call.now.peer) == "public" and not scene.familiar(call.now)
+    ]
+
+
+def _finding(scene: Scene, call: Call) -> Finding:
+    c, contact = call
+    odd = not usual(c.port)
+    alert = odd and c.longest >= VERY_LONG and scene.learned
+    return found(
+        scene,
+        "long_connection",
+        direction="outbound",
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol=c.transport,
+        port=c.port,
+        first=c.first,
+        last=c.last,
+        confidence=0.55 if alert else 0.3,
+        severity=Severity.LOW,
+        alert=alert,
+        why=f"The VM kept a flow open to {c.peer} at {c.transport} port {c.port} for {span(c.longest)} "
+        f"({size(contact.bytes_out)} out, {size(contact.bytes_in)} in), and did not know that peer before.",
+        evidence={
+            "longest_s": round(c.longest / 1e6, 3),
+            "sent_bytes": contact.bytes_out,
+            "received_bytes": contact.bytes_in,
+        },
+        weight=1.0,
+        half_life=12 * HOUR,
+    )
