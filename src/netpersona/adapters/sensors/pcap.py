@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+from netpersona.adapters.sensors.account import SourceAccount, Tally
 from netpersona.adapters.sensors.packets.capture_file import is_capture, read_capture
 from netpersona.adapters.sensors.packets.meter import ROWS, Meter
 from netpersona.adapters.sensors.source import damage, open_source
@@ -29,6 +31,7 @@ class PcapSensor:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._tally = Tally(str(path), self.format)
 
     @property
     def path(self) -> str:
@@ -37,6 +40,18 @@ class PcapSensor:
 
     def batches(self) -> Iterator[FlowBatch]:
         """Its flows and transactions; flows still open at the end come last.  Raises SourceError."""
+        self._tally = Tally(self.path, self.format)
+        for one in self._metered():
+            first, last = one.flows["start"].min(), one.flows["start"].max()
+            self._tally.use(one.flows.height, cast("int | None", first), cast("int | None", last))
+            self._tally.skip(one.skipped)
+            yield one
+
+    def accounts(self) -> list[SourceAccount]:
+        """What was read of the file, once `batches` is exhausted."""
+        return [self._tally.account()]
+
+    def _metered(self) -> Iterator[FlowBatch]:
         meter = Meter(self.format)
         skipped: Counter[str] = Counter()
         with open_source(self._path) as stream:

@@ -83,11 +83,11 @@ class FlowTable:
         flows, self._open = self._open, _nothing()
         return flows
 
-    def _syn(self, headers: Headers, rows: Columns, order: Ints, begins: Flags, carried: int) -> NDArray[np.int64]:
+    def _syn(self, headers: Headers, rows: Columns, order: Ints, begins: Flags, carried: int) -> NDArray[np.uint16]:
         """Each flow's features of its originator's first SYN, carried over or read now; zeros where none was seen."""
         start = np.flatnonzero(begins)
         first = order[start]
-        syn = np.zeros((len(first), WIDTH), np.int64)
+        syn = np.zeros((len(first), WIDTH), np.uint16)
         old = first < carried
         syn[old] = self._open["syn"][first[old]]
         flags = rows["flags_a"] | rows["flags_b"]
@@ -97,8 +97,8 @@ class FlowTable:
         sender = np.where(rows["packets_a"][order[at]] == 1, 0, 1)
         good = (sender == rows["opener"][first[flow]]) & (syn[flow, 0] == 0)
         at, flow = at[good], flow[good]
-        flow, earliest = np.unique(flow, return_index=True)
-        syn[flow] = syn_features(headers, order[at[earliest]] - carried)
+        earliest = np.diff(flow, prepend=-1) > 0
+        syn[flow[earliest]] = syn_features(headers, order[at[earliest]] - carried)
         return syn
 
     def _keep_open(self, flows: Columns, headers: Headers, skipped: Counter[str]) -> Flags:
@@ -120,7 +120,7 @@ class FlowTable:
 
 def _nothing() -> Columns:
     empty: Columns = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
-    return {**empty, "syn": np.zeros((0, WIDTH), np.int64)}
+    return {**empty, "syn": np.zeros((0, WIDTH), np.uint16)}
 
 
 def _rows(headers: Headers) -> Columns:
