@@ -1,0 +1,1 @@
+"""Which VMs exist, from where that is written down."""
