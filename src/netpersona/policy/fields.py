@@ -1,7 +1,7 @@
 """Reading a mapping field by field: each value by its reader, each problem noted, none lost to the one before it.
 
-A reader is a function of a node that gives a value or raises RefusedError.  `Fields.read` notes what it refused and goes
-on with the default, so that one pass over a file finds all of its problems; nothing is made of a file that has any.
+A reader is a function of a node that gives a value or raises RefusedError.  `Fields.read` notes what it refused and
+goes on with the default, so that one pass over a file finds all of its problems; nothing is made of a file that has any.
 """
 
 from __future__ import annotations
@@ -106,13 +106,8 @@ def value(convert: Callable[[str], T]) -> Reader[T]:
         try:
             return convert(found)
         except UnreadableError as error:
-            raise refused(
-                node.place,
-                f"{shown(found)} is {error.args[0]}"
-                if error.args[0].startswith(("not ", "no "))
-                else f"{shown(found)}: {error.args[0]}",
-                error.hint,
-            ) from error
+            joint = " is " if error.args[0].startswith(("not ", "no ")) else ": "
+            raise refused(node.place, f"{shown(found)}{joint}{error.args[0]}", error.hint) from error
 
     return read
 

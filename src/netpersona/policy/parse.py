@@ -12,7 +12,7 @@ from netpersona.flow.vm import VmId
 from netpersona.policy import fields as read
 from netpersona.policy import values
 from netpersona.policy.model import AllowEntry, AllowListResource, AlwaysAllow, Mode, Place, Policy, PolicySet, Rule
-from netpersona.policy.problems import Problem, RefusedError
+from netpersona.policy.problems import Problem, RefusedError, meant, refused, shown
 from netpersona.policy.rules import read_rules
 from netpersona.policy.yaml_text import Mapping, Node, Scalar, node_of, read_documents
 from netpersona.policy.yaml_text import Sequence as NodeSequence
@@ -147,14 +147,14 @@ class _Head:
 def _api_version(node: Node) -> str:
     found = read.text(node)
     if found != API_VERSION:
-        raise read.refused(node.place, f"{read.shown(found)} is not read by this version", f"it reads {API_VERSION}")
+        raise refused(node.place, f"{shown(found)} is not read by this version", f"it reads {API_VERSION}")
     return found
 
 
 def _kind(node: Node) -> str:
     found = read.text(node)
     if found not in _KINDS:
-        raise read.refused(node.place, f"unknown word {read.shown(found)}", read.meant(found, list(_KINDS)))
+        raise refused(node.place, f"unknown word {shown(found)}", meant(found, list(_KINDS)))
     return found
 
 
@@ -181,7 +181,8 @@ def _policy(node: Node, head: _Head, found: _Found) -> None:
 
 def _allow_list(node: Node, head: _Head, found: _Found) -> None:
     spec = read.Fields(node, ("entries",), found.problems, "an AllowList")
-    entries = spec.need("entries", read.each(lambda n: _allow_entry(n, found.problems)), ())
+    none: tuple[AllowEntry, ...] = ()
+    entries = spec.need("entries", read.each(lambda n: _allow_entry(n, found.problems)), none)
     found.allow.append(AllowListResource(head.name, entries, head.place))
 
 
@@ -219,9 +220,11 @@ def _always_allow(node: Node, head: _Head, found: _Found) -> None:
     known = ("management", "ports", "dhcp", "neighbours", "resolver")
     synonyms = {"arp": "neighbours", "ndp": "neighbours", "dns": "resolver", "peers": "management"}
     spec = read.Fields(node, known, found.problems, "AlwaysAllow", synonyms)
+    nobody: tuple[str, ...] = ()
+    ssh: tuple[int, ...] = (22,)
     always = AlwaysAllow(
-        management=tuple(sorted(set(spec.read("management", read.each(read.value(values.network)), ())))),
-        ports=tuple(sorted(set(spec.read("ports", read.each(read.value(values.port)), (22,))))),
+        management=tuple(sorted(set(spec.read("management", read.each(read.value(values.network)), nobody)))),
+        ports=tuple(sorted(set(spec.read("ports", read.each(read.value(values.port)), ssh)))),
         dhcp=spec.read("dhcp", read.truth, default=True),
         neighbours=spec.read("neighbours", read.truth, default=True),
         resolver=spec.read("resolver", read.truth, default=True),

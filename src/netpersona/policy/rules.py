@@ -12,7 +12,7 @@ from netpersona.policy import fields as read
 from netpersona.policy import values
 from netpersona.policy.conditions import ranges
 from netpersona.policy.model import Action, Condition, Direction, Existing, Peers, Rule
-from netpersona.policy.problems import Problem, refused
+from netpersona.policy.problems import Problem, meant, refused, shown
 from netpersona.policy.yaml_text import Node, Scalar
 from netpersona.policy.yaml_text import Sequence as NodeSequence
 
@@ -91,27 +91,33 @@ def _existing_of(action: Action) -> Existing:
 
 
 def _requirements(rule: Rule, fields: read.Fields, triggered: bool) -> None:
+    """Note what the action needs and lacks, and what stands there without meaning anything."""
+    _companions(rule, fields)
+    if rule.action is Action.ISOLATE:
+        _isolate_alone(rule, fields)
+    if rule.action in (Action.ALLOW, Action.LOG) and rule.existing.kind != "keep":
+        fields.note(fields.place_of("existing"), f"{rule.action} keeps what is established", "leave existing out")
+    if not triggered and not fields.has("when"):
+        for name in filter(fields.has, ("for", "until")):
+            fields.note(fields.place_of(name), f"{name} needs `when`, the condition that triggers the rule")
+    if rule.ports is not None and rule.protocols and not set(rule.protocols) & set(PORTED):
+        fields.note(fields.place_of("ports"), f"{', '.join(rule.protocols)} has no ports")
+
+
+def _companions(rule: Rule, fields: read.Fields) -> None:
     needs = {"rate": (Action.RATE_LIMIT, "1 mbit"), "to": (Action.REDIRECT, "analyser")}
     for name, (action, example) in needs.items():
         if rule.action is action and name not in fields.values:
             fields.note(fields.place_of("action"), f"{action} needs {name}", f"for example {name}: {example}")
-        elif fields.has(name) and rule.action is not action and fields.has("action"):
+        elif rule.action is not action and fields.has(name) and fields.has("action"):
             fields.note(fields.place_of(name), f"{name} belongs to action: {action}, not to {rule.action}")
-    if rule.action is Action.ISOLATE:
-        for name in ("direction", "peers", "ports", "protocols"):
-            if fields.has(name) and not (name == "direction" and rule.direction is Direction.BOTH):
-                hint = f"leave {name} out, or use deny"
-                fields.note(
-                    fields.place_of(name), f"isolate leaves only the always-allowed; {name} cannot narrow it", hint
-                )
-    if rule.action in (Action.ALLOW, Action.LOG) and rule.existing.kind != "keep":
-        fields.note(fields.place_of("existing"), f"{rule.action} keeps what is established", "leave existing out")
-    if not triggered and rule.when is None:
-        for name in ("for", "until"):
-            if fields.has(name) and not fields.has("when"):
-                fields.note(fields.place_of(name), f"{name} needs `when`, the condition that triggers the rule")
-    if rule.ports is not None and rule.protocols and not set(rule.protocols) & set(PORTED):
-        fields.note(fields.place_of("ports"), f"{', '.join(rule.protocols)} has no ports")
+
+
+def _isolate_alone(rule: Rule, fields: read.Fields) -> None:
+    for name in filter(fields.has, ("direction", "peers", "ports", "protocols")):
+        if name != "direction" or rule.direction is not Direction.BOTH:
+            message = f"isolate leaves only the always-allowed; {name} cannot narrow it"
+            fields.note(fields.place_of(name), message, f"leave {name} out, or use deny")
 
 
 def _peers(node: Node, problems: list[Problem], negatable: bool) -> Peers:
@@ -146,14 +152,14 @@ def _label(node: Node) -> str:
 def _profile(node: Node) -> str:
     found = read.text(node)
     if found not in ("known", "new"):
-        raise refused(node.place, f"unknown word {read.shown(found)}", read.meant(found, ("known", "new")))
+        raise refused(node.place, f"unknown word {shown(found)}", meant(found, ("known", "new")))
     return found
 
 
 def _protocol(node: Node) -> str:
     found = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}.get(read.text(node).lower(), read.text(node).lower())
     if found not in PROTOCOLS:
-        raise refused(node.place, f"unknown protocol {read.shown(found)}", read.meant(found, PROTOCOLS))
+        raise refused(node.place, f"unknown protocol {shown(found)}", meant(found, PROTOCOLS))
     return found
 
 

@@ -72,9 +72,7 @@ def rate(text: str) -> Rate:
     found = _RATE.fullmatch(text.lower())
     unit = found[2] if found else ""
     if found is None or (unit not in BITS and unit not in ("packet", "packets")):
-        raise UnreadableError(
-            "not a rate: a number and bit, kbit, mbit, gbit or packets are expected", "as in '1 mbit'"
-        )
+        raise UnreadableError("not a rate: bit, kbit, mbit, gbit or packets is expected", "as in '1 mbit'")
     value = float(found[1]) * BITS.get(unit, 1)
     if not 1 <= value <= 10**12 or (unit.startswith("packet") and not value.is_integer()):
         raise UnreadableError("a rate lies between 1 bit and 1000 gbit, and packets are whole", None)
