@@ -59,14 +59,16 @@ def bounded(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
 def parse(content: bytes, settings: FeedSettings, column: str | int | None = None) -> FeedSnapshot:
     """What a feed's bytes say.  `column` names the column of a CSV, by its header or its number from 1.
 
-    Lines that hold no indicator are among `refused`.  Raises formats.Unreadable where not one line of many does.
+    Lines that hold no indicator are among `refused`.  Raises formats.FormatError where not one line of many does.
     """
     found = formats.read(content, column)
     read = values(found.table)
     if read.refused and read.table.is_empty():
         line, text, reason = read.refused[0]
-        raise formats.Unreadable(line, f"{text!r} is {reason}, and no other line is better", "one indicator in each line")
-    unique = read.table.unique(["type", "value"], keep="first", maintain_order=True)
+        raise formats.FormatError(
+            line, f"{text!r} is {reason}, and no other line is better", "one indicator in each line"
+        )
+    unique = read.table.filter(pl.col("value").is_first_distinct().over("type"))
     return FeedSnapshot(
         settings=settings,
         indicators=_listed(unique, settings),

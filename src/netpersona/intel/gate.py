@@ -121,7 +121,8 @@ def _touching(points: pl.DataFrame, grounds: list[_Ground]) -> list[pl.DataFrame
         pl.Series("around", [ground.around for ground in grounds], dtype=pl.String),
     )
     inside = AddressMatcher(table).covering(points).rename({"indicator": "ground"})
-    itself = AddressMatcher(points.rename({"id": "indicator"}))
+    networks = points.filter(pl.col("length") < pl.when(pl.col("version") == 4).then(32).otherwise(128))
+    itself = AddressMatcher(networks.rename({"id": "indicator"}))
     around = itself.covering(table.rename({"indicator": "id"})).rename({"id": "ground", "indicator": "id"})
     return [
         pairs.sort("id", "ground")

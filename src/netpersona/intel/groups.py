@@ -27,74 +27,76 @@ class PeerGroup:
 
 
 def peer_group(prefixes: pl.DataFrame, allowed: tuple[Network, ...]) -> PeerGroup:
-    """The union of a table of prefixes (version, hi, lo, length), without what is allowed."""
-    remaining = _without(prefixes.select(_KEY).unique(), allowed)
+    """The union of a table of prefixes (version, hi, lo, length, and their `text`), without what is allowed."""
+    remaining = _without(prefixes.select(*_KEY, "text").unique(_KEY, keep="any"), allowed)
     width = pl.when(pl.col("version") == 4).then(32).otherwise(128)
     is_address = pl.col("length") == width
     networks = _collapsed(remaining.filter(~is_address))
     addresses = _outside(remaining.filter(is_address), networks)
-    return PeerGroup(
-        addresses=tuple(_address_text(version, hi, lo) for version, hi, lo, _ in _ordered(addresses)),
-        networks=tuple(f"{_address_text(version, hi, lo)}/{length}" for version, hi, lo, length in _ordered(networks)),
-    )
+    return PeerGroup(_texts(addresses), _texts(networks))
 
 
-def _ordered(table: pl.DataFrame) -> list[tuple[int, int, int, int]]:
-    return table.select(_KEY).sort(_KEY).rows()
+def _texts(table: pl.DataFrame) -> tuple[str, ...]:
+    """The canonical texts of prefixes, in numeric order; what has none yet is written."""
+    ordered = table.sort(_KEY)
+    texts: list[str | None] = ordered["text"].to_list()
+    new = ordered.with_row_index("place").filter(pl.col("text").is_null()).select("place", *_KEY)
+    for place, *prefix in new.iter_rows():
+        texts[place] = _text(*prefix)
+    return tuple(text for text in texts if text is not None)
 
 
-def _address_text(version: int, hi: int, lo: int) -> str:
-    if version == 4:
-        return f"{lo >> 24}.{lo >> 16 & 255}.{lo >> 8 & 255}.{lo & 255}"
-    return str(IPv6Address(hi << 64 | lo))
+def _text(version: int, hi: int, lo: int, length: int) -> str:
+    network = _network(version, hi, lo, length)
+    return str(network.network_address) if length == WIDTH[version] else str(network)
 
 
 def _outside(table: pl.DataFrame, networks: pl.DataFrame) -> pl.DataFrame:
     """The prefixes that no strictly wider one of `networks` contains."""
     for version, length in networks.select("version", "length").unique().sort("version", "length").rows():
-        holders = networks.filter((pl.col("version") == version) & (pl.col("length") == length))
+        holders = networks.filter((pl.col("version") == version) & (pl.col("length") == length)).select("hi", "lo")
         narrower = (pl.col("version") == version) & (pl.col("length") > length)
         hi, lo = masked(length, version)
-        table = (
-            table.with_columns(
-                pl.when(narrower).then(hi).alias("under_hi"),
-                pl.when(narrower).then(lo).alias("under_lo"),
-            )
-            .join(holders, left_on=["under_hi", "under_lo"], right_on=["hi", "lo"], how="anti")
-            .select(_KEY)
+        under = table.with_columns(
+            pl.when(narrower).then(hi).alias("under_hi"),
+            pl.when(narrower).then(lo).alias("under_lo"),
         )
+        outside = under.join(holders, left_on=["under_hi", "under_lo"], right_on=["hi", "lo"], how="anti")
+        table = outside.select(table.columns)
     return table
 
 
 def _collapsed(networks: pl.DataFrame) -> pl.DataFrame:
-    """The fewest networks that cover the same addresses."""
+    """The fewest networks that cover the same addresses: two halves become their whole, from the longest up."""
     kept = _outside(networks, networks)
-    done = [kept.clear()]
+    done = [kept.filter(pl.col("length") == 0)]
     for version in (4, 6):
-        level = kept.filter(pl.col("version") == version)
-        parents = kept.clear()
+        whole = kept.clear()
         for length in range(WIDTH[version] - 1, 0, -1):
-            siblings = pl.concat([parents, level.filter(pl.col("length") == length)])
-            if siblings.is_empty():
-                parents = siblings
-                continue
-            hi, lo = masked(length - 1, version)
-            paired = siblings.with_columns(hi.alias("up_hi"), lo.alias("up_lo")).with_columns(
-                (pl.len().over("up_hi", "up_lo") == 2).alias("both"),
-            )
-            done.append(paired.filter(~pl.col("both")).select(_KEY))
-            parents = (
-                paired.filter("both")
-                .select(
-                    pl.col("version"),
-                    pl.col("up_hi").alias("hi"),
-                    pl.col("up_lo").alias("lo"),
-                    (pl.col("length") - 1).cast(pl.UInt8).alias("length"),
-                )
-                .unique()
-            )
-        done.extend([parents, level.filter(pl.col("length") == 0)])
-    return pl.concat(done).unique()
+            level = (pl.col("version") == version) & (pl.col("length") == length)
+            halves = pl.concat([whole, kept.filter(level)])
+            single, whole = _joined(halves, length, version)
+            done.append(single)
+        done.append(whole)
+    return pl.concat(done)
+
+
+def _joined(halves: pl.DataFrame, length: int, version: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Prefixes of one length: those whose other half is not there, and the wholes of the others."""
+    hi, lo = masked(length - 1, version)
+    keyed = halves.with_columns(hi.alias("up_hi"), lo.alias("up_lo"))
+    both = pl.struct("up_hi", "up_lo").is_duplicated()
+    wholes = (
+        keyed.filter(both)
+        .unique(["up_hi", "up_lo"])
+        .with_columns(
+            pl.col("up_hi").alias("hi"),
+            pl.col("up_lo").alias("lo"),
+            pl.lit(length - 1, pl.UInt8).alias("length"),
+            pl.lit(None, pl.String).alias("text"),
+        )
+    )
+    return keyed.filter(~both).select(halves.columns), wholes.select(halves.columns)
 
 
 def _without(table: pl.DataFrame, allowed: tuple[Network, ...]) -> pl.DataFrame:
@@ -110,10 +112,9 @@ def _without(table: pl.DataFrame, allowed: tuple[Network, ...]) -> pl.DataFrame:
         level = table.filter((pl.col("version") == version) & (pl.col("length") == length))
         around.append(level.join(inner, on=["hi", "lo"], how="semi"))
     split = pl.concat(around)
-    if split.is_empty():
-        return table
-    pieces = [piece for row in _ordered(split) for piece in _carved(_network(*row), allowed)]
-    return pl.concat([table.join(split, on=_KEY, how="anti"), prefix_table(tuple(pieces))]).unique()
+    pieces = [piece for row in split.select(_KEY).rows() for piece in _carved(_network(*row), allowed)]
+    carved = prefix_table(tuple(pieces)).with_columns(pl.lit(None, pl.String).alias("text"))
+    return pl.concat([table.join(split, on=_KEY, how="anti"), carved]).unique(_KEY, keep="first", maintain_order=True)
 
 
 def prefix_table(networks: tuple[Network, ...]) -> pl.DataFrame:

@@ -131,12 +131,11 @@ class IndicatorSet:
 
         Where listings overlap, the inner one combines all that cover it; it is never better than what is around it.
         """
-        prefix = ["version", "hi", "lo", "length"]
         valid = self._dated(self._addresses.table, at)
-        nodes = valid.select(prefix).unique().sort(prefix).with_row_index("id")
+        nodes = valid.unique(["version", "hi", "lo", "length"]).sort("indicator").with_row_index("id")
         scored = reputations(self._weights(self._addresses.covering(nodes)), "id", at)
         chosen = scored.filter(pl.col("reputation") < threshold)
-        return peer_group(nodes.join(chosen, on="id", how="semi"), self.allow.networks(at))
+        return self._peers(nodes.join(chosen, on="id", how="semi"), at)
 
     def in_feeds(self, names: Collection[str], at: int) -> PeerGroup:
         """Every address and network that one of these feeds lists at `at` (µs)."""
@@ -204,21 +203,28 @@ class IndicatorSet:
     def _allowed(self, peers: pl.Series, at: int | None) -> pl.DataFrame:
         """The peers (column `peer`) that an allow-entry covers."""
         networks = prefix_table(self.allow.networks(at)).with_row_index("indicator")
+        if networks.is_empty():
+            return pl.DataFrame(schema={"peer": pl.String})
         points = pl.concat([peers.to_frame("peer"), prefixes(peers)], how="horizontal").with_row_index("id")
         return points.join(AddressMatcher(networks).covering(points), on="id", how="semi").select("peer")
 
     def _dated(self, pairs: pl.DataFrame, at: int | None) -> pl.DataFrame:
         if at is None:
             return pairs
-        valid = self.table.select("valid_from", "valid_until").with_row_index("indicator").filter(in_force(at))
-        return pairs.join(valid, on="indicator", how="semi")
+        validity = self.table.select("valid_from", "valid_until")[pairs["indicator"]]
+        return pl.concat([pairs, validity], how="horizontal").filter(in_force(at)).select(pairs.columns)
 
     def _weights(self, pairs: pl.DataFrame) -> pl.DataFrame:
         return pl.concat([pairs, self.table.select(_WEIGHT)[pairs["indicator"]]], how="horizontal")
 
     def _group(self, criterion: pl.Expr, at: int) -> PeerGroup:
         rows = self.table.with_row_index("indicator").filter(criterion & in_force(at))
-        return peer_group(self._addresses.table.join(rows, on="indicator", how="semi"), self.allow.networks(at))
+        return self._peers(self._addresses.table.join(rows, on="indicator", how="semi"), at)
+
+    def _peers(self, prefixes: pl.DataFrame, at: int) -> PeerGroup:
+        """The group of these rows of the matcher's table."""
+        texts = self.table["value"][prefixes["indicator"]].alias("text")
+        return peer_group(prefixes.with_columns(texts), self.allow.networks(at))
 
 
 def _canonical(value: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from netpersona.intel.prefix import keys, last_of, wide_keys
+from netpersona.intel.prefix import last_of, wide_keys
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
@@ -56,7 +56,8 @@ class Listed4:
         blocks, bits = self._bitmap
         block = blocks[addresses >> np.uint32(8)].astype(np.int64)
         byte = bits[(block << 5) | ((addresses & np.uint32(255)) >> np.uint32(3))]
-        return ((byte >> (addresses & np.uint32(7)).astype(np.uint8)) & np.uint8(1)).view(np.bool_)
+        bit: npt.NDArray[np.uint8] = (byte >> (addresses & np.uint32(7)).astype(np.uint8)) & np.uint8(1)
+        return bit.view(np.bool_)
 
     @cached_property
     def _bitmap(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -122,16 +123,19 @@ def flatten4(table: pl.DataFrame) -> Listed4:
 
 
 def flatten6(table: pl.DataFrame) -> Listed6:
-    """The union of a table of IPv6 prefixes: those that no other one contains."""
-    ordered = table.sort("hi", "lo", "length")
-    end_hi, end_lo = last_of(ordered)
-    starts, ends = keys(ordered, 6), wide_keys(end_hi, end_lo)
-    values = np.unique(np.concatenate([starts, ends]))
-    reach = np.maximum.accumulate(np.searchsorted(values, ends))
-    opens = np.ones(len(starts), dtype=np.bool_)
-    opens[1:] = np.searchsorted(values, starts[1:]) > reach[:-1]
-    hi, lo = ordered["hi"].to_numpy(), ordered["lo"].to_numpy()
-    return Listed6(hi[opens], lo[opens], end_hi[opens], end_lo[opens])
+    """The union of a table of IPv6 prefixes: those that no earlier one contains, wide ones first at one start.
+
+    Two prefixes are disjoint or nested, so 64 bits suffice: a /64 or wider one is seen in the upper half
+    alone, and a narrower one lies with its fellows in one /64.
+    """
+    end_hi, end_lo = last_of(table)
+    ends = table.select("hi", "lo", "length").with_columns(pl.Series("end_hi", end_hi), pl.Series("end_lo", end_lo))
+    wide = pl.col("length") <= 64
+    reach_hi = pl.when(wide).then("end_hi").cum_max().shift(1).forward_fill()
+    reach_lo = pl.when(~wide).then("end_lo").cum_max().shift(1).forward_fill().over("hi")
+    covered = (pl.col("hi") <= reach_hi) | (~wide & (pl.col("lo") <= reach_lo))
+    top = ends.sort("hi", "lo", "length").filter(~covered.fill_null(value=False))
+    return Listed6(*(top[name].to_numpy() for name in ("hi", "lo", "end_hi", "end_lo")))
 
 
 def _edges(

@@ -12,23 +12,28 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from netpersona.intel.lookup import Listed4, Listed6, flatten4, flatten6
-from netpersona.intel.prefix import Keys, keys, masked, prefixes
+from netpersona.intel.prefix import masked, prefixes
 
 _LONGEST_NAME = 253  # characters of a domain name, RFC 1035
 NO_PAIRS = pl.DataFrame(schema={"id": pl.UInt32, "indicator": pl.UInt32})
 
 
 class _Level(NamedTuple):
-    """The indicators of one version and prefix length, sorted by key."""
+    """The indicators of one version and prefix length, sorted by (hi, lo)."""
 
     version: int
     length: int
-    keys: Keys
-    rows: npt.NDArray[np.uint32]
+    table: pl.DataFrame
+
+    @property
+    def half(self) -> str | None:
+        """The column that alone tells these prefixes apart; None: it takes both."""
+        if self.version == 4:
+            return "lo"
+        return "hi" if self.length <= 64 else None
 
 
 @dataclass(frozen=True)
@@ -67,22 +72,21 @@ class AddressMatcher:
     def _levels(self) -> list[_Level]:
         ordered = self.table.sort("version", "length", "hi", "lo", "indicator")
         groups = ordered.partition_by("version", "length", maintain_order=True)
-        return [
-            _Level(
-                group["version"][0], group["length"][0], keys(group, group["version"][0]), group["indicator"].to_numpy()
-            )
-            for group in groups
-        ]
+        return [_Level(int(group["version"][0]), int(group["length"][0]), group) for group in groups]
 
     def _pairs(self, level: _Level, points: pl.DataFrame) -> pl.DataFrame:
-        reachable = points.filter((pl.col("version") == level.version) & (pl.col("length") >= level.length))
         hi, lo = masked(level.length, level.version)
-        wanted = keys(reachable.with_columns(hi, lo), level.version)
-        first = np.searchsorted(level.keys, wanted, side="left")
-        count = np.searchsorted(level.keys, wanted, side="right") - first
+        reachable = points.filter((pl.col("version") == level.version) & (pl.col("length") >= level.length))
+        wanted = reachable.select("id", hi, lo)
+        if level.half is None:
+            return wanted.join(level.table, on=["hi", "lo"], how="inner").select("id", "indicator")
+        keys, half = level.table[level.half].to_numpy(), wanted[level.half].to_numpy()
+        first = np.searchsorted(keys, half, side="left")
+        count = np.searchsorted(keys, half, side="right") - first
         places = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-        ids = np.repeat(reachable["id"].to_numpy(), count).astype(np.uint32)
-        return pl.DataFrame({"id": ids, "indicator": level.rows[places]}, schema=NO_PAIRS.schema)
+        ids = np.repeat(wanted["id"].to_numpy(), count).astype(np.uint32)
+        rows = level.table["indicator"].to_numpy()[places]
+        return pl.DataFrame({"id": ids, "indicator": rows}, schema=NO_PAIRS.schema)
 
 
 def address_matcher(table: pl.DataFrame) -> AddressMatcher:

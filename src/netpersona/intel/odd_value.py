@@ -128,7 +128,11 @@ def _of_network(network: Network, note: str | None) -> Value:
 
 def _with_port(text: str) -> list[Value]:
     """An address with a port, or with a comment glued to it, as the address."""
-    for candidate in (_BRACKETED.match(text), _PORT.match(text), re.match(r"^([0-9.]+|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*)[#;|]", text)):
+    for candidate in (
+        _BRACKETED.match(text),
+        _PORT.match(text),
+        re.match(r"^([0-9.]+|[0-9A-Fa-f:]+:[0-9A-Fa-f:]*)[#;|]", text),
+    ):
         if candidate is not None:
             try:
                 return [_of_network(ip_network(candidate.group(1)), None)]

@@ -21,9 +21,6 @@ _FULL_IPV6 = r"^(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$"
 _ALL = 0xFFFF_FFFF_FFFF_FFFF
 WIDTH = {4: 32, 6: 128}
 
-Keys = npt.NDArray[np.uint32] | npt.NDArray[np.bytes_]
-"""Sortable addresses of one version: IPv4 as numbers, IPv6 as 16 bytes, big-endian."""
-
 
 def prefixes(texts: pl.Series) -> pl.DataFrame:
     """The table of prefixes for canonical addresses and networks, row by row."""
@@ -65,14 +62,6 @@ def last_of(table: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
     host = 128 - table["length"].to_numpy().astype(np.int64)
     low, high = _ones(np.clip(host, 0, 64).astype(np.uint64)), _ones(np.clip(host - 64, 0, 64).astype(np.uint64))
     return table["hi"].to_numpy() | high, table["lo"].to_numpy() | low
-
-
-def keys(table: pl.DataFrame, version: int) -> Keys:
-    """The first addresses of a table of prefixes of one version, as sortable keys."""
-    lo = table["lo"].to_numpy()
-    if version == 4:
-        return lo.astype(np.uint32)
-    return wide_keys(table["hi"].to_numpy(), lo)
 
 
 def wide_keys(hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:

@@ -33,6 +33,9 @@ def reputations(pairs: pl.DataFrame, key: str, at: int) -> pl.DataFrame:
     `pairs` has the key and the columns family, confidence, valid_from, valid_until, half_life.  Sorted by
     key and multiplied in the order of the families, so that the last bit does not depend on the order of rows.
     """
-    weighed = pairs.filter(in_force(at)).with_columns((pl.col("confidence") * freshness(at)).alias("weight"))
-    families = weighed.group_by(key, "family").agg(pl.col("weight").max()).sort(key, "family")
-    return families.group_by(key, maintain_order=True).agg((1.0 - pl.col("weight")).product().alias("reputation"))
+    weighed = pairs.filter(in_force(at)).select(key, "family", (pl.col("confidence") * freshness(at)).alias("weight"))
+    alone = pl.col(key).is_unique()
+    once = weighed.filter(alone).select(key, (1.0 - pl.col("weight")).alias("reputation"))
+    families = weighed.filter(~alone).group_by(key, "family").agg(pl.col("weight").max()).sort(key, "family")
+    more = families.group_by(key, maintain_order=True).agg((1.0 - pl.col("weight")).product().alias("reputation"))
+    return pl.concat([once, more]).sort(key)

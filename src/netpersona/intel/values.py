@@ -12,11 +12,15 @@ from netpersona.intel.odd_value import DOMAIN, LONGEST, odd_value
 from netpersona.intel.prefix import IPV4, masked_by, prefixes
 
 _KEPT = 1000  # refusals and notes that are kept with their text
+_PART = 200_000  # entries
 _TYPED = {**ENTRY_SCHEMA, "value": pl.String, "type": INDICATOR_TYPES}
+_URL = rf"^((?i:https?|ftp)://(?:{IPV4}|(?i:{DOMAIN}))(?::[1-9][0-9]{{0,3}})?)((?:/[!-\"$-Z\\^-z~|]*)?)(?:#[!-~]*)?$"
 _PORT = r":[0-9]{1,5}$"
 _GROUP = r"(?:0|[1-9a-f][0-9a-f]{0,3})"
 _WHOLE6 = rf"^{_GROUP}(?::{_GROUP}){{7}}$"
-_SHORT6 = r"^(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?::(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?$"
+_SHORT6 = (
+    r"^(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?::(?:[1-9a-f][0-9a-f]{0,3}(?::[1-9a-f][0-9a-f]{0,3})*)?$"
+)
 
 
 class Values(NamedTuple):
@@ -29,7 +33,17 @@ class Values(NamedTuple):
 
 
 def values(entries: pl.DataFrame) -> Values:
-    """The values of a table of entries."""
+    """The values of a table of entries; a part at a time, so that a long feed needs little memory."""
+    parts = [_values(part) for part in entries.iter_slices(_PART)] or [_values(entries)]
+    return Values(
+        pl.concat([part.table for part in parts]),
+        [refusal for part in parts for refusal in part.refused][:_KEPT],
+        sum(part.refused_total for part in parts),
+        [note for part in parts for note in part.noted][:_KEPT],
+    )
+
+
+def _values(entries: pl.DataFrame) -> Values:
     text = pl.col("raw").str.to_lowercase().str.strip_chars_end(".")
     shaped = entries.with_columns(text.alias("value")).with_columns(_shape().alias("shape"))
     usual = pl.concat([_taken(shaped, shape, kind) for shape, kind in _SHAPES])
@@ -40,7 +54,15 @@ def values(entries: pl.DataFrame) -> Values:
     return Values(table, odd.refused, odd.refused_total, odd.noted)
 
 
-_SHAPES = (("ipv4", "address"), ("ipv6", "address"), ("domain", "domain"), ("hash", "hash"), ("asn", "asn"), ("cve", "cve"))
+_SHAPES = (
+    ("url", "url"),
+    ("ipv4", "address"),
+    ("ipv6", "address"),
+    ("domain", "domain"),
+    ("hash", "hash"),
+    ("asn", "asn"),
+    ("cve", "cve"),
+)
 
 
 def _shape() -> pl.Expr:
@@ -55,6 +77,8 @@ def _shape() -> pl.Expr:
         .then(pl.lit("domain"))
         .when(value.str.contains(rf"^(?:{IPV4}|[0-9a-f:]+)/[0-9]{{1,3}}$"))
         .then(pl.lit("net"))
+        .when(pl.col("raw").str.contains(_URL))
+        .then(pl.lit("url"))
         .when((compressed | whole) & ~value.str.starts_with("::"))
         .then(pl.lit("ipv6"))
         .when(value.str.contains(r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"))
@@ -72,7 +96,17 @@ def _taken(shaped: pl.DataFrame, shape: str, kind: str) -> pl.DataFrame:
     rows = shaped.filter(pl.col("shape") == shape)
     value = pl.col("value").str.to_uppercase() if kind in {"asn", "cve"} else pl.col("value")
     value = value.str.replace(_PORT, "") if shape == "ipv4" else value
-    return rows.with_columns(value.alias("value"), pl.lit(kind, dtype=INDICATOR_TYPES).alias("type")).select(list(_TYPED))
+    value = _url() if shape == "url" else value
+    return rows.with_columns(value.alias("value"), pl.lit(kind, dtype=INDICATOR_TYPES).alias("type")).select(
+        list(_TYPED)
+    )
+
+
+def _url() -> pl.Expr:
+    """A usual URL: its place in lower case, its path as it stands, without the fragment."""
+    place = pl.col("raw").str.extract(_URL, 1).str.to_lowercase()
+    path = pl.col("raw").str.extract(_URL, 2)
+    return pl.concat_str(place, pl.when(path == "").then(pl.lit("/")).otherwise(path))
 
 
 def _networks(rows: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +114,9 @@ def _networks(rows: pl.DataFrame) -> pl.DataFrame:
     table = pl.concat([rows, prefixes(rows["value"])], how="horizontal")
     base = pl.col("value").str.replace(r"/.*$", "")
     canonical6 = base.str.contains(_SHORT6) & ~base.str.starts_with("::")
-    canonical = (pl.col("version") == 4) | canonical6 | (base.str.contains(_WHOLE6) & ~base.str.contains(r"(?:^|:)0:0(?::|$)"))
+    canonical = (
+        (pl.col("version") == 4) | canonical6 | (base.str.contains(_WHOLE6) & ~base.str.contains(r"(?:^|:)0:0(?::|$)"))
+    )
     width = pl.when(pl.col("version") == 4).then(32).otherwise(128)
     usual = canonical & (pl.col("length") < width) & pl.col("exact") & ~pl.col("value").str.contains(r"/0[0-9]")
     kind = pl.when(usual).then(pl.lit("network", dtype=INDICATOR_TYPES))

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import polars as pl
 
 from netpersona.intel.formats import csv_column, hosts, netset, plain
-from netpersona.intel.formats.lines import ENTRY_SCHEMA, Unreadable, data_lines, entries, numbered_lines
+from netpersona.intel.formats.lines import ENTRY_SCHEMA, FormatError, data_lines, entries, numbered_lines
 
-__all__ = ["ENTRY_SCHEMA", "Entries", "Unreadable", "read"]
+__all__ = ["ENTRY_SCHEMA", "Entries", "FormatError", "read"]
 
 _TEXTS = "a list of addresses, networks or domains, a netset, a hosts file, or CSV"
 
@@ -28,7 +28,7 @@ class Entries(NamedTuple):
 
 
 def read(content: bytes, column: str | int | None = None) -> Entries:
-    """The entries of a feed.  `column` says where CSV has its values.  Raises Unreadable."""
+    """The entries of a feed.  `column` says where CSV has its values.  Raises FormatError."""
     lines = numbered_lines(content)
     if data_lines(lines).is_empty():
         return Entries(plain.NAME, entries(lines.clear().rename({"text": "raw"})))
@@ -45,11 +45,13 @@ def read(content: bytes, column: str | int | None = None) -> Entries:
 
 
 def _refuse_other_worlds(rows: pl.DataFrame) -> None:
-    """Raises Unreadable for what is text, but no list of values: an error page must not become indicators."""
+    """Raises FormatError for what is text, but no list of values: an error page must not become indicators."""
     line, first = int(rows["line"][0]), str(rows["text"][0])[:200].lower()
     if first.startswith("<"):
-        raise Unreadable(line, "HTML or XML", _TEXTS)
+        raise FormatError(line, "HTML or XML", _TEXTS)
     if first.startswith(("{", "[{", '["')) or first == "[":
-        raise Unreadable(line, "JSON", _TEXTS)
-    if first.startswith(("[adblock", "!")) or rows.head(200)["text"].str.starts_with("||").sum() * 2 > min(rows.height, 200):
-        raise Unreadable(line, "Adblock filter rules", _TEXTS)
+        raise FormatError(line, "JSON", _TEXTS)
+    if first.startswith(("[adblock", "!")) or rows.head(200)["text"].str.starts_with("||").sum() * 2 > min(
+        rows.height, 200
+    ):
+        raise FormatError(line, "Adblock filter rules", _TEXTS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from netpersona.intel.formats.lines import COMMENT, Unreadable, data_lines, entries, label
+from netpersona.intel.formats.lines import COMMENT, FormatError, data_lines, entries, label
 from netpersona.intel.prefix import IPV4
 
 NAME = "csv"
@@ -26,7 +26,9 @@ SPECIAL = (
 LABELS = ("malware", "malware_printable", "label", "threat", "description", "comment", "comments", "signature")
 CATEGORIES = ("category", "threat_type")
 _SEPARATORS = (",", "\t", ";", "|")
-_TELLING = rf"^(?:{IPV4}(?:/[0-9]{{1,2}})?|[0-9A-Fa-f:]*::?[0-9A-Fa-f:]+(?:/[0-9]{{1,3}})?|(?:[\w-]+\.)+[A-Za-z]{{2,}})$"
+_TELLING = (
+    rf"^(?:{IPV4}(?:/[0-9]{{1,2}})?|[0-9A-Fa-f:]*::?[0-9A-Fa-f:]+(?:/[0-9]{{1,3}})?|(?:[\w-]+\.)+[A-Za-z]{{2,}})$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Layout:
 
 
 def layout(lines: pl.DataFrame, column: str | int | None = None) -> Layout | None:
-    """The layout of separated values; None where the lines are none.  Raises Unreadable for a column that is not there."""
+    """The layout of separated values, None where they are none.  Raises FormatError for a column that is not there."""
     rows = data_lines(lines.head(1000)).head(200)
     if rows.is_empty():
         return None
@@ -86,20 +88,21 @@ def _named(names: list[str], separator: str, line: int | None, column: str | int
     """The layout that a header gives."""
     known = [*(name for name in GENERAL if name in names), *(name for name in names if name in SPECIAL)]
     number = None if column is None else _number(column)
+    value: int | None = None
     if column is None:
         value = names.index(known[0])
     elif number is not None:
         value = number - 1
-    else:
-        value = _index(names, (str(column).strip().lower(),)) if str(column).strip().lower() in names else None
+    elif str(column).strip().lower() in names:
+        value = names.index(str(column).strip().lower())
     if value is None or not 0 <= value < len(names):
-        raise Unreadable(line or 1, f"there is no column {column!r}", f"one of {', '.join(names)}")
+        raise FormatError(line or 1, f"there is no column {column!r}", f"one of {', '.join(names)}")
     also = tuple(name for name in known if names.index(name) != value)
     return Layout(separator, value, _index(names, LABELS), _index(names, CATEGORIES), line, also)
 
 
 def _by_values(rows: pl.DataFrame) -> Layout | None:
-    """The column in which at least four fifths of the lines hold something telling, where lines are separated at all."""
+    """The first column in which at least four fifths of the lines hold something telling."""
     for separator in (",", "|", ";"):
         closely = rows.filter(pl.col("text").str.contains(rf"\S{re.escape(separator)}\S"))
         if closely.height * 5 < rows.height * 4:
@@ -114,11 +117,13 @@ def _by_values(rows: pl.DataFrame) -> Layout | None:
 def _by_number(rows: pl.DataFrame, column: str | int) -> Layout:
     number = _number(column)
     if number is None:
-        raise Unreadable(int(rows["line"][0]), f"no header names a column {column!r}", "a header, or a column's number")
+        raise FormatError(
+            int(rows["line"][0]), f"no header names a column {column!r}", "a header, or a column's number"
+        )
     counts = [(len(_names(str(rows["text"][0]), separator)), -index) for index, separator in enumerate(_SEPARATORS)]
     width, best = max(counts)
     if not 1 <= number <= width:
-        raise Unreadable(int(rows["line"][0]), f"there is no column {number}", f"1 to {width}")
+        raise FormatError(int(rows["line"][0]), f"there is no column {number}", f"1 to {width}")
     return Layout(_SEPARATORS[-best], number - 1)
 
 

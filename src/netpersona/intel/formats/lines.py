@@ -24,7 +24,7 @@ _LONGEST_LABEL = 200
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class Unreadable(ValueError):
+class FormatError(ValueError):
     """The content is no feed that this version reads; says at which line and what was expected."""
 
     def __init__(self, line: int, wrong: str, expected: str) -> None:
@@ -35,7 +35,7 @@ class Unreadable(ValueError):
 
 
 def numbered_lines(content: bytes) -> pl.DataFrame:
-    """The table of lines of a feed.  Raises Unreadable for binary data."""
+    """The table of lines of a feed.  Raises FormatError for binary data."""
     text = _decoded(content)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -75,5 +75,5 @@ def _decoded(content: bytes) -> str:
     if content.startswith(_UTF16):
         return content.decode("utf-16", errors="replace")
     if b"\0" in content[:4096]:
-        raise Unreadable(1, "binary data", "lines of text")
+        raise FormatError(1, "binary data", "lines of text")
     return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="replace")

@@ -1,10 +1,10 @@
 """One value in each line; what follows it (a count, a comment, a port's name) is not part of it.
 
-    203.0.113.7
-    203.0.113.0/24   # scanner
-    203.0.113.1 - 203.0.113.9
-    203.0.113.7<TAB>12
-    evil.example ; since May
+203.0.113.7
+203.0.113.0/24   # scanner
+203.0.113.1 - 203.0.113.9
+203.0.113.7<TAB>12
+evil.example ; since May
 """
 
 from __future__ import annotations
