@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+import numpy as np
 import polars as pl
 
 from netpersona.adapters.sensors.flow_records import (
@@ -41,12 +42,11 @@ OTHER_IDLE = 60 * SECOND
 _LATE = MINUTE  # a record may come this much after one that ended later
 _CUT = 55 * SECOND  # an open flow at least this long may have been cut by an active timeout ...
 _RESUMED = 31 * MINUTE  # ... and its next part comes when that expires once more (exporters: 1 to 30 minutes)
-_MOST_OPEN = 4 * BATCH_ROWS
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _SIDES = ("low", "high")  # of the two ends, in the order of their text
 _ENDS = ["protocol", "observer", "low", "low_port", "high", "high_port"]
-_IDLE = pl.when(pl.col("protocol") == 6).then(TCP_IDLE).otherwise(OTHER_IDLE)
+_IDLE = pl.when(pl.col("protocol") == 6).then(TCP_IDLE).otherwise(OTHER_IDLE).cast(pl.Int64)  # else 32 bits wrap
 
 
 def flows_of(records: Iterable[pl.DataFrame], tally: ExportTally, sensor: str) -> Iterator[FlowBatch]:
@@ -79,10 +79,12 @@ def _last_word(tally: ExportTally) -> Iterator[FlowBatch]:
 class Pairing:
     """Keeps the records of conversations that may go on; gives up those that cannot.
 
-    Memory is bounded: past a million open conversations the oldest half is given up.
+    They are settled whenever `rows` new records have come.  Memory is bounded: past four times as many open
+    conversations the oldest half is given up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = BATCH_ROWS) -> None:
+        self._rows = rows
         self._open = no_records()
         self._fresh: list[pl.DataFrame] = []
         self._waiting = 0
@@ -91,7 +93,7 @@ class Pairing:
         """Take these records; the conversations that are over by now (see `conversations`)."""
         self._fresh.append(records)
         self._waiting += records.height
-        return self._settle() if self._waiting >= BATCH_ROWS else _nothing()
+        return self._settle() if self._waiting >= self._rows else _nothing()
 
     def finish(self) -> pl.DataFrame:
         """All conversations that are left."""
@@ -110,7 +112,7 @@ class Pairing:
         now = cast("float", fresh_ends.quantile(0.99, "lower"))
         known = conversations(self._take())
         over = known.select(is_over(int(now)))["over"]
-        if known.height - int(over.sum()) > _MOST_OPEN:
+        if known.height - int(over.sum()) > 4 * self._rows:
             over = over | (known["end"].rank("ordinal") <= known.height // 2)
         self._open = _records_again(known.filter(~over))
         return known.filter(over)
@@ -120,7 +122,7 @@ def is_over(now: int) -> pl.Expr:
     """Whether nothing that may still come (at `now`, µs) belongs to this conversation."""
     flags = pl.col("tcp_flags_low").fill_null(0) | pl.col("tcp_flags_high").fill_null(0)
     cut = ((pl.col("end") - pl.col("start")) >= _CUT) & ((flags & (FIN | RST)) == 0)
-    wait = _IDLE + pl.when(cut).then(_RESUMED).otherwise(_LATE)
+    wait = _IDLE + pl.when(cut).then(_RESUMED).otherwise(_LATE).cast(pl.Int64)
     return (pl.col("end") + wait < now).alias("over")
 
 
@@ -172,12 +174,16 @@ def _conversation_numbers(ordered: pl.DataFrame) -> pl.Series:
     A burst is a run of records that overlap; the gaps between bursts, and their flags, divide conversations.
     """
     flags = pl.when(pl.col("protocol") == 6).then(pl.col("tcp_flags").fill_null(0)).otherwise(0)
-    before = pl.col("end").cum_max().shift(1).over("ends")
-    timed = ordered.select(
-        flags=flags,
-        fresh=(pl.col("start") > before).fill_null(value=True),
-        idle=(pl.col("start") - before > _IDLE).fill_null(value=True),
-    ).with_columns(burst=pl.col("fresh").cum_sum() - 1)
+    before = pl.col("before")
+    timed = (
+        ordered.with_columns(_latest_end_before(ordered))
+        .select(
+            flags=flags,
+            fresh=(pl.col("start") > before).fill_null(value=True),
+            idle=(pl.col("start") - before > _IDLE).fill_null(value=True),
+        )
+        .with_columns(burst=pl.col("fresh").cum_sum() - 1)
+    )
     bursts = (
         timed.group_by("burst", maintain_order=True)
         .agg(pl.col("idle").first(), seen=pl.col("flags").bitwise_or())
@@ -190,6 +196,20 @@ def _conversation_numbers(ordered: pl.DataFrame) -> pl.Series:
     reopened = pl.col("opens") & (last_closing >= pl.max_horizontal(last_idle, last_opening))
     numbers = bursts.select((pl.col("idle") | reopened).cum_sum().alias("conversation"))["conversation"]
     return numbers.gather(timed["burst"]).alias("conversation")
+
+
+def _latest_end_before(ordered: pl.DataFrame) -> pl.Series:
+    """The latest end (µs) of the records before each with the same ends; null for the first.
+
+    A running maximum over all rows, of (ends, place of the end among all ends): window functions cost ten
+    times as much with as many groups.
+    """
+    ends = ordered["ends"].to_numpy().astype(np.int64)
+    moments, place = np.unique(ordered["end"].to_numpy(), return_inverse=True)
+    running = np.maximum.accumulate(ends * len(moments) + place)
+    before = np.concatenate([moments[:1], moments[running[:-1] % len(moments)]])
+    same = np.concatenate([[False], ends[1:] == ends[:-1]])
+    return pl.select(pl.when(pl.Series(same)).then(pl.Series(before)).alias("before")).to_series()
 
 
 def _latest(what: str) -> pl.Expr:
