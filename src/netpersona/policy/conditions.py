@@ -66,13 +66,10 @@ def ports_of(condition: Condition, facts: Facts) -> tuple[tuple[int, int], ...]:
 
 def evaluate(expression: str, facts: Facts) -> object:
     """What the expression gives for this persona; None where CEL calls it an error."""
-    try:
-        program, fields = _compiled(expression)
-        if facts.context is None or not facts.values.keys() >= fields:
-            facts.context = _context(facts, fields)
-        return program.execute(facts.context)
-    except CEL_ERRORS:
-        return None
+    answers = facts.answers
+    if expression not in answers:
+        answers[expression] = _evaluated(expression, facts)
+    return answers[expression]
 
 
 def evidence(condition: Condition | None, facts: Facts) -> str:
@@ -123,6 +120,16 @@ def flaws(text: str, wanted: str = "bool") -> list[Flaw]:
     return wrong or list(_name_flaws(text)) or list(_type_flaws(text, wanted))
 
 
+def _evaluated(expression: str, facts: Facts) -> object:
+    try:
+        program, fields = _compiled(expression)
+        if facts.context is None or not fields <= facts.handed:
+            _hand_over(facts, fields)
+        return program.execute(facts.context)
+    except CEL_ERRORS:
+        return None
+
+
 @lru_cache(maxsize=4096)
 def _compiled(expression: str) -> _Compiled:
     from cel import compile as compile_cel  # noqa: PLC0415 (costs 0.3 s; --help has no use for it)
@@ -130,12 +137,13 @@ def _compiled(expression: str) -> _Compiled:
     return _Compiled(compile_cel(expression), cel_text.fields_asked(cel_text.tokens(expression)))
 
 
-def _context(facts: Facts, fields: frozenset[str]) -> Any:
+def _hand_over(facts: Facts, fields: frozenset[str]) -> None:
     from cel import Context  # noqa: PLC0415
 
     for name in fields:
         facts.value(name)
-    return Context({"persona": facts.values})
+    facts.context = Context({"persona": facts.values})
+    facts.handed = frozenset(facts.values)
 
 
 def _syntax_flaw(message: str) -> Flaw:

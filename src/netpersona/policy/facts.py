@@ -39,7 +39,10 @@ class Facts:
     persona: Persona
     at: int  # µs
     values: dict[str, object] = field(default_factory=dict)
-    context: Any = None  # the cel.Context of the values read so far, kept by policy.conditions
+    # Kept by policy.conditions: the cel.Context, the fields in it, and what was asked already.
+    context: Any = None
+    handed: frozenset[str] = frozenset()
+    answers: dict[str, object] = field(default_factory=dict)
 
     def value(self, name: str) -> object:
         """The value of one field of FIELDS.  Raises KeyError for any other name."""

@@ -1,7 +1,7 @@
 """Reading a mapping field by field: each value by its reader, each problem noted, none lost to the one before it.
 
-A reader is a function of a node that gives a value or raises RefusedError.  `Fields.read` notes what it refused and
-goes on with the default, so that one pass over a file finds all of its problems; nothing is made of a file that has any.
+A reader is a function of a node that gives a value or raises RefusedError.  `Fields.read` notes what was refused and
+goes on with the default, so one pass over a file finds all its problems; nothing is made of a file that has any.
 """
 
 from __future__ import annotations

@@ -5,21 +5,21 @@ All problems of a file are told together, one line each: `FILE:LINE:COLUMN: what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from netpersona.flow.vm import VmId
 from netpersona.policy import fields as read
 from netpersona.policy import values
-from netpersona.policy.model import AllowEntry, AllowListResource, AlwaysAllow, Mode, Place, Policy, PolicySet, Rule
+from netpersona.policy.model import AllowEntry, AllowListResource, AlwaysAllow, Mode, Place, Policy, PolicySet
+from netpersona.policy.own import OWN_PREFIX, parse_rules
 from netpersona.policy.problems import Problem, RefusedError, meant, refused, shown
 from netpersona.policy.rules import read_rules
-from netpersona.policy.yaml_text import Mapping, Node, Scalar, node_of, read_documents
-from netpersona.policy.yaml_text import Sequence as NodeSequence
+from netpersona.policy.yaml_text import Mapping, Node, Scalar, read_documents
 
 API_VERSION = "netpersona/v1"
-OWN = "persona"  # the policy that a persona's own mitigation_rules make up; no other may have this name
 MAX_ORDER = 1_000_000
+
+__all__ = ["merge", "parse", "parse_rules", "problems"]
 
 _RESOURCE = ("apiVersion", "kind", "metadata", "spec")
 _MODE_SYNONYMS = {"on": "enforce", "enforced": "enforce", "dry-run": "stage", "log": "stage", "disabled": "off"}
@@ -83,22 +83,6 @@ def merge(sets: Iterable[PolicySet]) -> PolicySet:
     )
 
 
-def parse_rules(rules: Sequence[object], vm: VmId) -> tuple[Rule, ...]:
-    """A persona's own mitigation_rules, given as plain values; the line of a place is the rule's number.
-
-    Raises PolicyError as parse() does, with `VM.mitigation_rules` for the file.
-    """
-    if not rules:
-        return ()
-    file = f"{vm}.mitigation_rules"
-    nodes = tuple(node_of(rule, Place(file, i, 1)) for i, rule in enumerate(rules, start=1))
-    wrong: list[Problem] = []
-    found = read_rules(NodeSequence(nodes, Place(file, 1, 1)), wrong, triggered=False)
-    if wrong:
-        raise RefusedError(wrong)
-    return found
-
-
 def _read(text: str, file: str) -> _Found:
     found = _Found([])
     try:
@@ -160,10 +144,8 @@ def _kind(node: Node) -> str:
 
 def _policy(node: Node, head: _Head, found: _Found) -> None:
     spec = read.Fields(node, ("mode", "order", "selector", "rules"), found.problems, "a policy", {"priority": "order"})
-    if head.name == OWN:
-        found.problems.append(
-            Problem(head.name_place, f"the name {OWN!r} stands for a persona's own rules; choose another")
-        )
+    if head.name.startswith(OWN_PREFIX):
+        found.problems.append(Problem(head.name_place, f"a name that begins with {OWN_PREFIX!r} is a persona's own"))
     if spec.values and "rules" not in spec.values:
         spec.note(spec.place, "a policy needs rules")
     rules = read_rules(spec.values["rules"], found.problems, spec.has("selector")) if "rules" in spec.values else ()

@@ -1,0 +1,101 @@
+"""Mitigations: rules that, once triggered, hold for a while, and always end.
+
+    begins      selector and `when` hold
+    goes on     as long as both hold, each time for `for` from now; then until its end, or until `until` holds
+    ends        at its end, or, once `when` holds no longer, as soon as `until` does
+
+So `until` is hysteresis: it is asked only when the reason is gone, and a rule whose `when` and `until` are both true
+stays.  The selector says whom a rule may be triggered for; a VM that leaves it keeps what already holds to its end.
+A rule with `until` and no `for` holds for rules.DEFAULT_HOLD at a time.  A rule with neither holds exactly while its
+`when` does and needs no mitigation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from netpersona.persona.model import Mitigation, Persona
+from netpersona.policy.conditions import evidence, holds
+from netpersona.policy.facts import Facts, facts
+from netpersona.policy.model import Mode, Policy, PolicySet, Rule
+from netpersona.policy.own import own_policy
+from netpersona.policy.rules import DEFAULT_HOLD
+
+_WHY = 240  # characters; a persona is bounded
+
+
+def advance(persona: Persona, policies: PolicySet, at: int, previous: Iterable[Mitigation]) -> tuple[Mitigation, ...]:
+    """The mitigations in force at `at` (µs), given those before, in the order of their policies and rules.
+
+    Policies that are off hold nothing; staged ones do, so that it can be said what they would do.  Repeating it at
+    one instant changes nothing.  Raises PolicyError if the persona's own rules cannot be read.
+    """
+    known = facts(persona, at)
+    before = {(m.policy, m.rule): m for m in previous}
+    found = (
+        _next(rule, policy, known, before.get((policy.name, rule.name)))
+        for policy in _all(policies, persona)
+        for rule in policy.rules
+        if temporary(rule) and policy.mode is not Mode.OFF
+    )
+    return tuple(mitigation for mitigation in found if mitigation is not None)
+
+
+def active(rule: Rule, policy: Policy, persona: Persona, facts: Facts, at: int) -> bool:
+    """Whether the rule is in force for this VM at `at` (µs): selector and `when` hold, or its mitigation still does.
+
+    It asks the selector itself: a mitigation outlives it.
+    """
+    if policy.mode is Mode.OFF:
+        return False
+    if not temporary(rule):
+        return holds(policy.selector, facts) and holds(rule.when, facts)
+    assert facts.at == at
+    own = [m for m in persona.mitigations if m.policy == policy.name and m.rule == rule.name]
+    return _next(rule, policy, facts, own[-1] if own else None) is not None
+
+
+def stateful(policies: PolicySet, persona: Persona) -> bool:
+    """Whether `advance` can give this persona a mitigation, or end one."""
+    if persona.mitigations or any("for" in rule or "until" in rule for rule in persona.mitigation_rules):
+        return True
+    return any(temporary(rule) for policy in policies.policies for rule in policy.rules)
+
+
+def temporary(rule: Rule) -> bool:
+    """Whether the rule, once triggered, holds for a while."""
+    return rule.hold is not None or rule.until is not None
+
+
+def next_end(mitigations: Iterable[Mitigation]) -> int | None:
+    """The earliest instant (µs) at which one of them ends by itself; None where there is none."""
+    return min((m.until for m in mitigations if m.until is not None), default=None)
+
+
+def _all(policies: PolicySet, persona: Persona) -> tuple[Policy, ...]:
+    own = own_policy(persona)
+    return policies.policies if own is None else (own, *policies.policies)
+
+
+def _next(rule: Rule, policy: Policy, known: Facts, before: Mitigation | None) -> Mitigation | None:
+    lasts = DEFAULT_HOLD if rule.hold is None else rule.hold
+    if before is not None and before.until is None:
+        before = replace(before, until=before.since + lasts)
+    if before is not None and not (before.since <= known.at < (before.until or 0)):
+        before = None
+    if holds(policy.selector, known) and holds(rule.when, known):
+        since, why = (known.at, _why(rule, policy, known)) if before is None else (before.since, before.why)
+        return Mitigation(policy.name, rule.name, policy.version, since, known.at + lasts, why)
+    if before is None or (rule.until is not None and holds(rule.until, known)):
+        return None
+    return before
+
+
+def _why(rule: Rule, policy: Policy, known: Facts) -> str:
+    condition = rule.when if rule.when is not None else policy.selector
+    if condition is None:
+        return "it is triggered for every VM"
+    said = evidence(condition, known)
+    why = f"{condition.expression} ({said})" if said else condition.expression
+    return why if len(why) <= _WHY else why[: _WHY - 3] + "..."
