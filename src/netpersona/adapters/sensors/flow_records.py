@@ -73,6 +73,8 @@ def sound(records: pl.DataFrame, skipped: Counter[str]) -> pl.DataFrame:
     checks = {
         "record without addresses": pl.col("source").is_null() | pl.col("destination").is_null(),
         "record without a protocol": pl.col("protocol").is_null(),
+        "record without ports": pl.col("protocol").is_in(WITH_PORTS)
+        & (pl.col("source_port").is_null() | pl.col("destination_port").is_null()),
         "impossible time": ~pl.col("start").is_between(0, _LATEST) | ~pl.col("end").is_between(0, _LATEST),
         "impossible counter": ~pl.col("bytes").is_between(0, _MOST) | ~pl.col("packets").is_between(0, _MOST),
     }
@@ -96,8 +98,9 @@ def v4_text(addresses: npt.NDArray[np.uint32]) -> pl.Series:
     """Dotted text of IPv4 addresses given as numbers."""
     number = pl.col("a")
     octets = [(number // (1 << shift) % 256).cast(pl.String) for shift in (24, 16, 8, 0)]
-    frame = pl.DataFrame({"a": addresses.astype(np.uint32)})
-    return frame.select(pl.concat_str(octets, separator=".").alias("address"))["address"]
+    known, place = np.unique(addresses.astype(np.uint32), return_inverse=True)
+    texts = pl.DataFrame({"a": known}).select(pl.concat_str(octets, separator=".").alias("address"))["address"]
+    return texts.gather(place)
 
 
 def v6_text(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pl.Series:

@@ -117,8 +117,8 @@ def _records_of(table: pl.DataFrame) -> pl.DataFrame:
 
     flags = number("tcp-flags")
     records = table.select(
-        start=number("start") * 1_000_000,
-        end=number("end") * 1_000_000,
+        start=number("start").clip(-1, 1 << 33) * 1_000_000,
+        end=number("end").clip(-1, 1 << 33) * 1_000_000,
         protocol=number("protocol"),
         source=pl.coalesce(_address(name, table) for name in _SOURCES),
         source_port=number("srcport").fill_null(0),

@@ -152,9 +152,8 @@ def test_the_order_of_records_means_nothing(some, random):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(records, min_size=1, max_size=60), st.integers(1, 20))
 def test_nothing_is_lost_or_counted_twice_when_settled_piecewise(some, rows):
-    pairing, parts = Pairing(rows), []
-    for r in sorted(some, key=lambda r: r["end"]):
-        parts.append(oriented(pairing.add(table(r))))
+    pairing = Pairing(rows)
+    parts = [oriented(pairing.add(table(r))) for r in sorted(some, key=lambda r: r["end"])]
     parts.append(oriented(pairing.finish()))
     together = pl.concat(parts)
     for name in ("bytes", "packets"):
