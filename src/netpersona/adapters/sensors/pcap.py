@@ -1,7 +1,8 @@
 """Captures (pcap, pcapng, also compressed) as a sensor: flows, DNS questions, TLS hellos and HTTP requests.
 
-Our own reader, since a reader that makes one Python object per packet was measured to be too slow: see
-bench/packets.py for the figures against dpkt and tshark.
+Our own reader, since one that makes a Python object per packet was measured to be too slow: dpkt 1.9.8 needs four
+times as long for the table of flows alone as this sensor for all it says (33 against 8 times the bare walk over the
+records, bench/packets.py), and tshark eight times as long.
 """
 
 from __future__ import annotations
