@@ -25,10 +25,14 @@ def plain(data: bytes, most: int) -> bytes:
 
 def unbz2(data: bytes, most: int) -> bytes:
     """One bzip2 stream."""
+    stream = bz2.BZ2Decompressor()
     try:
-        return bz2.BZ2Decompressor().decompress(data, most)
+        out = stream.decompress(data, most)
     except (OSError, ValueError, EOFError) as error:
         raise CodecError(str(error)) from error
+    if not stream.eof:
+        raise CodecError("bzip2 block ends early, or is too long")
+    return out
 
 
 def unzstd(data: bytes, most: int) -> bytes:
