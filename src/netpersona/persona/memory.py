@@ -337,11 +337,11 @@ def _bounded(table: dict[_K, _V], limit: int, ranked: Callable[[dict[_K, _V]], l
 
 
 def _by_contact(table: dict[tuple[str, int, str], Contact]) -> list[tuple[int, tuple[str, int, str]]]:
-    return [(v[5] + (v[0] if v[0] < 48 else 48) * 30 * MINUTE, key) for key, v in table.items()]
+    return [(v[5] + (v[0] if v[0] < 48 else 48) * 30 * MINUTE, key) for key, v in table.items()]  # noqa: FURB136 - hot
 
 
 def _by_probing(table: dict[str, Probing]) -> list[tuple[int, str]]:
-    return [(v[3] + (v[1] if v[1] < 24 else 24) * HOUR, key) for key, v in table.items()]
+    return [(v[3] + (v[1] if v[1] < 24 else 24) * HOUR, key) for key, v in table.items()]  # noqa: FURB136 - hot
 
 
 def _by_spread(table: dict[tuple[str, int], Spread]) -> list[tuple[int, tuple[str, int]]]:
