@@ -71,7 +71,7 @@ def report_object(persona: Persona, at: int, risk: float) -> dict[str, Any]:
         "risk_prior": persona.risk_prior,
         "risk_ledger": lists["risk_ledger"],
         "completeness": {"seen": round(persona.completeness.seen, 6), **_completeness(persona.completeness)},
-        "mitigation_rules": [dict(rule) for rule in persona.mitigation_rules],
+        "mitigation_rules": [_written(rule) for rule in persona.mitigation_rules],
         "mitigations": lists["mitigations"],
     }
 
@@ -108,7 +108,7 @@ def _resource(persona: Persona, risk: float, lists: _Lists, shown: Mapping[str, 
         "spec": {
             "base_network_config": _base(persona.base),
             "learning": {"state": persona.learning},
-            "mitigation_rules": [dict(rule) for rule in persona.mitigation_rules],
+            "mitigation_rules": [_written(rule) for rule in persona.mitigation_rules],
         },
         "status": {
             "traffic_profile": _profile(persona, lists, shown, rfc3339),
@@ -166,7 +166,7 @@ def _lists(persona: Persona, at: int, time: _Time, cut: bool) -> _Lists:
         "names": _shares("name", persona.profile.names, cut),
         "fingerprints": _shares("fingerprint", persona.profile.fingerprints, cut),
         "behavioral_signatures": [_signature(s, time, cut) for s in sorted(persona.signatures, key=_surest)],
-        "risk_ledger": [_term(t, time, cut) for t in sorted(persona.risk_ledger, key=lambda t: _gravest(t, at))],
+        "risk_ledger": [_term(t, at, time, cut) for t in sorted(persona.risk_ledger, key=lambda t: _gravest(t, at))],
         "mitigations": [_mitigation(m, time, cut) for m in _in_force(persona.mitigations, at)],
     }
 
@@ -209,6 +209,14 @@ def _base(base: BaseNetworkConfig) -> dict[str, Any]:
         "inferred": base.inferred or None,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _written(value: Any) -> Any:
+    """A rule in the one order in which it is shown: its name, its condition, then the rest by name."""
+    if isinstance(value, Mapping):
+        order = sorted(value, key=lambda name: (name != "name", name != "when", name))
+        return {name: _written(value[name]) for name in order}
+    return [_written(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _completeness(completeness: Completeness) -> dict[str, float]:
@@ -263,11 +271,12 @@ def _signature(signature: BehavioralSignature, time: _Time, cut: bool) -> _Entry
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _term(term: RiskTerm, time: _Time, cut: bool) -> _Entry:
+def _term(term: RiskTerm, at: int, time: _Time, cut: bool) -> _Entry:
     shown: _Entry = {
         "source": term.detector,
         "peer": None if term.peer is None else _name(term.peer, cut),
         "weight": round(term.weight, 4),
+        "now": round(_weight(term, at), 4),
         "half_life_s": term.half_life / 1_000_000,
         "at": time(term.at),
         "finding": term.finding,
@@ -294,8 +303,12 @@ def _surest(signature: BehavioralSignature) -> tuple[float, int, str, str]:
 
 
 def _gravest(term: RiskTerm, at: int) -> tuple[float, int, str, str, str]:
-    weight = _halved(term.weight, term.at, at, term.half_life) if at >= term.at else 0.0
-    return (-weight, -term.at, term.detector, term.peer or "", term.finding)
+    return (-_weight(term, at), -term.at, term.detector, term.peer or "", term.finding)
+
+
+def _weight(term: RiskTerm, at: int) -> float:
+    """What the term adds at `at`, before its group's cap."""
+    return _halved(term.weight, term.at, at, term.half_life) if at >= term.at else 0.0
 
 
 def _in_force(mitigations: Iterable[Mitigation], at: int) -> list[Mitigation]:
