@@ -1,0 +1,138 @@
+"""From a policy's `peers` to the sets it asks: which sets, what they are called, and what is in them.
+
+A criterion is a small tuple; equal criteria of different rules and VMs share one set, and its name is a function
+of the criterion alone.  `not:` is expanded into disjoint alternatives, so that a peer fulfils at most one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2s
+from typing import NamedTuple
+
+from netpersona.flow.vm import VmId
+from netpersona.persona.model import Persona
+from netpersona.policy.model import Direction, Peers
+from netpersona.ruleset.model import PORTED, Match, Services, SetRef
+
+NO_VM = VmId("")
+
+
+class Criterion(NamedTuple):
+    """One thing that can be asked of a peer.  `vm` is set where the answer differs from VM to VM."""
+
+    kind: str  # reputation_below categories feeds networks vms domains profile services
+    values: tuple[str, ...]
+    vm: VmId = NO_VM
+
+
+Literal = tuple[Criterion, bool]  # with its sign: True is negated
+
+
+@lru_cache(maxsize=4096)
+def alternatives(peers: Peers | None, direction: Direction, vm: VmId) -> tuple[tuple[Literal, ...], ...]:
+    """The disjoint conjunctions whose union is `peers`; none: nobody, one empty: everybody.
+
+    `vm` is NO_VM where nothing in `peers` is particular to a VM (see `particular`), so that all share one answer.
+    """
+    return ((),) if peers is None else tuple(_fulfilled(peers, direction, vm))
+
+
+def particular(peers: Peers | None) -> bool:
+    """Whether these peers differ from VM to VM: they name a profile, or domains as the VM resolved them."""
+    return peers is not None and (bool(peers.domains) or peers.profile is not None or particular(peers.negated))
+
+
+def set_name(criterion: Criterion) -> str:
+    """The set's name: readable, unique to the criterion, of letters, digits, `_`, `.` and `-` only."""
+    if criterion.kind == "reputation_below":
+        return f"reputation_below_{criterion.values[0]}"
+    text = "\n".join(criterion.values)
+    slug = re.sub(r"[^a-z0-9]+", "_", text.lower())[:24].strip("_")
+    digest = blake2s(text.encode(), digest_size=5).hexdigest()
+    name = criterion.kind if criterion.kind == "profile" else f"{criterion.kind}_{slug}_{digest}"
+    return f"{name}.{criterion.vm}" if criterion.vm else name
+
+
+def known_peers(persona: Persona, resolved: Mapping[str, tuple[tuple[str, int | None], ...]]) -> dict[str, str]:
+    """The peers of this VM's learned outbound traffic, each with how it is known.
+
+    Learned are addresses and registered domains; a learned domain stands for the addresses that the VM was told for it.
+    """
+    known = {kind.peer: "learned from its traffic" for kind in persona.profile.kinds if kind.direction == "outbound"}
+    known.pop("", None)
+    for domain, answers in resolved.items():
+        if any(below(domain, name) for name in persona.profile.names):
+            for address, _until in answers:
+                known.setdefault(address, f"answered for {domain}, a learned name")
+    return known
+
+
+def known_services(persona: Persona) -> tuple[tuple[str, int], ...]:
+    """The services that others are used to reach on this VM: (transport, port), port 0 where there is none."""
+    found = {
+        (kind.transport, kind.port if kind.transport in PORTED else 0)
+        for kind in persona.profile.kinds
+        if kind.direction == "inbound"
+    }
+    return tuple(sorted(found))
+
+
+def below(name: str, suffix: str) -> bool:
+    """Whether a domain is the suffix or lies below it."""
+    return name == suffix or name.endswith(f".{suffix}")
+
+
+def as_match(literals: tuple[Literal, ...], services: tuple[tuple[str, int], ...]) -> Match:
+    """A conjunction as the ruleset says it: sets by name, the profile's inbound services in full."""
+    refs = tuple(SetRef(set_name(c), negated) for c, negated in literals if c.kind != "services")
+    asked = [negated for c, negated in literals if c.kind == "services"]
+    return Match(refs, Services(services, asked[0]) if asked else None)
+
+
+def _fulfilled(peers: Peers, direction: Direction, vm: VmId) -> list[tuple[Literal, ...]]:
+    own = _literals(peers, direction, vm)
+    if any((criterion, not negated) in own for criterion, negated in own):
+        return []
+    if peers.negated is None:
+        return [own]
+    return [_joined(own, rest) for rest in _violated(peers.negated, direction, vm) if _possible(own, rest)]
+
+
+def _violated(peers: Peers, direction: Direction, vm: VmId) -> list[tuple[Literal, ...]]:
+    """Not (a and b) as: not a; a and not b.  Each leaves the others out."""
+    found: list[tuple[Literal, ...]] = []
+    before: tuple[Literal, ...] = ()
+    for criterion, negated in _literals(peers, direction, vm):
+        found.append((*before, (criterion, not negated)))
+        before = (*before, (criterion, negated))
+    if peers.negated is not None:
+        found += [_joined(before, rest) for rest in _fulfilled(peers.negated, direction, vm) if _possible(before, rest)]
+    return found
+
+
+def _joined(first: tuple[Literal, ...], second: tuple[Literal, ...]) -> tuple[Literal, ...]:
+    return first + tuple(literal for literal in second if literal not in first)
+
+
+def _possible(first: tuple[Literal, ...], second: tuple[Literal, ...]) -> bool:
+    return not any((criterion, not negated) in first for criterion, negated in second)
+
+
+def _literals(peers: Peers, direction: Direction, vm: VmId) -> tuple[Literal, ...]:
+    found: list[Literal] = []
+    if peers.reputation_below is not None:
+        found.append((Criterion("reputation_below", (f"{peers.reputation_below:.6g}",)), False))
+    for kind, values in (("categories", peers.categories), ("feeds", peers.feeds), ("networks", peers.networks)):
+        if values:
+            found.append((Criterion(kind, tuple(sorted(set(values)))), False))
+    if peers.vms is not None:
+        found.append((Criterion("vms", (peers.vms.expression,)), False))
+    if peers.domains:
+        found.append((Criterion("domains", tuple(sorted(set(peers.domains))), vm), False))
+    if peers.profile is not None:
+        kind = "profile" if direction is Direction.OUTBOUND else "services"
+        found.append((Criterion(kind, (), vm), peers.profile == "new"))
+    return tuple(found)

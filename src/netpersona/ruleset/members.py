@@ -1,0 +1,197 @@
+"""Who is in the sets: reputation and listings from intelligence, VMs from their personas, domains from DNS answers.
+
+A set that several VMs share is made once.  What is particular to a VM (its learned peers, the addresses that its own
+resolver answered for a name) is made again when that VM changes, and nothing else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address, ip_network
+
+from netpersona.flow.vm import VmId, canonical_address
+from netpersona.intel.groups import PeerGroup
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import Persona
+from netpersona.policy.conditions import holds
+from netpersona.policy.facts import Facts
+from netpersona.policy.model import Condition, Place, PolicySet
+from netpersona.ruleset.criteria import Criterion, below, known_peers, set_name
+from netpersona.ruleset.model import ALLOW_SET, VmRules
+from netpersona.ruleset.peers import PeerSet, in_order, peer_set
+from netpersona.ruleset.reasons import hosts, instant
+
+Answers = Mapping[str, tuple[tuple[str, int | None], ...]]
+"""For each domain the addresses that a VM's resolver answered, with the end (µs, exclusive) of each answer."""
+
+
+class Members:
+    """The members of every set that the rules ask for, at one instant."""
+
+    def __init__(self, policies: PolicySet, intel: IndicatorSet, at: int) -> None:
+        self._intel = intel
+        self._at = at
+        self._asked: dict[str, Criterion] = {}
+        self._shared: dict[str, PeerSet] = {}
+        self._of_vm: dict[VmId, dict[str, PeerSet]] = {}
+        self._fulfilled: dict[str, dict[VmId, bool]] = {}
+        self._personas: dict[VmId, Persona] = {}
+        self._facts: dict[VmId, Facts] = {}
+        self._answers: dict[VmId, Answers] = {}
+        self._allowed_names = _allowed(policies, intel, at, names=True)
+        allowed = _allowed(policies, intel, at, names=False)
+        if allowed:
+            self._shared[ALLOW_SET] = peer_set((value for value, _ in allowed), "allow-listed", allowed)
+        entries = [entry.until for resource in policies.allow for entry in resource.entries]
+        ends = [end for end in entries if end is not None and end > at] + [intel.next_expiry(at)]
+        self.until = min((end for end in ends if end is not None), default=None)
+
+    def put(self, persona: Persona, known: Facts, answers: Answers) -> None:
+        """Take this persona's state, in place of an earlier one."""
+        self.remove(persona.vm)
+        self._personas[persona.vm] = persona
+        self._facts[persona.vm] = known
+        self._answers[persona.vm] = _in_force(answers, self._at)
+        self._of_vm[persona.vm] = self._allowed_of_vm(persona.vm)
+
+    def remove(self, vm: VmId) -> None:
+        """Forget a VM."""
+        for of_vm in (self._personas, self._facts, self._answers, self._of_vm, *self._fulfilled.values()):
+            of_vm.pop(vm, None)  # type: ignore[attr-defined]
+
+    def ask(self, criterion: Criterion) -> None:
+        """Say that a rule refers to the set of this criterion."""
+        if criterion.kind != "services":
+            self._asked[set_name(criterion)] = criterion
+
+    def allow_sets(self, vm: VmId) -> tuple[str, ...]:
+        """The names of the sets of peers that are allow-listed for this VM."""
+        return tuple(name for name in (ALLOW_SET, _allow_name(vm)) if name in self._shared or name in self._of_vm[vm])
+
+    def sets(self, vms: Iterable[VmRules]) -> dict[str, PeerSet]:
+        """The sets that these rules refer to, in the order of their names."""
+        wanted: set[str] = set()
+        matches: set[int] = set()
+        for rules in vms:
+            wanted.update(rules.allow)
+            for rule in (*rules.outbound, *rules.inbound):
+                if id(rule) not in matches:  # most rules are shared by many VMs
+                    matches.add(id(rule))
+                    wanted.update(ref.name for match in rule.peers for ref in match.sets)
+        return {name: self._set(name) for name in sorted(wanted)}
+
+    def _set(self, name: str) -> PeerSet:
+        criterion = self._asked.get(name)
+        if criterion is not None and criterion.kind == "vms":
+            return self._vms_set(name, criterion.values[0])
+        if criterion is not None and criterion.vm:
+            return self._vm_set(name, criterion)
+        if name in self._shared:
+            return self._shared[name]
+        if criterion is None:
+            return next(of_vm[name] for of_vm in self._of_vm.values() if name in of_vm)
+        return self._shared.setdefault(name, self._made(criterion))
+
+    def _made(self, criterion: Criterion) -> PeerSet:
+        listed = ", ".join(criterion.values)
+        if criterion.kind == "networks":
+            return peer_set(criterion.values, f"one of the networks {listed}")
+        groups: dict[str, tuple[Callable[[], PeerGroup], str]] = {
+            "reputation_below": (
+                lambda: self._intel.below(float(criterion.values[0]), self._at),
+                f"reputation below {listed}",
+            ),
+            "categories": (lambda: self._intel.in_categories(criterion.values, self._at), f"listed as {listed}"),
+            "feeds": (lambda: self._intel.in_feeds(criterion.values, self._at), f"listed by {listed}"),
+        }
+        group, why = groups[criterion.kind]
+        found = group()
+        return PeerSet(found.addresses, found.networks, why)
+
+    def _vms_set(self, name: str, expression: str) -> PeerSet:
+        fulfilled = self._fulfilled.setdefault(expression, {})
+        condition = Condition(expression, Place("", 1, 1))
+        addresses: set[str] = set()
+        for vm, persona in self._personas.items():
+            if vm not in fulfilled:
+                fulfilled[vm] = holds(condition, self._facts[vm])
+            if fulfilled[vm]:
+                addresses.update(hosts(persona.base.addresses))
+        made = PeerSet(in_order(addresses), (), f"VMs for which {expression}")
+        kept = self._shared.setdefault(name, made)
+        if kept != made:
+            self._shared[name] = made
+        return self._shared[name]
+
+    def _vm_set(self, name: str, criterion: Criterion) -> PeerSet:
+        of_vm = self._of_vm[criterion.vm]
+        if name not in of_vm:
+            of_vm[name] = self._made_for_vm(criterion)
+        return of_vm[name]
+
+    def _made_for_vm(self, criterion: Criterion) -> PeerSet:
+        answers = self._answers[criterion.vm]
+        if criterion.kind == "profile":
+            known = known_peers(self._personas[criterion.vm], answers)
+            addresses = {peer: why for peer, why in known.items() if _is_address(peer)}
+            return peer_set(addresses, f"in the learned profile of {criterion.vm}", shared=False)
+        notes = _answered(answers, criterion.values)
+        why = f"answered to {criterion.vm} for {', '.join(criterion.values)}"
+        return peer_set((address for address, _ in notes), why, notes, shared=False)
+
+    def _allowed_of_vm(self, vm: VmId) -> dict[str, PeerSet]:
+        notes = [
+            (address, f"{text} ({why})")
+            for suffix, why in self._allowed_names
+            for address, text in _answered(self._answers[vm], (suffix,))
+        ]
+        if not notes:
+            return {}
+        return {_allow_name(vm): peer_set((a for a, _ in notes), "allow-listed by name", notes, shared=False)}
+
+
+def _allow_name(vm: VmId) -> str:
+    return f"allow_names.{vm}"
+
+
+def _in_force(answers: Answers, at: int) -> Answers:
+    return {
+        domain: tuple((canonical_address(address), end) for address, end in found if end is None or at < end)
+        for domain, found in answers.items()
+    }
+
+
+def _answered(answers: Answers, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [
+        (address, f"answered for {domain}")
+        for domain, found in answers.items()
+        if any(below(domain, suffix) for suffix in suffixes)
+        for address, _end in found
+    ]
+
+
+def _allowed(policies: PolicySet, intel: IndicatorSet, at: int, *, names: bool) -> list[tuple[str, str]]:
+    """Allow-list entries in force, with their reasons: domains, or addresses and prefixes."""
+    entries = [(e.value, e.until, e.comment, r.name) for r in policies.allow for e in r.entries]
+    entries += [(e.value, e.until, e.comment, "intelligence") for e in intel.allow.entries]
+    return sorted(
+        (value, f"{comment}; list {source}" + ("" if until is None else f", until {instant(until)}"))
+        for value, until, comment, source in entries
+        if (until is None or at < until) and _is_peer(value) is not names
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_peer(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True

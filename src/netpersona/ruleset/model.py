@@ -1,0 +1,141 @@
+"""The ruleset: what every VM may do with the network, as one value, resolved down to addresses and ports.
+
+It is neither policy (no conditions are left in it) nor nft text (no syntax is in it yet).  The packets'
+way through it is drawn in verdict.py, which decides it, and in render.py, which writes it for the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from netpersona.flow.vm import VmId
+from netpersona.policy.facts import Facts
+from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode, Policy, Rate, Rule
+from netpersona.ruleset.peers import PeerSet
+
+ALLOW_SET = "allow_list"
+
+PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")  # transports whose header opens with two ports
+
+
+class SetRef(NamedTuple):
+    """One thing asked of the peer: that it is in the set of this name, or, negated, that it is not."""
+
+    name: str
+    negated: bool
+
+
+class Services(NamedTuple):
+    """One thing asked of an inbound flow: that its service is one of these, or, negated, that it is none of them.
+
+    A service is (transport, port); port 0 stands for a transport without ports.
+    """
+
+    known: tuple[tuple[str, int], ...]
+    negated: bool
+
+
+class Match(NamedTuple):
+    """A conjunction: every set and the services must agree."""
+
+    sets: tuple[SetRef, ...] = ()
+    services: Services | None = None
+
+
+class Target(NamedTuple):
+    """Where a redirect leads; port None keeps the port."""
+
+    address: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRule:
+    """A policy's rule for one VM and one direction of flows, with nothing left to find out.
+
+    It concerns a packet if one of `peers` (disjoint alternatives) holds and transport and port are among those
+    named.  `cut` says that it decides established flows too; before `drains_until` (µs) it does not yet.
+    """
+
+    policy: str
+    version: int
+    rule: str
+    mode: Mode
+    action: Action
+    direction: Direction  # outbound: flows the VM opens; inbound: flows opened to it
+    peers: tuple[Match, ...]  # disjoint; none at all: concerns nobody; one empty Match: everybody
+    transports: tuple[str, ...]  # empty: every one
+    ports: tuple[tuple[int, int], ...]  # inclusive ranges of the service port; empty: every one
+    cut: bool
+    why: str
+    drains_until: int | None = None  # µs
+    rate: Rate | None = None
+    target: Target | None = None
+
+    @property
+    def name(self) -> str:
+        """`policy/rule@version`, as counters and receipts carry it."""
+        return f"{self.policy}/{self.rule}@{self.version}"
+
+    @property
+    def decides(self) -> bool:
+        """Whether a packet that it concerns goes no further; a log, and a limit that is not reached, let it go on."""
+        if self.action is Action.REDIRECT:
+            return self.target is not None
+        return self.action not in {Action.LOG, Action.RATE_LIMIT}
+
+    @property
+    def concerns_established(self) -> bool:
+        """Whether it must stand before established flows are let through: it cuts them, or slows them."""
+        return self.cut or self.action is Action.RATE_LIMIT
+
+
+class Idle(NamedTuple):
+    """A rule that is not in force for a VM, because its selector or its condition does not hold."""
+
+    policy: Policy
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class VmRules:
+    """One VM's part.  `own` are the source addresses it may use, empty where nobody vouches for them."""
+
+    vm: VmId
+    known: bool  # False: the inventory has it, but it has no persona; `unknown_vm` decides
+    interface: str | None  # None: its packets are told by its addresses
+    addresses: tuple[str, ...]
+    own: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()  # names of the sets of allow-listed peers
+    outbound: tuple[ResolvedRule, ...] = ()
+    inbound: tuple[ResolvedRule, ...] = ()
+    idle: tuple[Idle, ...] = field(default=(), compare=False, repr=False)
+    facts: Facts | None = field(default=None, compare=False, repr=False)
+
+    def rules(self, direction: Direction) -> tuple[ResolvedRule, ...]:
+        """The rules for flows of this direction, in the order in which they are asked."""
+        return self.outbound if direction is Direction.OUTBOUND else self.inbound
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """The whole wish: give it to an enforcer, ask it for verdicts, compare it with another.
+
+    Mappings are in the order of their keys.  `until` is the earliest instant (µs) at which something in it ends
+    and resolving again gives another ruleset; None: nothing ends.
+    """
+
+    sets: Mapping[str, PeerSet]
+    vms: Mapping[VmId, VmRules]
+    always: AlwaysAllow
+    unknown_vm: str  # allow | deny
+    until: int | None = field(default=None, compare=False)
+
+
+def last_concerning_established(rules: tuple[ResolvedRule, ...]) -> int:
+    """How many rules, counted from the first, must stand before established flows are let through."""
+    return max((place for place, rule in enumerate(rules, 1) if rule.concerns_established), default=0)

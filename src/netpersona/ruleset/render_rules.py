@@ -1,0 +1,169 @@
+"""One resolved rule as nft statements, for a side of the traffic.
+
+A rule whose peers stand in a set becomes one statement for each part of the set (addresses, prefixes; IPv4, IPv6),
+since a statement can ask a conjunction only.  Parts of a shared set are always asked, also while they are empty, so
+that an indicator that comes or goes changes elements and no chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from netpersona.policy.model import Action, Mode
+from netpersona.ruleset.model import PORTED, Match, ResolvedRule, Services, Target
+from netpersona.ruleset.nft_text import address, comment, identifier, one_of, port_ranges, protocol_number, protocols
+from netpersona.ruleset.peers import PeerSet, version_of
+
+NEW = "ct state new,untracked,invalid"  # what is not established or related; also packets without conntrack
+FAMILIES = {4: ("ip", "meta nfproto ipv4"), 6: ("ip6", "meta nfproto ipv6")}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How packets of a flow look: where the peer stands, and where the service port."""
+
+    peer: str  # saddr | daddr
+    port: str  # sport | dport
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether these packets go against the flow."""
+        return self.port == "sport"
+
+
+def statements(rule: ResolvedRule, vm: str, sets: Mapping[str, PeerSet], side: Side, guard: str = "") -> Iterator[str]:
+    """The nft statements of a rule in a filter chain; `guard` is asked first."""
+    if rule.target is not None and rule.mode is Mode.ENFORCE:
+        yield f"{_redirected(rule.target, side)} counter return {comment(rule.name)}"
+    ends = _ending(rule, vm)
+    if ends:
+        for condition in conditions(rule, sets, side):
+            yield " ".join(part for part in (guard, condition, ends, comment(rule.name)) if part)
+
+
+def conditions(rule: ResolvedRule, sets: Mapping[str, PeerSet], side: Side) -> Iterator[str]:
+    """The conjunctions that tell the packets a rule concerns; together they are the rule, none: it concerns nobody."""
+    service = _service(rule, side)
+    if service is None:
+        return
+    families = (4, 6) if rule.target is None else (version_of(rule.target.address),)
+    for match in rule.peers:
+        for asked in _services(match.services, side):
+            for peer in _peers(match, sets, side, families, disjoint=not rule.decides):
+                yield " ".join(part for part in (peer, service, asked) if part)
+
+
+def set_parts(name: str, members: PeerSet, version: int) -> list[str]:
+    """The names of the nft sets that hold a set's members of one IP version."""
+    addresses, networks = members.of_family(version)
+    parts = [("a", addresses), ("n", networks)]
+    return [f"{name}.{kind}{version}" for kind, found in parts if found or members.shared]
+
+
+def deny_chain(rule: ResolvedRule) -> str:
+    """The chain that logs and drops for this rule, shared by all VMs."""
+    return identifier("deny", rule.name)
+
+
+def reject_chain(rule: ResolvedRule) -> str:
+    """The chain that logs and rejects for this rule."""
+    return identifier("reject", rule.name)
+
+
+def log_chain(rule: ResolvedRule) -> str:
+    """The chain that logs only: for action log, and for what a staged rule would have decided."""
+    return identifier("stage" if rule.mode is Mode.STAGE else "log", rule.name)
+
+
+def limit_name(rule: ResolvedRule, vm: str) -> str:
+    """The token bucket of a rate limit: one for the VM and rule, whatever parts the rule falls into."""
+    return identifier("limit", vm, rule.name)
+
+
+def _ending(rule: ResolvedRule, vm: str) -> str:
+    """What a packet that the rule concerns meets; empty text: nothing in this chain."""
+    if rule.mode is Mode.STAGE:
+        return _staged_ending(rule)
+    if rule.action is Action.RATE_LIMIT:
+        return f'limit name "{limit_name(rule, vm)}" counter goto {deny_chain(rule)}'
+    if rule.action is Action.REDIRECT:
+        return f"counter goto {deny_chain(rule)}" if rule.cut and rule.target is not None else ""
+    return {
+        Action.ALLOW: "counter return",
+        Action.REJECT: f"counter goto {reject_chain(rule)}",
+        Action.LOG: f"counter jump {log_chain(rule)}",
+    }.get(rule.action, f"counter goto {deny_chain(rule)}")
+
+
+def _staged_ending(rule: ResolvedRule) -> str:
+    if not rule.decides:
+        return "counter"
+    return "counter return" if rule.action is Action.ALLOW else f"counter goto {log_chain(rule)}"
+
+
+def _redirected(target: Target, side: Side) -> str:
+    """The flows that the nat chain has sent to the target."""
+    family, _ = FAMILIES[version_of(target.address)]
+    port = "" if target.port is None else f" {protocols(('tcp', 'udp'))} th {side.port} {target.port}"
+    return f"ct status dnat {family} {side.peer} {address(target.address)}{port}"
+
+
+def _service(rule: ResolvedRule, side: Side) -> str | None:
+    """Transport and port; None where no packet can have them."""
+    names = rule.transports
+    if rule.ports:
+        names = tuple(name for name in PORTED if not names or name in names)
+    asked = protocols(names)
+    if (rule.ports or rule.transports) and not asked:
+        return None
+    return f"{asked} th {side.port} {port_ranges(rule.ports)}" if rule.ports else asked
+
+
+def _services(services: Services | None, side: Side) -> list[str]:
+    if services is None:
+        return [""]
+    ported = [
+        f"{protocol_number(transport)} . {port}"
+        for transport, port in services.known
+        if transport in PORTED and protocol_number(transport) is not None
+    ]
+    others = [name for name, _port in services.known if name not in PORTED and protocol_number(name) is not None]
+    key = f"meta l4proto . th {side.port}"
+    if not services.negated:
+        found = [f"{key} {{ {', '.join(ported)} }}"] if ported else []
+        return found + ([protocols(others)] if others else [])
+    with_ports = protocols(PORTED)
+    known = sorted({number for name in (*PORTED, *others) if (number := protocol_number(name)) is not None})
+    return [
+        f"{with_ports} {key} != {{ {', '.join(ported)} }}" if ported else with_ports,
+        f"meta l4proto != {one_of(map(str, known))}",
+    ]
+
+
+def _peers(
+    match: Match, sets: Mapping[str, PeerSet], side: Side, families: tuple[int, ...], *, disjoint: bool
+) -> Iterator[str]:
+    if not match.sets:
+        yield "" if len(families) == 2 else FAMILIES[families[0]][1]
+        return
+    for version in families:
+        family, only = FAMILIES[version]
+        asked = [_asked(f"{family} {side.peer}", ref.negated, set_parts(ref.name, sets[ref.name], version), disjoint)
+                 for ref in match.sets]  # fmt: skip
+        for combination in product(*asked):
+            yield " ".join(part for part in combination if part) or only
+
+
+def _asked(field: str, negated: bool, parts: list[str], disjoint: bool) -> list[str]:
+    """A set's parts as alternatives, or, negated, as one conjunction.
+
+    `disjoint`: an address that is in both parts is told by one alternative only.
+    """
+    if negated:
+        return [" ".join(f"{field} != @{part}" for part in parts)]
+    found = [f"{field} @{part}" for part in parts]
+    if disjoint and len(found) == 2:
+        found[1] = f"{field} != @{parts[0]} {found[1]}"
+    return found
