@@ -28,7 +28,7 @@ def persona() -> None:
     """List, show, compare, freeze, reset and export personas.  A VM is given by its name or by an address."""
 
 
-@persona.command("list")
+@persona.command("list", short_help="List every VM, its risk and how known it is.")
 @at_option
 @store_option
 @output_option
@@ -41,7 +41,7 @@ def list_(at: str | None, store: str | None, output: str) -> None:
     emit([_summary(kept, known, instant) for known in kept.personas().values()], output, personas_table)
 
 
-@persona.command()
+@persona.command(short_help="Show one persona whole, and its risk.")
 @click.argument("vm")
 @at_option
 @store_option
@@ -57,7 +57,7 @@ def show(vm: str, at: str | None, store: str | None, output: str) -> None:
     emit(told, output, persona_table)
 
 
-@persona.command()
+@persona.command(short_help="List a persona's versions, and why each.")
 @click.argument("vm")
 @store_option
 @output_option
@@ -80,7 +80,7 @@ def history(vm: str, store: str | None, output: str) -> None:
     emit(versions, output, history_table)
 
 
-@persona.command()
+@persona.command(short_help="Compare two versions, or two personas.")
 @click.argument("one", metavar="A[@VERSION]")
 @click.argument("other", metavar="[B[@VERSION]]", required=False)
 @store_option
@@ -104,7 +104,7 @@ def diff(one: str, other: str | None, store: str | None, output: str) -> None:
     emit(told, output, changes_table)
 
 
-@persona.command()
+@persona.command(short_help="Let a persona learn nothing more.")
 @click.argument("vm")
 @store_option
 @output_option
@@ -124,7 +124,7 @@ def unfreeze(vm: str, store: str | None, output: str) -> None:
     _change(kept, the_vm(kept, vm), {"learning": "learning"}, "unfrozen: it learns again", output)
 
 
-@persona.command()
+@persona.command(short_help="Forget what was learned as normal.")
 @click.argument("vm")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
@@ -140,7 +140,7 @@ def reset(vm: str, yes: bool, store: str | None, output: str) -> None:
     _change(kept, known, empty, "reset: what was learned as normal is forgotten", output)
 
 
-@persona.command()
+@persona.command(short_help="Print whole personas for machines.")
 @click.argument("vms", metavar="[VM]...", nargs=-1)
 @at_option
 @store_option

@@ -118,7 +118,8 @@ def _reader(kind: Any) -> msgspec.msgpack.Decoder[Any]:
 
 
 # Canonical order.  For every type one function is built, once, that puts the dicts and sets inside a value in the
-# order of their keys' bytes; where a type can hold neither, it is None, and such values are not walked at all.
+# order of their keys or, where those do not compare, of their keys' bytes; where a type can hold neither, it is None,
+# and such values are not walked at all.
 
 
 @cache
@@ -139,7 +140,8 @@ def _order_of(kind: Any, above: frozenset[Any]) -> _Order | None:
         return _order_optional(arguments, above)
     if origin is dict:
         inner = _order_of(arguments[1], above)
-        return _order_dict if inner is None else _order_dict_of(inner)
+        order = _order_by_key if _compares(arguments[0]) else _order_dict
+        return order if inner is None else _order_dict_of(order, inner)
     if origin in (set, frozenset) or kind in (set, frozenset):
         return _order_set
     if origin in (tuple, list):
@@ -183,8 +185,21 @@ def _order_fields(kind: Any, above: frozenset[Any]) -> _Order | None:
     return lambda value: value._replace(**{name: order(getattr(value, name)) for name, order in orders.items()})
 
 
-def _order_dict_of(inner: _Order) -> _Order:
-    return lambda value: {key: inner(item) for key, item in _order_dict(value).items()}
+def _order_dict_of(order: _Order, inner: _Order) -> _Order:
+    return lambda value: {key: inner(item) for key, item in order(value).items()}
+
+
+def _compares(key: Any) -> bool:
+    """Whether any two keys of the type compare, so that sorting them needs no look at their bytes."""
+    if hasattr(key, "_fields"):
+        return all(_compares(hint) for hint in get_type_hints(key).values())
+    if get_origin(key) is tuple:
+        return Ellipsis not in get_args(key) and all(_compares(argument) for argument in get_args(key))
+    return key in (str, int)
+
+
+def _order_by_key(value: dict[Any, Any]) -> dict[Any, Any]:
+    return dict(sorted(value.items()))
 
 
 def _order_dict(value: dict[Any, Any]) -> dict[Any, Any]:
