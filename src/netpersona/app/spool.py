@@ -104,6 +104,6 @@ class Spool:
         self._rows = 0
 
     def _load(self, table: str, hour: int, schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
-        stored = [pl.read_ipc(path, memory_map=False) for path in self._files.get((table, hour), [])]
+        stored = [pl.read_ipc(path) for path in self._files.get((table, hour), [])]
         parts = stored + self._held.get((table, hour), [])
         return pl.concat(parts) if parts else pl.DataFrame(schema=schema)

@@ -20,7 +20,6 @@ from netpersona.persona.profile import (
     KINDS_KEPT,
     NAMES_KEPT,
     SLACK,
-    completeness,
     kind_of,
     volume_bin,
 )
@@ -37,52 +36,45 @@ class Heavy(NamedTuple):
     dropped_flows: float
 
 
-def learn(persona: Persona, observation: Observation, but: Collection[str] = ()) -> Persona:
-    """The persona after one calm window; `but` names peers whose conversations are not learned.
+def learn(persona: Persona, observation: Observation, but: Collection[str] = ()) -> TrafficProfile:
+    """The profile after one calm window; `but` names peers whose conversations are not learned.
 
-    Learning a window twice, or one before it, changes nothing.  Versions are not this function's business.
+    Learning a window twice, or one before it, changes nothing.
     """
     window = observation.window
     if persona.learned_until is not None and window.end <= persona.learned_until:
-        return persona
-    own = [c for c in observation.conversations if c.peer not in but and (c.direction == "outbound" or c.answered)]
-    profile = persona.profile if not own else _grown(_faded(persona, window.start), observation, own)
-    return replace(
-        persona,
-        profile=profile,
-        completeness=completeness(profile) if own else persona.completeness,
-        learned_until=window.end,
-    )
+        return persona.profile
+    own = [c for c in observation.conversations if (c.direction == "outbound" or c.answered) and c.peer not in but]
+    return persona.profile if not own else _grown(_faded(persona, window.start), observation, own)
 
 
-def seen(persona: Persona, observation: Observation) -> Persona:
-    """The persona with its first and last activity brought up to date."""
+def span(persona: Persona, observation: Observation) -> tuple[int, int]:
+    """The VM's first and last activity (µs) with this window's."""
     times = [c.first for c in observation.conversations] + [n.first for n in observation.names]
     ends = [c.last for c in observation.conversations] + [n.last for n in observation.names]
     first = min(times) if persona.first_seen is None else min(persona.first_seen, *times)
     last = max(ends) if persona.last_seen is None else max(persona.last_seen, *ends)
-    return replace(persona, first_seen=first, last_seen=last)
+    return first, last
 
 
-def inferred_base(persona: Persona, observation: Observation) -> BaseNetworkConfig:
+def inferred_base(base: BaseNetworkConfig, observation: Observation) -> BaseNetworkConfig:
     """What the traffic shows of the VM's place in the network: addresses it used, its MAC, resolvers that answered."""
-    base = persona.base
     if not base.inferred:
         return base
-    addresses = {c.vm_address for c in observation.conversations if c.direction == "outbound" or c.answered}
-    resolvers = {c.peer for c in observation.conversations if _asks_resolver(c)}
-    if addresses <= set(base.addresses) and resolvers <= set(base.resolvers) and base.mac is not None:
+    own, resolvers = set(base.addresses), set(base.resolvers)
+    for c in observation.conversations:
+        if c.direction == "outbound" or c.answered:
+            own.add(c.vm_address)
+            if c.port == 53 and c.direction == "outbound" and c.answered:
+                resolvers.add(c.peer)
+    if len(own) == len(base.addresses) and len(resolvers) == len(base.resolvers) and (base.mac or not observation.mac):
         return base
     return replace(
         base,
-        addresses=tuple(sorted(addresses.union(base.addresses)))[:8],
-        resolvers=tuple(sorted(resolvers.union(base.resolvers)))[:4],
+        addresses=tuple(sorted(own))[:8],
+        resolvers=tuple(sorted(resolvers))[:4],
         mac=base.mac if base.mac is not None else observation.mac,
     )
-
-
-def _asks_resolver(conversation: Conversation) -> bool:
-    return conversation.port == 53 and conversation.direction == "outbound" and conversation.answered > 0
 
 
 def _faded(persona: Persona, at: int) -> TrafficProfile:

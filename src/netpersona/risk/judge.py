@@ -16,12 +16,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from netpersona.observation.model import Observation
-from netpersona.persona.learn import inferred_base, learn, seen
+from netpersona.persona.learn import inferred_base, learn, span
 from netpersona.persona.memory import Memory, remember
-from netpersona.persona.model import Persona, RiskTerm
+from netpersona.persona.model import Persona, RiskTerm, TrafficProfile
+from netpersona.persona.profile import completeness
 from netpersona.persona.state import VmState
 from netpersona.risk import ledger
-from netpersona.risk.detectors import Context, judge_all
+from netpersona.risk.detectors import Context, judge_all, settle
 from netpersona.risk.finding import Finding
 from netpersona.risk.signatures import signatures
 
@@ -44,31 +45,27 @@ def advance(state: VmState | None, observation: Observation, context: Context) -
     `state` is None for a VM never seen before.  The persona's version rises where `changes` are named.
     """
     before = VmState(Persona(vm=observation.vm), Memory()) if state is None else state
+    persona, at = before.persona, observation.window.end
     memory = remember(before.memory, observation)
-    findings = judge_all(observation, before.persona, memory, context)
-    at = observation.window.end
-    worried, terms = _worried(before.persona, findings, at)
-    learned = _learned(worried, observation, findings)
-    after = replace(seen(learned, observation), base=inferred_base(learned, observation))
-    changes = ("first seen",) if state is None else tuple(_changes(before.persona, after, bool(terms), at))
-    if changes and state is not None:
-        after = replace(after, version=after.version + 1)
-    return Step(VmState(after, memory), findings, terms, changes)
-
-
-def _worried(persona: Persona, findings: Sequence[Finding], at: int) -> tuple[Persona, tuple[RiskTerm, ...]]:
-    """The persona with what the findings add to its ledger and its signatures."""
+    findings = judge_all(observation, persona, memory, context)
     terms = tuple(term for f in findings if (term := _term(persona.risk_ledger, f, at)) is not None)
-    if not findings and not persona.signatures and not persona.risk_ledger:
-        return persona, terms
-    return (
-        replace(
-            persona,
-            risk_ledger=ledger.add(persona.risk_ledger, terms, at) if terms else persona.risk_ledger,
-            signatures=signatures(persona, findings, at),
-        ),
-        terms,
+    profile = _learned(persona, observation, findings)
+    first, last = span(persona, observation)
+    after = replace(
+        persona,
+        base=inferred_base(persona.base, observation),
+        profile=profile,
+        completeness=persona.completeness if profile is persona.profile else completeness(profile),
+        learned_until=max(at, persona.learned_until or at),
+        signatures=signatures(persona, findings, at) if findings or persona.signatures else (),
+        risk_ledger=ledger.add(persona.risk_ledger, terms, at) if terms else persona.risk_ledger,
+        first_seen=first,
+        last_seen=last,
     )
+    changes = ("first seen",) if persona.first_seen is None else tuple(_changes(persona, after, bool(terms), at))
+    if changes and persona.first_seen is not None:
+        after = replace(after, version=after.version + 1)
+    return Step(VmState(after, settle(memory, findings)), findings, terms, changes)
 
 
 def _term(terms: Sequence[RiskTerm], finding: Finding, at: int) -> RiskTerm | None:
@@ -86,11 +83,11 @@ def _term(terms: Sequence[RiskTerm], finding: Finding, at: int) -> RiskTerm | No
     )
 
 
-def _learned(persona: Persona, observation: Observation, findings: Sequence[Finding]) -> Persona:
+def _learned(persona: Persona, observation: Observation, findings: Sequence[Finding]) -> TrafficProfile:
+    """The profile with this window, if it was calm; without the peers that findings name."""
     if persona.learning == "frozen" or any(f.weight >= SERIOUS for f in findings):
-        return persona
-    suspected = {peer for f in findings for peer in f.peers}
-    return learn(persona, observation, but=suspected)
+        return persona.profile
+    return learn(persona, observation, but={peer for f in findings for peer in f.peers})
 
 
 def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[str]:
@@ -98,7 +95,7 @@ def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[st
     changes = []
     if after.base != before.base:
         changes.append("base network configuration as inferred from the traffic")
-    if after.signatures is not before.signatures:
+    if after.signatures or before.signatures:
         now, then = ({(s.name, s.peer) for s in p.signatures} for p in (after, before))
         changes += [f"signature {name} appeared" for name, _ in sorted(now - then, key=str)]
         changes += [f"signature {name} faded" for name, _ in sorted(then - now, key=str)]
@@ -107,8 +104,9 @@ def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[st
         then_word, now_word = (ledger.word(ledger.risk_score(p, t)) for p, t in ((before, previous), (after, at)))
         if then_word != now_word:
             changes.append(f"risk went from {then_word} to {now_word}")
-    if after.profile.kinds is not before.profile.kinds:
-        services = [k for k in after.profile.kinds if k.direction == "inbound" and k not in before.profile.kinds]
+    if after.profile is not before.profile:
+        known = before.profile.kinds
+        services = [k for k in after.profile.kinds if k.direction == "inbound" and k not in known]
         changes += [f"answers {k.transport}/{k.port}" for k in sorted(services)]
     return changes
 

@@ -16,6 +16,7 @@ from netpersona.persona.model import Persona, RiskTerm
 
 PRIOR = 0.02
 GROUP_CAP = 4.0  # log-odds: alone it lifts the prior of 0.02 to 0.53
+NEGLIGIBLE = 0.01  # log-odds: a term that has faded below this is no longer carried
 LEDGER_SIZE = 48  # terms a persona carries; the store keeps all of them
 
 
@@ -51,9 +52,17 @@ def contributions(terms: Iterable[RiskTerm], at: int) -> list[Contribution]:
 
 
 def score(prior: float, terms: Iterable[RiskTerm], at: int) -> float:
-    """The risk at `at`, 0 to 1, rounded to 6 digits so that it reads the same everywhere."""
-    log_odds = math.log(prior / (1.0 - prior)) + math.fsum(c.log_odds for c in contributions(terms, at))
-    return round(1.0 / (1.0 + math.exp(-log_odds)), 6)
+    """The risk at `at`, 0 to 1, rounded to 6 digits so that it reads the same everywhere.
+
+    The sums are exact (math.fsum), so the order of the terms does not matter.
+    """
+    groups: dict[tuple[str, str | None], list[float]] = {}
+    for term in terms:
+        if at >= term.at:
+            weight = term.weight * 2.0 ** ((term.at - at) / term.half_life)
+            groups.setdefault((term.detector, term.peer), []).append(weight)
+    added = math.fsum(min(math.fsum(weights), GROUP_CAP) for weights in groups.values())
+    return round(1.0 / (1.0 + math.exp(-(math.log(prior / (1.0 - prior)) + added))), 6)
 
 
 def risk_score(persona: Persona, at: int) -> float:
@@ -69,11 +78,12 @@ def without(terms: Iterable[RiskTerm], owner: str) -> list[RiskTerm]:
 def add(ledger: Sequence[RiskTerm], new: Iterable[RiskTerm], at: int) -> tuple[RiskTerm, ...]:
     """The ledger with new terms; one finding's later term replaces its earlier one only by adding to it.
 
-    Bounded at LEDGER_SIZE: the terms that weigh least at `at` go first.
+    What has faded below NEGLIGIBLE at `at` goes; of the rest, LEDGER_SIZE terms stay, the heaviest.
     """
-    kept = {(t.finding, t.at): t for t in (*ledger, *new)}
-    heavy = sorted(kept.values(), key=lambda t: (-decayed(t, max(at, t.at)), *_order(t)))[:LEDGER_SIZE]
-    return tuple(sorted(heavy, key=_order))
+    kept = [t for t in (*ledger, *new) if decayed(t, max(at, t.at)) >= NEGLIGIBLE]
+    if len(kept) > LEDGER_SIZE:
+        kept = sorted(kept, key=lambda t: (-decayed(t, max(at, t.at)), *_order(t)))[:LEDGER_SIZE]
+    return tuple(sorted(kept, key=_order))
 
 
 def word(risk: float) -> str:
