@@ -27,19 +27,19 @@ from netpersona.observation.model import Conversation, NameUse, Observation
 from netpersona.persona.domains import registered_domain
 
 GAPS_KEPT = 24
-PORTS_KEPT = 12
+PORTS_KEPT = 10
 PEERS_KEPT = 32
 SUBNAMES_KEPT = 32
 CONTACTS_KEPT = 80
-SOURCES_KEPT = 192
+SOURCES_KEPT = 240
 TARGETS_KEPT = 32
 SPREADS_KEPT = 12
 LOGINS_KEPT = 48
-UNRESOLVED_KEPT = 64
+UNRESOLVED_KEPT = 48
 DOMAINS_KEPT = 16
 EPISODES_KEPT = 128
 LONG_NAME = 30  # characters: shorter names carry little, and are not remembered as sub-names
-DOMAIN_CUT = 63  # characters of a domain that are kept
+DOMAIN_CUT = 48  # characters of a domain that are kept
 
 UNSUITED = "?"  # stands for the registered domain of names under no public suffix
 
@@ -49,7 +49,6 @@ LOGIN_PORTS = frozenset(
     {21, 22, 23, 110, 143, 389, 445, 465, 587, 993, 995, 1433, 2222, 3306, 3389, 5432, 5900, 5985, 6379}
 )
 _WEB = frozenset({80, 443, 8080, 8443})
-_UDP = 1 << 16
 _MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
 
 _PORTED = frozenset({"tcp", "udp"})
@@ -74,7 +73,7 @@ class Contact(NamedTuple):
 class Probing(NamedTuple):
     """Flows between one peer and the VM that were not answered."""
 
-    ports: tuple[int, ...]  # sorted, distinct, the first PORTS_KEPT; UDP ports are raised by 65,536
+    ports: tuple[int, ...]  # sorted, distinct, the first PORTS_KEPT, whatever the transport
     flows: int
     first: int
     last: int
@@ -180,11 +179,6 @@ def with_episodes(memory: Memory, episodes: Mapping[int, Episode]) -> Memory:
     )  # fmt: skip
 
 
-def probe_port(c: Conversation) -> int:
-    """How a Probing names the conversation's port: UDP ports are raised by 65,536."""
-    return c.port + _UDP if c.transport == "udp" else c.port
-
-
 def _call(contacts: dict[tuple[str, int, str], Contact], c: Conversation) -> None:
     key = (c.transport, c.port, c.peer)
     old = contacts.get(key)
@@ -224,7 +218,7 @@ def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _probed(old: Probing | None, c: Conversation, idle: int) -> Probing:
-    port, missed = probe_port(c), c.flows - c.answered
+    port, missed = c.port, c.flows - c.answered
     if old is None or c.first - old.last > idle:
         return _new(Probing, ((port,), missed, c.first, c.last))
     ports, flows, first, last = old

@@ -31,6 +31,7 @@ REGULAR = 0.7  # regularity below this says nothing
 ALERT_AT = 0.6
 REPORT_AT = 0.3
 QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of calling this often
+INTENSE = 60  # calls in one window
 _MS = 1000  # µs
 
 
@@ -47,21 +48,25 @@ def _counts(call: Call) -> bool:
 
 
 def _judge_call(scene: Scene, call: Call) -> Finding | None:
-    starts = call.now.starts[-GAPS_READ - 1 :]
-    gaps = call.contact.gaps
-    if len(starts) > len(gaps) + 1:
-        gaps = tuple((b - a) // _MS for a, b in pairwise(starts))
-    calls = folded(gaps)
+    calls = folded(_gaps(call))
     if len(calls) < GAPS:
         return None
-    score, period_ms = regularity(calls)
-    if score < REGULAR or period_ms <= 0:
+    likely = 1.0 / (1.0 + math.exp(-_suspicion(scene, call, sorted(calls)[len(calls) // 2] * _MS)))
+    if likely < REPORT_AT:
         return None
-    strength = min(1.0, (score - 0.5) / 0.35) * min(1.0, math.sqrt(len(calls) / 12))
-    confidence = strength / (1.0 + math.exp(-_suspicion(scene, call, period_ms * _MS)))
-    if confidence < REPORT_AT:
+    score, period_ms = regularity(calls)
+    confidence = likely * min(1.0, (score - 0.45) / 0.3) * min(1.0, math.sqrt(len(calls) / 12))
+    if score < REGULAR or confidence < REPORT_AT:
         return None
     return _finding(scene, call, (score, period_ms, len(calls)), confidence)
+
+
+def _gaps(call: Call) -> Sequence[int]:
+    """The gaps between calls, ms: all of this window, or those remembered, whichever are more."""
+    starts = call.now.starts[-GAPS_READ - 1 :]
+    if len(starts) > len(call.contact.gaps) + 1:
+        return [(b - a) // _MS for a, b in pairwise(starts)]
+    return call.contact.gaps
 
 
 def folded(gaps: Sequence[int]) -> list[int]:
@@ -79,23 +84,28 @@ def folded(gaps: Sequence[int]) -> list[int]:
 
 
 def regularity(gaps: Sequence[int]) -> tuple[float, int]:
-    """How regular the gaps are, 0 to 1, and their median: the period."""
+    """How regular the gaps are, 0 to 1, and their median: the period.
+
+    The better of two views: little spread and skew around the median, or most gaps (or pairs of them, as a call and its
+    retry alternate) lying at one, two or three times the median.
+    """
     ordered = sorted(gaps)
     n = len(ordered)
-    low, median, high = ordered[n // 4], ordered[n // 2], ordered[n * 3 // 4]
+    low, median, high = ordered[n // 4], (ordered[(n - 1) // 2] + ordered[n // 2]) // 2, ordered[n - 1 - n // 4]
     if median <= 0:
         return 0.0, 0
-    deviation = sorted(abs(gap - median) for gap in ordered)[n // 2]
+    deviation = sorted([abs(gap - median) for gap in ordered])[n // 2]
     even = max(0.0, 1.0 - deviation / median)
     skew = 0.0 if high - low < median / 10 else abs(low + high - 2 * median) / (high - low)
-    near_step = sum(1 for gap in ordered if _off_step(gap, median) <= 0.15)
-    return max((even + 1.0 - skew) / 2, near_step / n), median
+    pairs = [a + b for a, b in pairwise(gaps)]
+    return max((even + 1.0 - skew) / 2, _on_step(ordered, median), _on_step(pairs, sorted(pairs)[(n - 1) // 2])), median
 
 
-def _off_step(gap: int, period: int) -> float:
-    """How far the gap lies from the nearest of one, two and three periods, in periods."""
-    steps = min(3, max(1, round(gap / period)))
-    return abs(gap / period - steps)
+def _on_step(gaps: Sequence[int], period: int) -> float:
+    """The share of gaps within 15 % of a period from one, two or three periods."""
+    near_one = sum(1 for gap in gaps if 0.85 * period <= gap <= 1.15 * period)
+    near_more = sum(1 for gap in gaps if 1.85 * period <= gap <= 2.15 * period or 2.85 * period <= gap <= 3.15 * period)
+    return (near_one + near_more) / len(gaps)
 
 
 def _suspicion(scene: Scene, call: Call, period: int) -> float:
@@ -103,6 +113,7 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
     c, contact, profile = call.now, call.contact, scene.persona.profile
     points = -1.5
     points += 2.5 if period <= QUICK else -0.5 if period >= 10 * MINUTE else 0.0
+    points += 1.0 if c.flows >= INTENSE else 0.0
     points += 0.0 if usual(c.port) else 2.0
     points += 1.0 if contact.answered * 2 < contact.flows else 0.0
     if scene.inside(c.peer):

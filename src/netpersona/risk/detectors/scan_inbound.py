@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from netpersona.flow.window import HOUR
 from netpersona.observation.model import Conversation
-from netpersona.persona.memory import Probing, probe_port
+from netpersona.persona.memory import Probing
 from netpersona.risk.detectors.report import found, going_on, grows, subject
 from netpersona.risk.detectors.scene import Scene
 from netpersona.risk.detectors.words import span
@@ -36,7 +36,7 @@ def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | N
     past = scene.memory.sources.get(peer)
     if past is None:
         return None
-    ports = max(len(past.ports), len({probe_port(c) for c in now}))
+    ports = max(len(past.ports), len({c.port for c in now}))
     vertical = ports >= PORTS
     if not vertical and past.flows < PROBES:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from netpersona.flow.window import HOUR
 from netpersona.observation.model import Conversation
-from netpersona.persona.memory import CHATTER, probe_port
+from netpersona.persona.memory import CHATTER
 from netpersona.risk.detectors.peers import scope
 from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Scene
@@ -57,7 +57,7 @@ def _vertical(scene: Scene, failed: Sequence[Conversation]) -> list[Finding]:
 
 def _one_host(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
     past = scene.memory.targets.get(peer)
-    ports = max(len({probe_port(c) for c in now}), len(past.ports) if past is not None else 0)
+    ports = max(len({c.port for c in now}), len(past.ports) if past is not None else 0)
     if ports < PORTS:
         return None
     first = min(c.first for c in now) if past is None else past.first
