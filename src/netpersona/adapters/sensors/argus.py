@@ -119,6 +119,11 @@ class ArgusSensor:
         self.path = str(path)
         self._tally = ExportTally()
 
+    @property
+    def records(self) -> int:
+        """How many of the exporter's records have been read so far; rows that became flows, or not."""
+        return self._tally.records
+
     def batches(self) -> Iterator[FlowBatch]:
         """All flows.  Raises SourceError where the first line is no header."""
         self._tally = ExportTally()

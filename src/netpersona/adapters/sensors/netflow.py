@@ -43,6 +43,11 @@ class NetflowSensor:
         self.path = str(path)
         self._tally = ExportTally()
 
+    @property
+    def records(self) -> int:
+        """How many of the exporter's records have been read so far; one each way makes a flow."""
+        return self._tally.records
+
     def batches(self) -> Iterator[FlowBatch]:
         """All flows.  Raises SourceError where the first datagram cannot be framed."""
         self._tally = ExportTally()

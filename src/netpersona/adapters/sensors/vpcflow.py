@@ -58,6 +58,11 @@ class VpcFlowSensor:
         self.path = str(path)
         self._tally = ExportTally()
 
+    @property
+    def records(self) -> int:
+        """How many of the exporter's records have been read so far; one each way makes a flow."""
+        return self._tally.records
+
     def batches(self) -> Iterator[FlowBatch]:
         """All flows.  Raises SourceError where the first line is neither a header nor a default line."""
         self._tally = ExportTally()
@@ -117,8 +122,8 @@ def _records_of(table: pl.DataFrame) -> pl.DataFrame:
 
     flags = number("tcp-flags")
     records = table.select(
-        start=number("start").clip(-1, 1 << 33) * 1_000_000,
-        end=number("end").clip(-1, 1 << 33) * 1_000_000,
+        start=number("start").clip(-1, 1 << 34) * 1_000_000,
+        end=number("end").clip(-1, 1 << 34) * 1_000_000,
         protocol=number("protocol"),
         source=pl.coalesce(_address(name, table) for name in _SOURCES),
         source_port=number("srcport").fill_null(0),
