@@ -10,12 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from shared_data import CAPTURES, SHARED, needs_shared
 
 from netpersona.adapters.sensors.argus import ArgusSensor
 from netpersona.adapters.sensors.netflow import NetflowSensor
 from netpersona.adapters.sensors.nfdump import NfdumpSensor
 from netpersona.adapters.sensors.vpcflow import VpcFlowSensor
+from shared_data import CAPTURES, SHARED, needs_shared
 
 pytestmark = needs_shared
 

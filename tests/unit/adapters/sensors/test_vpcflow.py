@@ -132,7 +132,7 @@ def test_what_is_no_flow_log_is_refused(tmp_path, content):
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 200), st.binary(max_size=8))
 def test_only_source_errors_escape(tmp_path_factory, at, junk):
-    whole = "\n".join([THERE, BACK, THERE]).encode()
+    whole = f"{THERE}\n{BACK}\n{THERE}".encode()
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
     with suppress(SourceError):
