@@ -124,7 +124,7 @@ def _possible(first: tuple[Literal, ...], second: tuple[Literal, ...]) -> bool:
 def _literals(peers: Peers, direction: Direction, vm: VmId) -> tuple[Literal, ...]:
     found: list[Literal] = []
     if peers.reputation_below is not None:
-        found.append((Criterion("reputation_below", (f"{peers.reputation_below:.6g}",)), False))
+        found.append((Criterion("reputation_below", (repr(float(peers.reputation_below)),)), False))
     for kind, values in (("categories", peers.categories), ("feeds", peers.feeds), ("networks", peers.networks)):
         if values:
             found.append((Criterion(kind, tuple(sorted(set(values)))), False))

@@ -41,7 +41,7 @@ class Members:
         self._allowed_names = _allowed(policies, intel, at, names=True)
         allowed = _allowed(policies, intel, at, names=False)
         if allowed:
-            self._shared[ALLOW_SET] = peer_set((value for value, _ in allowed), "allow-listed", allowed)
+            self._shared[ALLOW_SET] = peer_set((value for value, _ in allowed), "is allow-listed", allowed)
         entries = [entry.until for resource in policies.allow for entry in resource.entries]
         ends = [end for end in entries if end is not None and end > at] + [intel.next_expiry(at)]
         self.until = min((end for end in ends if end is not None), default=None)
@@ -95,14 +95,14 @@ class Members:
     def _made(self, criterion: Criterion) -> PeerSet:
         listed = ", ".join(criterion.values)
         if criterion.kind == "networks":
-            return peer_set(criterion.values, f"one of the networks {listed}")
+            return peer_set(criterion.values, f"lies in {listed}")
         groups: dict[str, tuple[Callable[[], PeerGroup], str]] = {
             "reputation_below": (
                 lambda: self._intel.below(float(criterion.values[0]), self._at),
-                f"reputation below {listed}",
+                f"has a reputation below {listed}",
             ),
-            "categories": (lambda: self._intel.in_categories(criterion.values, self._at), f"listed as {listed}"),
-            "feeds": (lambda: self._intel.in_feeds(criterion.values, self._at), f"listed by {listed}"),
+            "categories": (lambda: self._intel.in_categories(criterion.values, self._at), f"is listed as {listed}"),
+            "feeds": (lambda: self._intel.in_feeds(criterion.values, self._at), f"is listed by {listed}"),
         }
         group, why = groups[criterion.kind]
         found = group()
@@ -117,7 +117,7 @@ class Members:
                 fulfilled[vm] = holds(condition, self._facts[vm])
             if fulfilled[vm]:
                 addresses.update(hosts(persona.base.addresses))
-        made = PeerSet(in_order(addresses), (), f"VMs for which {expression}")
+        made = PeerSet(in_order(addresses), (), "is a VM" if expression == "true" else f"is a VM with {expression}")
         kept = self._shared.setdefault(name, made)
         if kept != made:
             self._shared[name] = made
@@ -134,9 +134,9 @@ class Members:
         if criterion.kind == "profile":
             known = known_peers(self._personas[criterion.vm], answers)
             addresses = {peer: why for peer, why in known.items() if _is_address(peer)}
-            return peer_set(addresses, f"in the learned profile of {criterion.vm}", shared=False)
+            return peer_set(addresses, f"is in the learned profile of {criterion.vm}", shared=False)
         notes = _answered(answers, criterion.values)
-        why = f"answered to {criterion.vm} for {', '.join(criterion.values)}"
+        why = f"was answered to {criterion.vm} for {', '.join(criterion.values)}"
         return peer_set((address for address, _ in notes), why, notes, shared=False)
 
     def _allowed_of_vm(self, vm: VmId) -> dict[str, PeerSet]:
@@ -147,7 +147,7 @@ class Members:
         ]
         if not notes:
             return {}
-        return {_allow_name(vm): peer_set((a for a, _ in notes), "allow-listed by name", notes, shared=False)}
+        return {_allow_name(vm): peer_set((a for a, _ in notes), "is allow-listed by name", notes, shared=False)}
 
 
 def _allow_name(vm: VmId) -> str:

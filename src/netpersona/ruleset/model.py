@@ -44,6 +44,13 @@ class Match(NamedTuple):
     services: Services | None = None
 
 
+class Origin(NamedTuple):
+    """The rule as the operator wrote it, with the policy it stands in."""
+
+    policy: Policy
+    rule: Rule
+
+
 class Target(NamedTuple):
     """Where a redirect leads; port None keeps the port."""
 
@@ -73,6 +80,7 @@ class ResolvedRule:
     drains_until: int | None = None  # µs
     rate: Rate | None = None
     target: Target | None = None
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -92,16 +100,13 @@ class ResolvedRule:
         return self.cut or self.action is Action.RATE_LIMIT
 
 
-class Idle(NamedTuple):
-    """A rule that is not in force for a VM, because its selector or its condition does not hold."""
-
-    policy: Policy
-    rule: Rule
-
-
 @dataclass(frozen=True, slots=True)
 class VmRules:
-    """One VM's part.  `own` are the source addresses it may use, empty where nobody vouches for them."""
+    """One VM's part.  `own` are the source addresses it may use, empty where nobody vouches for them.
+
+    `idle` are the rules that are not in force for it, because a selector or a condition does not hold, and `facts`
+    is what they were asked of: for explanations only, so they make no two rulesets differ.
+    """
 
     vm: VmId
     known: bool  # False: the inventory has it, but it has no persona; `unknown_vm` decides
@@ -113,7 +118,7 @@ class VmRules:
     allow: tuple[str, ...] = ()  # names of the sets of allow-listed peers
     outbound: tuple[ResolvedRule, ...] = ()
     inbound: tuple[ResolvedRule, ...] = ()
-    idle: tuple[Idle, ...] = field(default=(), compare=False, repr=False)
+    idle: tuple[Origin, ...] = field(default=(), compare=False, repr=False)
     facts: Facts | None = field(default=None, compare=False, repr=False)
 
     def rules(self, direction: Direction) -> tuple[ResolvedRule, ...]:

@@ -112,6 +112,11 @@ def in_order(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(addresses, key=_packed))
 
 
+def numerically(values: Iterable[str]) -> tuple[str, ...]:
+    """Addresses, or disjoint prefixes, in canonical text: IPv4 first, in numerical order."""
+    return tuple(sorted(values, key=lambda value: _packed(value.partition("/")[0])))
+
+
 def aggregated(v4: Iterable[Network], v6: Iterable[Network]) -> tuple[str, ...]:
     """The fewest prefixes that cover exactly these, in order."""
     return tuple(str(network) for family in (v4, v6) for network in collapse_addresses(family))  # type: ignore[type-var]

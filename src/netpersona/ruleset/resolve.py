@@ -29,7 +29,7 @@ from netpersona.policy.triggers import active
 from netpersona.ruleset import reasons
 from netpersona.ruleset.criteria import NO_VM, alternatives, as_match, known_services, particular
 from netpersona.ruleset.members import Answers, Members
-from netpersona.ruleset.model import Idle, Match, ResolvedRule, Ruleset, Target, VmRules
+from netpersona.ruleset.model import Match, Origin, ResolvedRule, Ruleset, Target, VmRules
 
 Began = Mapping[tuple[VmId, str, str], int]
 """When (µs) a VM's rule, named by policy and rule, came into force; what is not in it begins now."""
@@ -136,13 +136,13 @@ class Resolver:
 
     def _resolved(self, persona: Persona, known: Facts) -> _Resolved:
         found: dict[Direction, list[ResolvedRule]] = {Direction.OUTBOUND: [], Direction.INBOUND: []}
-        idle: list[Idle] = []
+        idle: list[Origin] = []
         own = own_policy(persona)
         for policy in self._ordered if own is None else (own, *self._ordered):
             concerned = bool(persona.mitigations) or holds(policy.selector, known)
             for rule in policy.rules:
                 if not concerned or not active(rule, policy, persona, known, self._at):
-                    idle.append(Idle(policy, rule))
+                    idle.append(Origin(policy, rule))
                     continue
                 for resolved in self._of_rule(policy, rule, persona, known):
                     found[resolved.direction].append(resolved)
@@ -157,7 +157,7 @@ class Resolver:
         persona: Persona,
         known: Facts,
         found: Mapping[Direction, list[ResolvedRule]],
-        idle: tuple[Idle, ...],
+        idle: tuple[Origin, ...],
     ) -> VmRules:
         base = persona.base
         addresses = reasons.hosts(base.addresses)
@@ -203,6 +203,7 @@ class Resolver:
                     drains_until=drains_until,
                     rate=rule.rate,
                     target=self._target(rule),
+                    origin=Origin(policy, rule),
                 )
                 self._memo[*key, direction] = found
             yield found

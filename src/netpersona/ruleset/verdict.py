@@ -24,13 +24,15 @@ from ipaddress import ip_address, ip_network
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, Direction, Mode
 from netpersona.ruleset.model import PORTED, Match, ResolvedRule, Ruleset, VmRules
-from netpersona.ruleset.peers import version_of
+from netpersona.ruleset.peers import PeerSet, version_of
 
 MESSAGES_FROM_VM = (133, 135, 136)  # ICMPv6 neighbour discovery (RFC 4861): solicitations and own advertisements
 MESSAGES_TO_VM = (133, 134, 135, 136)  # and a router's advertisements
 DHCP = ((68, 67), (546, 547))  # client port, server port (RFC 2131, RFC 8415)
 DHCP_EVERYBODY = ("255.255.255.255", "ff02::1:2")
 UNKNOWN = "unknown_vm"
+
+Path = tuple[ResolvedRule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def concerns_flow(ruleset: Ruleset, rule: ResolvedRule, packet: Packet) -> bool:
         return False
     if rule.target is not None and version_of(rule.target.address) != version_of(packet.peer):
         return False
-    return any(_agrees(ruleset, match, packet) for match in rule.peers)
+    return any(agrees(ruleset, match, packet) for match in rule.peers)
 
 
 def _of_unknown(ruleset: Ruleset, packet: Packet) -> Decision:
@@ -138,8 +140,8 @@ def _before_rules(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Decision 
         return Decision("deny", f"{packet.source} is not an address of {rules.vm} ({own}): spoofed", step="spoof")
     for name in rules.allow:
         if ruleset.sets[name].holds(packet.peer):
-            why = ruleset.sets[name].note(packet.peer) or ruleset.sets[name].why
-            return Decision("allow", f"{packet.peer} is allow-listed: {why}", step="allow-list")
+            why = of_peer(ruleset.sets[name], packet.peer, negated=False)
+            return Decision("allow", why, step="allow-list")
     return None
 
 
@@ -194,36 +196,53 @@ def _by_rules(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Decision:
             if rule.decides:
                 staged[rule.policy] = rule
         elif rule.decides:
-            return _decided(rule, packet, path, tuple(staged.values()))
+            return _decided(ruleset, rule, packet, tuple(path), tuple(staged.values()))
         else:
             path.append(rule)
-    return _undecided(packet, path, tuple(staged.values()))
+    return _undecided(ruleset, packet, tuple(path), tuple(staged.values()))
 
 
-def _decided(
-    rule: ResolvedRule, packet: Packet, path: list[ResolvedRule], staged: tuple[ResolvedRule, ...]
-) -> Decision:
+def _decided(ruleset: Ruleset, rule: ResolvedRule, packet: Packet, path: Path, staged: Path) -> Decision:
     slowed = next((passed for passed in path if passed.action is Action.RATE_LIMIT), None)
     if rule.action is Action.ALLOW and slowed is not None:
-        return Decision("rate-limit", slowed.why, slowed, tuple(path), staged)
+        return Decision("rate-limit", _because(ruleset, slowed, packet), slowed, path, staged)
+    why = _because(ruleset, rule, packet)
     if rule.action is Action.REDIRECT and packet.goes_on:
-        why = f"{rule.why}; the flow is cut, so that it is opened again and redirected"
-        return Decision("deny", why, rule, tuple(path), staged)
+        return Decision("deny", f"{why}; it is cut, to be opened again and redirected", rule, path, staged)
     word = "deny" if rule.action is Action.ISOLATE else rule.action.value
-    return Decision(word, rule.why, rule, tuple(path), staged)
+    return Decision(word, why, rule, path, staged)
 
 
-def _undecided(packet: Packet, path: list[ResolvedRule], staged: tuple[ResolvedRule, ...]) -> Decision:
+def _undecided(ruleset: Ruleset, packet: Packet, path: Path, staged: Path) -> Decision:
     for action in (Action.RATE_LIMIT, Action.LOG):
         for rule in path:
             if rule.action is action:
-                return Decision(action.value, rule.why, rule, tuple(path), staged)
+                return Decision(action.value, _because(ruleset, rule, packet), rule, path, staged)
     if packet.goes_on:
         return Decision("allow", "the flow is established, and no rule cuts it", None, (), staged, "established")
-    return Decision("allow", "no rule concerns this packet", None, tuple(path), staged, "default")
+    return Decision("allow", "no rule concerns this packet", None, path, staged, "default")
 
 
-def _agrees(ruleset: Ruleset, match: Match, packet: Packet) -> bool:
+def _because(ruleset: Ruleset, rule: ResolvedRule, packet: Packet) -> str:
+    """Why the rule is in force, and why this peer is concerned."""
+    match = next(match for match in rule.peers if agrees(ruleset, match, packet))
+    said = [of_peer(ruleset.sets[ref.name], packet.peer, negated=ref.negated) for ref in match.sets]
+    if match.services is not None:
+        word = "not " if match.services.negated else ""
+        said.append(f"{packet.transport} {packet.port} is {word}a service that others are used to reach here")
+    return "; ".join([rule.why, *said])
+
+
+def of_peer(members: PeerSet, peer: str, *, negated: bool) -> str:
+    """What its membership, or, negated, its absence says of a peer."""
+    if negated:
+        return f"{peer} is no peer that {members.why}"
+    note = members.note(peer)
+    return f"{peer} {members.why}" + (f" ({note})" if note else "")
+
+
+def agrees(ruleset: Ruleset, match: Match, packet: Packet) -> bool:
+    """Whether every set and the services agree on this packet."""
     if match.services is not None:
         service = (packet.transport, packet.port if packet.transport in PORTED else 0)
         if (service in match.services.known) is match.services.negated:

@@ -1,0 +1,211 @@
+"""What it takes to come from the ruleset in force to the desired one, as a value and in words.
+
+Applying the difference gives the desired ruleset exactly.  A VM's rules change as a whole (a chain is replaced in one
+transaction); a set changes by its elements, since a big set must not be loaded again for one peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from netpersona.flow.vm import VmId
+from netpersona.policy.model import AlwaysAllow, Direction, Mode
+from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
+from netpersona.ruleset.peers import PeerSet, numerically
+
+SHOWN = 5  # peers named in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class SetChange:
+    """One set: `kept` is the desired set without members; None: the set goes.  `made` says that it is new."""
+
+    name: str
+    kept: PeerSet | None
+    made: bool
+    added_addresses: tuple[str, ...] = ()
+    removed_addresses: tuple[str, ...] = ()
+    added_networks: tuple[str, ...] = ()
+    removed_networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VmChange:
+    """One VM's rules before and after; None: it is not there."""
+
+    vm: VmId
+    before: VmRules | None
+    after: VmRules | None
+
+    @property
+    def for_packets(self) -> bool:
+        """Whether any packet can be treated otherwise; False where only reasons and ends differ."""
+        return _bare(self.before) != _bare(self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Everything that differs.  `always` and `unknown_vm` are the desired ones, None where they stay."""
+
+    sets: tuple[SetChange, ...] = ()
+    vms: tuple[VmChange, ...] = ()
+    always: AlwaysAllow | None = None
+    unknown_vm: str | None = None
+    until: int | None = None  # µs, of the desired ruleset
+
+    def __bool__(self) -> bool:
+        return bool(self.sets or self.vms or self.always is not None or self.unknown_vm is not None)
+
+
+NOTHING = Ruleset(sets={}, vms={}, always=AlwaysAllow(), unknown_vm="allow")
+"""The ruleset of a host on which nothing is in force."""
+
+
+def diff(in_force: Ruleset, desired: Ruleset) -> Changes:
+    """What must change so that `desired` is in force; false where nothing must."""
+    names = sorted(in_force.sets.keys() | desired.sets.keys())
+    vms = sorted(in_force.vms.keys() | desired.vms.keys())
+    return Changes(
+        sets=tuple(
+            _set_change(name, in_force.sets.get(name), desired.sets.get(name))
+            for name in names
+            if in_force.sets.get(name) != desired.sets.get(name)
+        ),
+        vms=tuple(
+            VmChange(vm, in_force.vms.get(vm), desired.vms.get(vm))
+            for vm in vms
+            if in_force.vms.get(vm) != desired.vms.get(vm)
+        ),
+        always=None if in_force.always == desired.always else desired.always,
+        unknown_vm=None if in_force.unknown_vm == desired.unknown_vm else desired.unknown_vm,
+        until=desired.until,
+    )
+
+
+def apply(in_force: Ruleset, changes: Changes) -> Ruleset:
+    """The ruleset after the changes."""
+    sets = dict(in_force.sets)
+    for change in changes.sets:
+        after = _changed(sets.pop(change.name, None), change)
+        if after is not None:
+            sets[change.name] = after
+    vms = dict(in_force.vms)
+    for moved in changes.vms:
+        vms.pop(moved.vm, None)
+        if moved.after is not None:
+            vms[moved.vm] = moved.after
+    return Ruleset(
+        sets=dict(sorted(sets.items())),
+        vms=dict(sorted(vms.items())),
+        always=in_force.always if changes.always is None else changes.always,
+        unknown_vm=in_force.unknown_vm if changes.unknown_vm is None else changes.unknown_vm,
+        until=changes.until,
+    )
+
+
+def words(changes: Changes) -> list[str]:
+    """The changes as sentences, the far-reaching ones first."""
+    said = [] if changes.unknown_vm is None else [f"VMs without a persona: {changes.unknown_vm} from now on"]
+    said += [] if changes.always is None else ["what is always allowed changes"]
+    for change in changes.sets:
+        said += _set_words(change)
+    for moved in changes.vms:
+        said += _vm_words(moved)
+    return said
+
+
+def _set_change(name: str, before: PeerSet | None, after: PeerSet | None) -> SetChange:
+    old, new = before or _EMPTY, after or _EMPTY
+    kept = None if after is None else replace(after, addresses=(), networks=())
+    return SetChange(
+        name=name,
+        kept=kept,
+        made=before is None,
+        added_addresses=_without(new.addresses, old.addresses),
+        removed_addresses=_without(old.addresses, new.addresses),
+        added_networks=_without(new.networks, old.networks),
+        removed_networks=_without(old.networks, new.networks),
+    )
+
+
+_EMPTY = PeerSet((), (), "")
+
+
+def _without(values: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    if values is others:
+        return ()
+    known = frozenset(others)
+    return tuple(value for value in values if value not in known)
+
+
+def _changed(before: PeerSet | None, change: SetChange) -> PeerSet | None:
+    if change.kept is None:
+        return None
+    old = before or _EMPTY
+    return replace(
+        change.kept,
+        addresses=numerically((*_without(old.addresses, change.removed_addresses), *change.added_addresses)),
+        networks=numerically((*_without(old.networks, change.removed_networks), *change.added_networks)),
+    )
+
+
+def _bare(rules: VmRules | None) -> VmRules | None:
+    if rules is None:
+        return None
+    return replace(rules, outbound=_reasonless(rules.outbound), inbound=_reasonless(rules.inbound))
+
+
+def _reasonless(rules: Iterable[ResolvedRule]) -> tuple[ResolvedRule, ...]:
+    return tuple(replace(rule, why="", drains_until=None) for rule in rules)
+
+
+def _set_words(change: SetChange) -> Iterator[str]:
+    added, removed = change.added_addresses + change.added_networks, change.removed_addresses + change.removed_networks
+    if change.kept is None:
+        yield f"no rule asks for {change.name} any more"
+        return
+    moved = [_listed("comes", "come", added)] if added else []
+    moved += [_listed("goes", "go", removed)] if removed else []
+    if moved:
+        yield f"{change.name} (each peer that {change.kept.why}): {'; '.join(moved)}"
+
+
+def _listed(one: str, many: str, peers: tuple[str, ...]) -> str:
+    shown = ", ".join(peers[:SHOWN]) + (", ..." if len(peers) > SHOWN else "")
+    return f"1 peer {one} ({shown})" if len(peers) == 1 else f"{len(peers)} peers {many} ({shown})"
+
+
+def _vm_words(change: VmChange) -> Iterator[str]:
+    before, after = change.before, change.after
+    if after is None:
+        yield f"{change.vm} is gone, and its rules with it"
+        return
+    if before is None:
+        yield f"{change.vm} is new"
+    elif replace(before, outbound=(), inbound=()) != replace(after, outbound=(), inbound=()):
+        yield f"{change.vm}: its place in the network changes"
+    for direction in (Direction.OUTBOUND, Direction.INBOUND):
+        yield from _rule_words(
+            f"{change.vm} {direction}", before.rules(direction) if before else (), after.rules(direction)
+        )
+
+
+def _rule_words(where: str, before: tuple[ResolvedRule, ...], after: tuple[ResolvedRule, ...]) -> Iterator[str]:
+    old, new = {(r.policy, r.rule): r for r in before}, {(r.policy, r.rule): r for r in after}
+    for key, rule in old.items():
+        if key not in new:
+            yield f"{where}: {_named(rule)} ends"
+    for key, rule in new.items():
+        if key not in old:
+            yield f"{where}: {_named(rule)} begins, because {rule.why}"
+        elif _reasonless([rule]) != _reasonless([old[key]]):
+            yield f"{where}: {_named(rule)} changes, because {rule.why}"
+        elif rule != old[key]:
+            yield f"{where}: {_named(rule)} stays, now because {rule.why}"
+    if [key for key in old if key in new] != [key for key in new if key in old]:
+        yield f"{where}: the order of the rules changes"
+
+
+def _named(rule: ResolvedRule) -> str:
+    return f"{rule.action} by {rule.name}" + (" (staged)" if rule.mode is Mode.STAGE else "")
