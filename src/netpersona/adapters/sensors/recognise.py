@@ -127,6 +127,8 @@ def _files(top: Path, unread: list[tuple[Path, str]]) -> Iterator[Path]:
 
     for where, below, names in os.walk(top, onerror=refused):
         below.sort()
+        links = [Path(where, name) for name in below if Path(where, name).is_symlink()]
+        unread.extend((link, "a link to a directory: name it itself") for link in links)
         yield from (Path(where, name) for name in sorted(names))
 
 

@@ -38,6 +38,20 @@ class _Decompressed(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return self._inner.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; a decompressor goes back by beginning again."""
+        try:
+            return self._inner.seek(offset, whence)
+        except _BROKEN as error:
+            self.damage = f"compressed data damaged or cut short ({error})"
+            return self._inner.tell()
+
+    def tell(self) -> int:
+        return self._inner.tell()
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if self.damage is not None:
             return 0

@@ -65,11 +65,11 @@ class SuricataSensor:
             self._use(messages, 0)
             known.add(_complete(mentioned))
             known.add(_complete(messages))
-            questions = paired(messages if waiting is None else pl.concat([waiting, messages]))
             # An answer may stand in the next block: a question waits for it there, but no longer.
-            old = pl.lit(value=False) if waiting is None else pl.col("start") <= (waiting["start"].max() or 0)
-            ready = questions.filter(pl.col("answered") | old)
-            waiting = questions.filter(~(pl.col("answered") | old))
+            messages = messages.with_columns(waited=pl.lit(value=False))
+            questions = paired(messages if waiting is None else pl.concat([waiting, messages]))
+            ready = questions.filter(pl.col("answered") | pl.col("waited"))
+            waiting = questions.filter(~(pl.col("answered") | pl.col("waited"))).with_columns(waited=pl.lit(value=True))
             yield batch(transactions=pl.concat([rows, ready], how="diagonal"), skipped=self._told(skipped))
         if waiting is not None and waiting.height:
             yield batch(transactions=waiting)

@@ -281,7 +281,9 @@ def _answers(dns: DnsPart) -> list[str] | None:
 def paired(messages: pl.DataFrame) -> pl.DataFrame:
     """Each question once, with its answer: the n-th time a flow asks it (by message id) goes with the n-th answer."""
     key = ["uid", "message", "name", "detail"]
-    one_answer = messages.group_by(*key, "answered", "start", maintain_order=True).agg(
+    # The first version tells an answer record by record: those of one instant are one answer.
+    apart = pl.when(~pl.col("answered")).then(pl.int_range(pl.len())).alias("apart")
+    one_answer = messages.group_by(*key, "answered", "start", apart, maintain_order=True).agg(
         pl.col("answers").list.explode(keep_nulls=False, empty_as_null=False).alias("answers"),
         pl.exclude("answers").first(),
     )
@@ -298,4 +300,4 @@ def paired(messages: pl.DataFrame) -> pl.DataFrame:
         pl.col("heard").fill_null(value=False).alias("answered"),
     )
     alone = answered.join(asked.select(same), on=same, how="anti", nulls_equal=True)
-    return pl.concat([both.drop("reply", "given", "heard"), alone]).drop("turn")
+    return pl.concat([both.select(messages.columns), alone.select(messages.columns)])

@@ -167,20 +167,19 @@ def _line_by_line(block: bytes) -> list[Rows]:
     """Every line by itself: its kind by its own fields, its values in their types, the bad ones counted."""
     records: dict[str, list[dict[str, Any]]] = {}
     skipped: dict[str, int] = {}
-    for line in block.split(b"\n"):
-        if not line.strip():
+    *lines, last = block.split(b"\n")  # `last` is empty but where the file ends without a newline
+    for line in (*lines, last):
+        found = _object(line) if line.strip() else {}
+        kind = None if found is None else _kind(found)
+        if found is None:
+            reason = "cut short" if line is last else "not a JSON object"
+        elif kind is None:
             continue
-        found = _object(line)
-        reason = "not a JSON object"
-        if found is not None:
-            kind = _kind(found)
-            if kind is None:
-                continue
-            record = _record(found, kind)
-            if isinstance(record, dict):
-                records.setdefault(kind, []).append(record)
-                continue
+        elif isinstance(record := _record(found, kind), str):
             reason = record
+        else:
+            records.setdefault(kind, []).append(record)
+            continue
         skipped[reason] = skipped.get(reason, 0) + 1
     tables = [Rows(kind, _table(kind, rows)) for kind, rows in records.items()]
     return [*tables, Rows(None, pl.DataFrame(), skipped)] if skipped else tables
