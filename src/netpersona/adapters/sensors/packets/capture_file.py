@@ -5,7 +5,7 @@ blocks of BLOCK bytes, so memory does not grow with it.  Finding where records b
 sequential: it is kept to one number read per record, and all else is gathered in columns.
 
 A record whose length cannot be is damage: it is counted, and reading goes on at the next place where two plausible
-records follow each other.  A file cut short in its last record loses that record, which is counted.
+records, of about the time of the last good one, follow each other.  A file cut short in its last record loses that record, which is counted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from netpersona.adapters.sensors.packets.pcapng import read_pcapng
 from netpersona.errors import SourceError
 
 REPAIRS = 64  # damaged places after which the rest of a file is given up
+
+_NEAR = 86_400  # s
 
 _CUT_SHORT = "packet cut short by the end of the file"
 _DAMAGED = "damaged packet record"
@@ -69,6 +71,7 @@ class _Pcap:
     def __init__(self, order: str, ticks: int, longest: int, link: int) -> None:
         self.order, self.ticks, self.longest, self.link = order, ticks, longest, link
         self.repairs = 0
+        self.seen: int | None = None  # the time of the last good record of the block before, s
 
     def batches(self, stream: BinaryIO, skipped: Counter[str]) -> Iterator[Packets]:
         rest = b""
@@ -97,6 +100,7 @@ class _Pcap:
             if size > longest:
                 skipped[_DAMAGED] += 1
                 self.repairs += 1
+                self._remember(data, starts)
                 found = self._next_record(data, at + 1, end) if self.repairs <= REPAIRS else None
                 if found is None:
                     return starts, (at if self.repairs > REPAIRS else max(at + 1, end - self.longest))
@@ -107,7 +111,12 @@ class _Pcap:
                 break
             note(at)
             at = following
+        self._remember(data, starts)
         return starts, at
+
+    def _remember(self, data: Bytes, starts: list[int]) -> None:
+        if starts:
+            self.seen = int(u32(data, np.array(starts[-1:]), self.order)[0])
 
     def _next_record(self, data: Bytes, first: int, end: int) -> int | None:
         """The first place from `first` on where one plausible record follows another, looking one record far."""
@@ -123,8 +132,9 @@ class _Pcap:
 
     def _plausible(self, data: Bytes, at: Ints) -> Flags:
         size, length = u32(data, at + 8, self.order), u32(data, at + 12, self.order)
-        fraction = u32(data, at + 4, self.order)
-        return (fraction < 1_000_000 * self.ticks) & (size >= 14) & (size <= self.longest) & (size <= length)
+        fraction, seconds = u32(data, at + 4, self.order), u32(data, at, self.order)
+        near = True if self.seen is None else np.abs(seconds - self.seen) <= _NEAR
+        return near & (fraction < 1_000_000 * self.ticks) & (size >= 14) & (size <= self.longest) & (size <= length)
 
     def _gather(self, data: Bytes, at: Ints) -> Packets:
         captured = u32(data, at + 8, self.order)
