@@ -83,6 +83,17 @@ def merge(sets: Iterable[PolicySet]) -> PolicySet:
     )
 
 
+def policies_of(
+    resources: Iterable[Node], problems: list[Problem], *, unknown_vm: str, redirects: dict[str, str]
+) -> PolicySet:
+    """The resources written out in another file (a case) as one value; what is wrong goes to `problems`."""
+    found = _Found([])
+    for node in resources:
+        _resource(node, found)
+    problems.extend([*found.problems, *_repeated(found)])
+    return replace(_as_set(found), unknown_vm=unknown_vm, redirects=redirects)
+
+
 def _read(text: str, file: str) -> _Found:
     found = _Found([])
     try:
@@ -92,10 +103,16 @@ def _read(text: str, file: str) -> _Found:
         return found
     for node in documents:
         _resource(node, found)
-    found.problems.extend(_twice("policy", [(p.name, p.place) for p in found.policies]))
-    found.problems.extend(_twice("AllowList", [(a.name, a.place) for a in found.allow]))
-    found.problems.extend(_twice("AlwaysAllow", [("", a.place) for a in found.always if a.place is not None]))
+    found.problems.extend(_repeated(found))
     return found
+
+
+def _repeated(found: _Found) -> list[Problem]:
+    return [
+        *_twice("policy", [(p.name, p.place) for p in found.policies]),
+        *_twice("AllowList", [(a.name, a.place) for a in found.allow]),
+        *_twice("AlwaysAllow", [("", a.place) for a in found.always if a.place is not None]),
+    ]
 
 
 def _as_set(found: _Found) -> PolicySet:

@@ -76,7 +76,7 @@ def _rule(node: Node, problems: list[Problem], triggered: bool) -> Rule:
         hold=DEFAULT_HOLD if hold is None and until is not None else hold,
         peers=fields.read("peers", lambda n: _peers(n, problems, negatable=True), None),
         ports=fields.read("ports", _ports, None),
-        protocols=fields.read("protocols", lambda n: tuple(dict.fromkeys(read.each(_protocol)(n))), ()),
+        protocols=fields.read("protocols", lambda n: tuple(dict.fromkeys(read.each(read_protocol)(n))), ()),
         existing=fields.read("existing", read.value(values.existing), _existing_of(action)),
         rate=fields.read("rate", read.value(values.rate), None),
         to=fields.read("to", read.value(values.target), None),
@@ -156,7 +156,8 @@ def _profile(node: Node) -> str:
     return found
 
 
-def _protocol(node: Node) -> str:
+def read_protocol(node: Node) -> str:
+    """A protocol as flows name it; icmpv6 is icmp6."""
     found = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}.get(read.text(node).lower(), read.text(node).lower())
     if found not in PROTOCOLS:
         raise refused(node.place, f"unknown protocol {shown(found)}", meant(found, PROTOCOLS))

@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 
+from netpersona.flow.vm import VmId, vm_id
 from netpersona.policy.model import Existing, Rate
 from netpersona.policy.problems import meant
 
@@ -131,8 +132,36 @@ def domain(text: str) -> str:
 
 def peer(text: str) -> str:
     """An address, a prefix or a domain, canonical."""
-    looks_numeric = re.fullmatch(r"[0-9./]+|[0-9a-fA-F:./]*:[0-9a-fA-F:./]*", text) is not None
-    return network(text) if looks_numeric or "/" in text else domain(text)
+    return network(text) if looks_numeric(text) or "/" in text else domain(text)
+
+
+def looks_numeric(text: str) -> bool:
+    """Whether the text can only be meant as an address or a prefix, not as a domain."""
+    return re.fullmatch(r"[0-9./]+|[0-9a-fA-F:./]*:[0-9a-fA-F:./]*", text) is not None
+
+
+def address(text: str) -> str:
+    """One address in canonical text."""
+    found = network(text)
+    if "/" in found:
+        raise UnreadableError("not one address but a prefix")
+    return found
+
+
+def interface_address(text: str) -> str:
+    """An address with or without its network's prefix length, as an interface has it: `10.77.0.11/24`."""
+    try:
+        return str(ip_interface(text)) if "/" in text else str(ip_address(text))
+    except ValueError as error:
+        raise UnreadableError("not an interface's address", "write for example 10.77.0.11/24") from error
+
+
+def vm(text: str) -> VmId:
+    """The name of a VM."""
+    try:
+        return vm_id(text)
+    except ValueError as error:
+        raise UnreadableError("no name of a VM: 1 to 64 letters, digits, '_' or '-' are allowed") from error
 
 
 def target(text: str) -> str:
@@ -178,10 +207,13 @@ def share(text: str) -> float:
         raise UnreadableError("not a number")
     value = float(text)
     if not 0.0 < value <= 1.0:
-        raise UnreadableError(
-            "must lie above 0 and be at most 1", f"did you mean {value / 100:g}?" if value > 1 else None
-        )
+        raise UnreadableError("must lie between 0 and 1", f"did you mean {value / 100:g}?" if value > 1 else None)
     return value
+
+
+def part(text: str) -> float:
+    """A number from 0 to 1."""
+    return 0.0 if re.fullmatch(r"0{1,3}(\.0{0,17})?", text) else share(text)
 
 
 def whole(text: str, low: int, high: int) -> int:

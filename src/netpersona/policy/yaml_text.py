@@ -101,6 +101,15 @@ def node_of(value: object, place: Place) -> Node:
     return _node_of(value, place, depth=0)
 
 
+def plain(node: Node) -> object:
+    """The node as dicts, lists, texts and None; scalars stay text, and nothing becomes a number."""
+    if isinstance(node, Scalar):
+        return None if node.null else node.text
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return {key.text: plain(value) for key, value in node.fields}
+
+
 def _node_of(value: object, place: Place, depth: int) -> Node:
     if depth > MAX_DEPTH:
         raise refused(place, f"nested too deeply; at most {MAX_DEPTH} levels are read")
