@@ -63,12 +63,11 @@ class Mentions:
         """The flows with the names, fingerprints and log-in outcomes of their uids; notes which uids were met."""
         if not self._waiting:
             return flows
-        known = self._known()
-        told = flows.join(known.select("key", *_TOLD), left_on="uid", right_on="key", how="left")
-        self._met.append(
-            known.select("key").join(flows.select("uid"), left_on="key", right_on="uid", how="semi")["key"]
-        )
-        return told
+        # The many known are looked up in the few flows, not the other way round: no block pays for all of them.
+        known = self._known().select("key", *_TOLD)
+        matched = known.join(flows.select("uid"), left_on="key", right_on="uid", how="semi")
+        self._met.append(matched["key"])
+        return flows.join(matched, left_on="uid", right_on="key", how="left")
 
     def flows(self) -> Iterator[pl.DataFrame]:
         """The mentioned flows that no record of their own told of, in tables of bounded size."""
