@@ -69,15 +69,19 @@ def _outside(table: pl.DataFrame, networks: pl.DataFrame) -> pl.DataFrame:
 def _collapsed(networks: pl.DataFrame) -> pl.DataFrame:
     """The fewest networks that cover the same addresses: two halves become their whole, from the longest up."""
     kept = _outside(networks, networks)
-    done = [kept.filter(pl.col("length") == 0)]
+    levels = {(part["version"][0], part["length"][0]): part for part in kept.partition_by("version", "length")}
+    done = [kept.clear()]
     for version in (4, 6):
         whole = kept.clear()
         for length in range(WIDTH[version] - 1, 0, -1):
-            level = (pl.col("version") == version) & (pl.col("length") == length)
-            halves = pl.concat([whole, kept.filter(level)])
-            single, whole = _joined(halves, length, version)
-            done.append(single)
-        done.append(whole)
+            level = levels.get((version, length), done[0])
+            if level.height + whole.height > 1:
+                single, whole = _joined(pl.concat([whole, level]), length, version)
+                done.append(single)
+            elif level.height + whole.height == 1:
+                done.append(level if level.height else whole)
+                whole = done[0]
+        done += [whole, levels.get((version, 0), done[0])]
     return pl.concat(done)
 
 

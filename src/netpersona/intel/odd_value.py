@@ -28,6 +28,8 @@ _DEFANGED = (
 _PORT = re.compile(r"^(.*[^:]):(\d{1,5})$")
 _BRACKETED = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?$")
 _LEADING_ZERO = re.compile(r"^(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?$")
+_ASN = re.compile(r"as[1-9][0-9]{0,9}")
+_CVE = re.compile(r"cve-[0-9]{4}-[0-9]{4,}")
 _HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -151,6 +153,10 @@ def _name_or_path(text: str) -> Value:
         return _url(f"http://{head}/{path}")._replace(note="a URL without a scheme; http was assumed")
     if _HASH.fullmatch(text.lower()):
         return Value(text.lower(), IndicatorType.HASH)
+    if _ASN.fullmatch(text.lower()):
+        return Value(text.upper(), IndicatorType.ASN)
+    if _CVE.fullmatch(text.lower()):
+        return Value(text.upper(), IndicatorType.CVE)
     return Value(_domain(host), IndicatorType.DOMAIN)
 
 

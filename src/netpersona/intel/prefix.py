@@ -24,14 +24,20 @@ WIDTH = {4: 32, 6: 128}
 
 def prefixes(texts: pl.Series) -> pl.DataFrame:
     """The table of prefixes for canonical addresses and networks, row by row."""
-    split = texts.str.split_exact("/", 1).struct.unnest()
-    length = split.to_series(1)
-    base = _numbers(split.to_series(0))
+    parts = pl.col("text").str.split_exact("/", 1).struct
+    split = texts.alias("text").to_frame().lazy()
+    split = split.select(parts.field("field_0").alias("text"), parts.field("field_1").alias("bits"))
+    numbered = _numbered4(split)
+    if texts.str.contains(":", literal=True).any():
+        numbered = _numbered6(numbered)
     width = pl.when(pl.col("version") == 4).then(pl.lit(32, pl.UInt8)).otherwise(pl.lit(128, pl.UInt8))
-    wanted = pl.when(pl.col("text").is_null()).then(width).otherwise(pl.col("text").cast(pl.UInt8, strict=False))
-    table = base.with_columns(length.alias("text")).with_columns(wanted.alias("length")).drop("text")
+    length = pl.when(pl.col("bits").is_null()).then(width).otherwise(pl.col("bits").cast(pl.UInt8, strict=False))
     valid = pl.col("version").is_not_null() & (pl.col("length") <= width)
-    return table.with_columns(pl.when(valid).then(pl.col(name)).alias(name) for name in table.columns)
+    columns = ["version", "hi", "lo", "length"]
+    table = numbered.with_columns(length.alias("length")).select(
+        pl.when(valid).then(pl.col(c)).alias(c) for c in columns
+    )
+    return table.collect()
 
 
 def masked(length: int, version: int) -> tuple[pl.Expr, pl.Expr]:
@@ -71,34 +77,28 @@ def wide_keys(hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> npt.NDA
     return pairs.view("S16").reshape(len(hi))
 
 
-def _numbers(texts: pl.Series) -> pl.DataFrame:
-    """version, hi and lo of canonical address texts."""
-    frame = texts.alias("text").to_frame()
-    is_v4 = frame["text"].str.contains(rf"^{IPV4}$").fill_null(value=False)
-    v4 = _numbers_v4(frame["text"].set(~is_v4, None))
-    if is_v4.all():
-        return v4
-    v6 = _numbers_v6(frame["text"].set(is_v4, None))
-    return pl.DataFrame({name: v4[name].fill_null(v6[name]) for name in v4.columns})
+def _numbered4(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with version, hi and lo where `text` is an IPv4 address; null elsewhere."""
+    text = pl.col("text")
+    octets = pl.when(text.str.contains(rf"^{IPV4}$")).then(text).str.split_exact(".", 3).struct
+    a, b, c, d = (octets.field(f"field_{place}").cast(pl.UInt64, strict=False) for place in range(4))
+    known = pl.col("lo").is_not_null()
+    return frame.with_columns((a * 2**24 + b * 2**16 + c * 2**8 + d).alias("lo")).with_columns(
+        pl.when(known).then(pl.lit(4, pl.UInt8)).alias("version"),
+        pl.when(known).then(pl.lit(0, pl.UInt64)).alias("hi"),
+    )
 
 
-def _numbers_v4(texts: pl.Series) -> pl.DataFrame:
-    octets = texts.str.split_exact(".", 3).struct.unnest().select(pl.all().cast(pl.UInt64, strict=False))
-    a, b, c, d = (pl.col(name) for name in octets.columns)
-    lo = (a * 2**24 + b * 2**16 + c * 2**8 + d).alias("lo")
-    version = pl.when(lo.is_not_null()).then(pl.lit(4, pl.UInt8)).alias("version")
-    hi = pl.when(lo.is_not_null()).then(pl.lit(0, pl.UInt64)).alias("hi")
-    return octets.select(version, hi, lo)
-
-
-def _numbers_v6(texts: pl.Series) -> pl.DataFrame:
-    full = _expand(texts)
-    groups = full.str.split_exact(":", 7).struct.unnest()
-    numbers = groups.select(pl.all().str.to_integer(base=16, dtype=pl.UInt64, strict=False))
-    columns = [pl.col(name) for name in numbers.columns]
-    hi, lo = _quad(columns[:4]), _quad(columns[4:])
-    version = pl.when(hi.is_not_null() & lo.is_not_null()).then(pl.lit(6, pl.UInt8)).alias("version")
-    return numbers.select(version, hi.alias("hi"), lo.alias("lo"))
+def _numbered6(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with version, hi and lo filled in where `text` is an IPv6 address."""
+    groups = pl.col("full").str.split_exact(":", 7).struct
+    numbers = [groups.field(f"field_{n}").str.to_integer(base=16, dtype=pl.UInt64, strict=False) for n in range(8)]
+    known = pl.col("full").is_not_null()
+    return _expanded(frame).with_columns(
+        pl.when(known).then(pl.lit(6, pl.UInt8)).otherwise("version").alias("version"),
+        pl.when(known).then(_quad(numbers[:4])).otherwise("hi").alias("hi"),
+        pl.when(known).then(_quad(numbers[4:])).otherwise("lo").alias("lo"),
+    )
 
 
 def _quad(groups: list[pl.Expr]) -> pl.Expr:
@@ -106,17 +106,17 @@ def _quad(groups: list[pl.Expr]) -> pl.Expr:
     return a * 2**48 + b * 2**32 + c * 2**16 + d
 
 
-def _expand(texts: pl.Series) -> pl.Series:
-    """IPv6 text with its `::` written out; null where it is no IPv6 text."""
-    text = pl.col("text")
-    closed = pl.when(text.str.starts_with("::")).then("0" + text).otherwise(text)
-    closed = pl.when(closed.str.ends_with("::")).then(closed + "0").otherwise(closed)
+def _expanded(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with `full`: IPv6 text with its `::` written out; null where `text` is no IPv6 address."""
+    text, closed, full = pl.col("text"), pl.col("closed"), pl.col("full")
     zeros = (8 - closed.str.count_matches(":", literal=True).cast(pl.Int64)).clip(0, 8)
     filling = pl.lit(":0:0:0:0:0:0:0:0:").str.slice(0, 1 + 2 * zeros)
-    full = pl.concat_str(pl.col("left"), filling, pl.col("right"))
-    plausible = texts.str.contains(r"^[0-9a-f:]{2,39}$").fill_null(value=False)
-    frame = texts.set(~plausible, None).alias("text").to_frame().with_columns(closed.alias("closed"))
-    halves = frame["closed"].str.splitn("::", 2).struct.rename_fields(["left", "right"]).struct.unnest()
-    frame = pl.concat([frame, halves], how="horizontal").with_columns(full.alias("full"))
-    chosen = pl.when(pl.col("right").is_null()).then(text).otherwise(pl.col("full"))
-    return frame.select(pl.when(chosen.str.contains(_FULL_IPV6)).then(chosen).alias("full"))["full"]
+    halves = closed.str.splitn("::", 2).struct
+    written = pl.concat_str(halves.field("field_0"), filling, halves.field("field_1"))
+    opened = pl.when(text.str.starts_with("::")).then("0" + text).otherwise(text)
+    return (
+        frame.with_columns(pl.when(text.str.contains(r"^[0-9a-f:]{2,39}$")).then(opened).alias("closed"))
+        .with_columns(pl.when(closed.str.ends_with("::")).then(closed + "0").otherwise(closed).alias("closed"))
+        .with_columns(pl.when(closed.str.contains("::", literal=True)).then(written).otherwise(closed).alias("full"))
+        .with_columns(pl.when(full.str.contains(_FULL_IPV6)).then(full).alias("full"))
+    )
