@@ -62,6 +62,7 @@ moscow oregon oslo paris praha roma seattle singapore sydney tokyo toronto vienn
 bild welt stadt kaufen reise maison france vente prix monde ville jeux casa tienda mundo noticias viagem jogos banco
 saude notizie giornale calcio kniga mir nova dom rabota pogoda sklep praca dobry gazeta
 """
+STRANGE = 0.5  # strangeness from which a name counts as one that nobody would choose
 _ALPHABET = 27  # letters, and everything else as one
 _SHORT = 6  # letters: shorter names tell too little
 

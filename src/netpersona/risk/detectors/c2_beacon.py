@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from netpersona.flow.window import DAY, MINUTE, SECOND
+from netpersona.observation.model import Conversation
 from netpersona.persona.profile import kind_of
 from netpersona.risk.detectors.makers import well_known
-from netpersona.risk.detectors.peers import PERIODIC_PORTS, near, scope, usual
+from netpersona.risk.detectors.peers import ALTERNATIVE_PORTS, PERIODIC_PORTS, WEB_PORTS, near, scope, usual
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import Call, Scene
 from netpersona.risk.detectors.words import shown, span
@@ -27,10 +28,16 @@ from netpersona.risk.finding import Finding, Severity
 NAME = "c2_beacon"
 GAPS = 8  # fewest intervals to judge by
 GAPS_READ = 200  # of one window
+SPAN_MS = 45_000  # shorter bursts have no rhythm
+FASTEST_MS = 400  # period: faster is one program at work, not calls
 REGULAR = 0.7  # regularity below this says nothing
+REGULAR_WEB = 0.8  # and below this at ports that browsers use
+BROWSING = 15  # outside peers called in one window: somebody is browsing
 ALERT_AT = 0.6
 REPORT_AT = 0.3
 QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of calling this often
+SLOT = 10 * SECOND
+SLOTS = 10  # so many at least
 INTENSE = 60  # calls in one window
 _MS = 1000  # µs
 
@@ -49,14 +56,17 @@ def _counts(call: Call) -> bool:
 
 def _judge_call(scene: Scene, call: Call) -> Finding | None:
     calls = folded(_gaps(call))
-    if len(calls) < GAPS:
+    if len(calls) < GAPS or sum(calls) < SPAN_MS:
         return None
     likely = 1.0 / (1.0 + math.exp(-_suspicion(scene, call, sorted(calls)[len(calls) // 2] * _MS)))
     if likely < REPORT_AT:
         return None
     score, period_ms = regularity(calls)
+    if call.now.flows >= INTENSE and call.now.port not in WEB_PORTS:
+        score = max(score, steadiness(call.now.starts))
     confidence = likely * min(1.0, (score - 0.45) / 0.3) * min(1.0, math.sqrt(len(calls) / 12))
-    if score < REGULAR or confidence < REPORT_AT:
+    enough = REGULAR_WEB if call.now.port in WEB_PORTS else REGULAR
+    if score < enough or period_ms < FASTEST_MS or confidence < REPORT_AT:
         return None
     return _finding(scene, call, (score, period_ms, len(calls)), confidence)
 
@@ -101,6 +111,19 @@ def regularity(gaps: Sequence[int]) -> tuple[float, int]:
     return max((even + 1.0 - skew) / 2, _on_step(ordered, median), _on_step(pairs, sorted(pairs)[(n - 1) // 2])), median
 
 
+def steadiness(starts: Sequence[int]) -> float:
+    """How evenly many calls (µs) spread over slots of 10 seconds, 0 to 1: people work in bursts, programs do not."""
+    slots = [0] * ((starts[-1] - starts[0]) // SLOT + 1)
+    for start in starts:
+        slots[(start - starts[0]) // SLOT] += 1
+    if len(slots) < SLOTS:
+        return 0.0
+    ordered = sorted(slots)
+    median = ordered[len(ordered) // 2]
+    deviation = sorted([abs(slot - median) for slot in ordered])[len(ordered) // 2]
+    return max(0.0, 1.0 - deviation / median) if median else 0.0
+
+
 def _on_step(gaps: Sequence[int], period: int) -> float:
     """The share of gaps within 15 % of a period from one, two or three periods."""
     near_one = sum(1 for gap in gaps if 0.85 * period <= gap <= 1.15 * period)
@@ -114,10 +137,11 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
     points = -1.5
     points += 2.5 if period <= QUICK else -0.5 if period >= 10 * MINUTE else 0.0
     points += 1.0 if c.flows >= INTENSE else 0.0
-    points += 0.0 if usual(c.port) else 2.0
-    points += 1.0 if contact.answered * 2 < contact.flows else 0.0
-    if scene.inside(c.peer):
-        points -= 1.5 if near(c.vm_address, c.peer) or c.peer in scene.context.fleet else 0.5
+    points += _where(scene, c)
+    if c.transport == "tcp" and contact.answered * 2 < contact.flows and contact.bytes_out:
+        points += 1.0
+    if c.port in WEB_PORTS and _peers_called(scene) >= BROWSING:
+        points -= 1.0
     if c.server_name is not None and well_known(c.server_name):
         points -= 2.5
     known = profile.kinds.get(kind_of(c))
@@ -126,6 +150,18 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
     elif known is None and profile.windows >= 24 and scene.persona.completeness.seen >= 0.95:
         points += 1.0
     return points
+
+
+def _where(scene: Scene, c: Conversation) -> float:
+    """What the place called says: inside, services live at any port and programs watch each other."""
+    if c.peer in scene.context.fleet or (scene.inside(c.peer) and near(c.vm_address, c.peer)):
+        return -2.0
+    port = 0.7 if c.port in ALTERNATIVE_PORTS else 0.0 if usual(c.port) else 2.0
+    return port - 0.5 if scene.inside(c.peer) else port
+
+
+def _peers_called(scene: Scene) -> int:
+    return len({c.peer for c in scene.observation.conversations if c.direction == "outbound" and c.answered})
 
 
 def _finding(scene: Scene, call: Call, rhythm: tuple[float, int, int], confidence: float) -> Finding:

@@ -1,8 +1,12 @@
-"""Finds: a session kept open to an outside peer at a port that nobody usually serves, as remote-control tools hold it.
+"""Finds: other command-and-control than regular calls, in two shapes.
+
+A session kept open to an outside peer at a port that nobody usually serves, as remote-control tools hold it; and one
+host addressed by many names that nobody would choose, as generated domains all lead to the one host that is really
+there.
 
 How it is fooled: by using port 443, or a cloud that the VM uses anyway.  Games, calls and file sharing look alike:
-many such peers at once are sharing, and count for less.
-Cost: looks only at flows of a minute or longer.
+many such peers at once are sharing, and are left out.
+Cost: looks only at flows of a minute or longer, and at names used in HTTP and TLS.
 Method: protocol and port mismatch with long, small, two-way sessions, as in MITRE ATT&CK T1571 (non-standard port)
 and T1095; the thresholds are ours.
 """
@@ -10,11 +14,15 @@ and T1095; the thresholds are ours.
 from __future__ import annotations
 
 from netpersona.flow.window import DAY
+from netpersona.observation.model import Conversation
+from netpersona.persona.memory import UNSUITED, domain_of
+from netpersona.risk.detectors.bigrams import STRANGE, strangeness
+from netpersona.risk.detectors.intel_match import own_address
 from netpersona.risk.detectors.makers import well_known
-from netpersona.risk.detectors.peers import scope, usual
-from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.peers import ALTERNATIVE_PORTS, near, scope, usual
+from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Call, Scene
-from netpersona.risk.detectors.words import size, span
+from netpersona.risk.detectors.words import shown, size, span
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "c2_channel"
@@ -22,15 +30,30 @@ SMALL = 2_000_000  # bytes each way: orders and their answers, not a film
 SAID = 500  # bytes each way, at least
 FEW_FLOWS = 12  # a session, not a service in constant use
 SHARING = 6  # unusual outside peers at once: file sharing rather than control
-ALERT_AT = 0.55
+OUTSIDE, ELSEWHERE = 0.6, 0.45  # confidence, where the peer is public or in another private network
+FRONT_NAMES = 8  # registered domains that nobody would choose, at one host, in one window
+FRONT_SHARE = 0.5  # of all its domains
 _SPEAKS = frozenset({None, "ssl", "tls"})
 
 
 def judge(scene: Scene) -> list[Finding]:
     """One finding for each lasting session with an outside peer at an unusual port."""
+    return [*_sessions(scene), *_fronts(scene)]
+
+
+def _sessions(scene: Scene) -> list[Finding]:
     if not scene.lasting:
         return []
-    return [_finding(scene, call) for call in scene.lasting if _suspect(scene, call)]
+    suspects = [call for call in scene.lasting if _suspect(scene, call)]
+    if not suspects or (alike := _unusual_contacts(scene)) >= SHARING:
+        return []
+    return [_session(scene, call, alike) for call in suspects]
+
+
+def _unusual_contacts(scene: Scene) -> int:
+    return sum(
+        1 for t, port, peer in scene.memory.contacts if t == "tcp" and not usual(port) and scope(peer) == "public"
+    )
 
 
 def _suspect(scene: Scene, call: Call) -> bool:
@@ -38,7 +61,8 @@ def _suspect(scene: Scene, call: Call) -> bool:
     return (
         c.transport == "tcp"
         and not usual(c.port)
-        and scope(c.peer) == "public"
+        and c.port not in ALTERNATIVE_PORTS
+        and not _near(scene, c)
         and c.application in _SPEAKS
         and contact.flows <= FEW_FLOWS
         and SAID <= contact.bytes_out <= SMALL
@@ -48,12 +72,17 @@ def _suspect(scene: Scene, call: Call) -> bool:
     )
 
 
-def _finding(scene: Scene, call: Call) -> Finding:
-    c, contact = call
-    alike = sum(
-        1 for t, port, peer in scene.memory.contacts if t == "tcp" and not usual(port) and scope(peer) == "public"
+def _near(scene: Scene, c: Conversation) -> bool:
+    return (
+        c.peer in scene.context.fleet
+        or scope(c.peer) == "many"
+        or (scene.inside(c.peer) and near(c.vm_address, c.peer))
     )
-    confidence = 0.6 if alike < SHARING else 0.3
+
+
+def _session(scene: Scene, call: Call, alike: int) -> Finding:
+    c, contact = call
+    outside = scope(c.peer) == "public"
     return found(
         scene,
         "c2_channel",
@@ -65,9 +94,9 @@ def _finding(scene: Scene, call: Call) -> Finding:
         port=c.port,
         first=contact.first,
         last=c.last,
-        confidence=confidence,
+        confidence=OUTSIDE if outside else ELSEWHERE,
         severity=Severity.MEDIUM,
-        alert=confidence >= ALERT_AT,
+        alert=outside,
         why=f"The VM held a session of {span(c.longest)} with {c.peer} at tcp port {c.port}, where no usual service "
         f"lives and where it did not call before ({size(contact.bytes_out)} out, {size(contact.bytes_in)} in): "
         "remote-control tools do so.",
@@ -79,5 +108,55 @@ def _finding(scene: Scene, call: Call) -> Finding:
             "unusual_outside_contacts": alike,
         },
         weight=2.4,
+        half_life=DAY,
+    )
+
+
+def _fronts(scene: Scene) -> list[Finding]:
+    if len(scene.observation.names) < FRONT_NAMES:
+        return []
+    by_peer: dict[str, set[str]] = {}
+    for use in scene.observation.names:
+        if use.kind in ("http", "tls"):
+            by_peer.setdefault(use.peer, set()).add(domain_of(use))
+    return [
+        _front(scene, peer, strange, len(domains))
+        for peer, domains in sorted(by_peer.items())
+        if len(domains) >= FRONT_NAMES
+        and len(strange := _strange(domains)) >= max(FRONT_NAMES, FRONT_SHARE * len(domains))
+    ]
+
+
+def _strange(domains: set[str]) -> list[str]:
+    return sorted(d for d in domains if not d.startswith(UNSUITED) and strangeness(d.partition(".")[0]) >= STRANGE)
+
+
+def _front(scene: Scene, peer: str, strange: list[str], names: int) -> Finding:
+    talks = [c for c in scene.observation.conversations if c.peer == peer and c.direction == "outbound"]
+    uses = [n for n in scene.observation.names if n.peer == peer and n.kind in ("http", "tls")]
+    examples = [shown(name) for name in strange[:5]]
+    return found(
+        scene,
+        "c2_channel",
+        direction="outbound",
+        vm_address=talks[0].vm_address if talks else own_address(scene),
+        peer=peer,
+        peers=[peer],
+        protocol="tcp",
+        port=talks[0].port if talks else None,
+        first=min(n.first for n in uses),
+        last=max(n.last for n in uses),
+        confidence=grows(len(strange), 6.0),
+        severity=Severity.HIGH,
+        alert=True,
+        why=f"The VM addressed the one host {peer} by {names} domains, {len(strange)} of them with names that nobody "
+        f"would choose ({', '.join(examples[:3])}): generated names lead so to a master, or to who took his place.",
+        evidence={
+            "domains": names,
+            "strange_domains": len(strange),
+            "examples": examples,
+            "flows": sum(c.flows for c in talks),
+        },
+        weight=2.8,
         half_life=DAY,
     )

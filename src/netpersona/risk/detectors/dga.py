@@ -14,7 +14,7 @@ from __future__ import annotations
 from netpersona.flow.window import DAY
 from netpersona.observation.model import NameUse
 from netpersona.persona.memory import UNRESOLVED_KEPT, UNSUITED, domain_of
-from netpersona.risk.detectors.bigrams import strangeness
+from netpersona.risk.detectors.bigrams import STRANGE, strangeness
 from netpersona.risk.detectors.intel_match import own_address
 from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Scene
@@ -22,7 +22,6 @@ from netpersona.risk.detectors.words import shown
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "dga"
-STRANGE = 0.5  # strangeness from which a name counts as one that nobody would choose
 STRANGE_NAMES = 8  # so many within the hour
 ANY_NAMES = 30  # or so many that do not exist, whatever they look like
 ALERT_AT = 0.6

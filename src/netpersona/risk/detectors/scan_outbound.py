@@ -9,6 +9,7 @@ testing" (2004): what gives a scanner away is not how many it calls but how few 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from netpersona.flow.window import HOUR
@@ -28,21 +29,26 @@ ECHOES = 10  # hosts asked for an echo
 FAILED_SHARE = 1 / 3
 _WEIGHT = 2.7
 _HALF_LIFE = 6 * HOUR
+KNOCKS = 100  # unanswered flows to one port of one host in one window
+KNOCK_GAP = 400_000  # µs between two of them, on average, at most
+SILENT_SHARE = 0.25  # of the pinged: who pings blindly meets silence
 _TRACEROUTE = range(33434, 33535)
 _QUIC = 443
 
 
 def judge(scene: Scene) -> list[Finding]:
     """One finding for each scanned host, each scanned service, and for a sweep of echoes."""
-    if not scene.unanswered and not scene.pings:
+    if not scene.unanswered and not scene.pings and not scene.frequent:
         return []
     failed = [c for c in scene.unanswered if _counts(c)]
-    return [*_vertical(scene, failed), *_horizontal(scene, failed), *_sweep(scene)]
+    return [*_vertical(scene, failed), *_horizontal(scene, failed), *_knocking(scene), *_sweep(scene)]
 
 
 def _counts(c: Conversation) -> bool:
     if c.transport not in ("tcp", "udp") or c.port in CHATTER or scope(c.peer) == "many":
         return False
+    if not (c.packets_out or c.bytes_out or c.refused):
+        return False  # the sensor saw no flow, only what was said in one
     return c.transport == "tcp" or (c.port not in _TRACEROUTE and c.port != _QUIC)
 
 
@@ -149,6 +155,40 @@ def _share_trust(hosts: int, answered: int) -> float:
     return 0.85 + 0.15 * hosts / (hosts + answered)
 
 
+def _knocking(scene: Scene) -> list[Finding]:
+    """One port of one host, tried in vain so often and so fast that no program waits for an answer."""
+    findings = []
+    for c, _ in scene.frequent:
+        vain, lasted = c.flows - c.answered, c.starts[-1] - c.starts[0] if c.starts else 0
+        if vain >= KNOCKS and vain * 2 > c.flows and lasted < c.flows * KNOCK_GAP and _counts(c):
+            findings.append(_knocks(scene, c, vain, lasted))
+    return findings
+
+
+def _knocks(scene: Scene, c: Conversation, vain: int, lasted: int) -> Finding:
+    return found(
+        scene,
+        "scan_horizontal",
+        detector=NAME,
+        direction="outbound",
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol=c.transport,
+        port=c.port,
+        first=c.first,
+        last=c.last,
+        confidence=grows(vain, KNOCKS),
+        severity=Severity.MEDIUM,
+        alert=vain >= 2 * KNOCKS,
+        why=f"The VM knocked {vain} times at {c.transport} port {c.port} of {c.peer} within {span(lasted)} and was refused "
+        "or ignored: attack tools do so.",
+        evidence={"unanswered_flows": vain, "refused_flows": c.refused, "flows": c.flows},
+        weight=_WEIGHT,
+        half_life=_HALF_LIFE,
+    )
+
+
 def _sweep(scene: Scene) -> list[Finding]:
     """Echoes to many hosts; to those who probed us, ICMP is a refusal and not a question."""
     if len(scene.pings) < ECHOES:
@@ -158,6 +198,7 @@ def _sweep(scene: Scene) -> list[Finding]:
     if len(peers) < ECHOES:
         return []
     silent = sum(1 for c in asked if not c.answered)
+    blind = silent >= SILENT_SHARE * len(asked) or _one_network(peers)
     first, last = min(c.first for c in asked), max(c.last for c in asked)
     return [
         found(
@@ -172,13 +213,19 @@ def _sweep(scene: Scene) -> list[Finding]:
             port=0,
             first=first,
             last=last,
-            confidence=grows(len(peers), 6.0),
-            severity=Severity.MEDIUM,
-            alert=True,
-            why=f"The VM pinged {len(peers)} hosts within {span(last - first)}, of which {silent} were silent: that "
-            " is how one looks for hosts that are up.",
+            confidence=grows(len(peers), 6.0) * (1.0 if blind else 0.4),
+            severity=Severity.MEDIUM if blind else Severity.LOW,
+            alert=blind,
+            why=f"The VM pinged {len(peers)} hosts within {span(last - first)}, of which {silent} were silent: "
+            "that is how one looks for hosts that are up.",
             evidence={"pinged_hosts": len(peers), "silent_hosts": silent, "span_s": round((last - first) / 1e6, 3)},
             weight=_WEIGHT * 0.8,
             half_life=_HALF_LIFE,
         )
     ]
+
+
+def _one_network(peers: set[str]) -> bool:
+    """Whether most of the peers share their address but for its last part."""
+    networks = Counter(peer.rpartition("." if "." in peer else ":")[0] for peer in peers)
+    return networks.most_common(1)[0][1] * 2 > len(peers)
