@@ -13,7 +13,7 @@ Nothing here reads a clock, a file or a global.  What runs it (replay today, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -23,7 +23,7 @@ from netpersona.flow.vm import Vm, VmId, owners, vm_id_of_address
 from netpersona.flow.window import WINDOW
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.observation.model import Observation
-from netpersona.observation.observe import observe
+from netpersona.observation.observe import FLOW_COLUMNS, TRANSACTION_COLUMNS
 from netpersona.persona.model import BaseNetworkConfig, Persona
 from netpersona.persona.memory import Memory
 from netpersona.persona.state import VmState
@@ -65,12 +65,13 @@ class Ground:
     window: int = WINDOW  # µs
 
 
-def observations(flows: pl.DataFrame, transactions: pl.DataFrame, fleet: Fleet, ground: Ground) -> Iterator[Observation]:
-    """What these flows and transactions say of every VM of the fleet, by window and VM."""
+def as_seen(
+    flows: pl.DataFrame, transactions: pl.DataFrame, fleet: Fleet, ground: Ground
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Flows and transactions as the fleet's VMs see them: what observe() reads."""
     table = owner_table(fleet.owners, fleet.since if fleet.inferred else None)
-    own_flows = oriented(flows, table, ground.window)
-    own_transactions = oriented(transactions, table, ground.window)
-    return observe(own_flows, own_transactions, ground.intel, ground.window)
+    own_flows = oriented(flows.select(FLOW_COLUMNS), table, ground.window)
+    return own_flows, oriented(transactions.select(TRANSACTION_COLUMNS), table, ground.window)
 
 
 def begun(vm: Vm) -> VmState:

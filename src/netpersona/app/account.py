@@ -150,10 +150,10 @@ def _risk(done: Done, vms: Sequence[VmId]) -> Table:
 
 
 def _rules(done: Done) -> Group:
-    lines = listing(done.ruleset)
-    if not lines:
+    busy = {vm for vm, rules in done.ruleset.vms.items() if rules.outbound or rules.inbound}
+    if not busy:
         return Group(Text("none: no policy was given (--policy FILE), or none concerns these VMs", style="dim"))
-    return Group(*(Text(line) for line in lines))
+    return Group(Text(listing(done.ruleset).rstrip()))
 
 
 def _next(done: Done) -> Text:

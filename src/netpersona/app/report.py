@@ -16,6 +16,7 @@ from netpersona.flow.vm import VmId
 from netpersona.persona.model import Persona
 from netpersona.persona.resource import report_object
 from netpersona.risk.finding import Finding
+from netpersona.risk.ledger import risk_score
 
 API_VERSION = "netpersona/v1"
 
@@ -69,7 +70,7 @@ def report(
         "kind": "ReplayReport",
         "input": _input(intake, personas),
         "timing": dict(timing),
-        "personas": [report_object(personas[vm], at) for vm in sorted(personas)],
+        "personas": [_persona(personas[vm], at) for vm in sorted(personas)],
         "findings": [finding_object(finding) for finding in findings],
         "plan": dict(plan),
     }
@@ -117,6 +118,10 @@ def _input(intake: Intake, personas: Mapping[VmId, Persona]) -> dict[str, Any]:
         "vms_inferred": intake.inferred,
         "skipped": dict(sorted(intake.skipped.items())),
     }
+
+
+def _persona(persona: Persona, at: int) -> dict[str, Any]:
+    return report_object(persona, at, risk_score(persona, at))
 
 
 def _source(account: SourceAccount) -> dict[str, Any]:

@@ -29,8 +29,9 @@ from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
 from netpersona.ports import Store
 from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.render import render
 from netpersona.ruleset.resolve import resolve
-from netpersona.ruleset.words import plan_object
+from netpersona.ruleset.words import plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,8 @@ def run(request: Request, watch: Stopwatch) -> Done:
         replayed = replay(found.sensors, fleet, ground, store, context, meter)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
-    outcome = report(
-        replayed.intake, personas, store.findings(), plan_object(ruleset), at, watch.timing()
-    )
+    planned = {"vms": plan(ruleset), "nft": render(ruleset)}
+    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing())
     return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
 
 
@@ -88,7 +88,7 @@ def in_force(
 ) -> Ruleset:
     """The rules that these personas, policies and indicators come to at an instant (µs)."""
     interfaces = {vm: p.base.interface for vm, p in personas.items() if p.base.interface is not None}
-    return resolve(list(personas.values()), policies, intel, at, interfaces, _answers(store))
+    return resolve(personas.values(), policies, intel, at, interfaces=interfaces, names=_answers(store))
 
 
 def _fleet(request: Request, config: Config, store: Store) -> Fleet:

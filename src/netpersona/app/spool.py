@@ -42,6 +42,7 @@ class Spool:
         self._rows = 0
         self.first: int | None = None  # µs: the earliest start
         self.last: int | None = None  # µs: the latest start
+        self.total = 0  # rows taken
         self.repeated = 0  # flows that came more than once: seen by two sensors, or given before
 
     def __enter__(self) -> Spool:
@@ -89,6 +90,7 @@ class Spool:
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
         self._rows += frame.height
+        self.total += frame.height
         hours = frame.with_columns(hour=pl.col("start") - pl.col("start") % HOUR)
         for (hour,), part in hours.partition_by("hour", as_dict=True, include_key=False).items():
             self._held[table, hour].append(part)

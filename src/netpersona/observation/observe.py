@@ -19,6 +19,16 @@ from netpersona.intel.indicator import Indicator
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting
 
+# what of a sensor's tables is read here; the rest may be dropped before
+FLOW_COLUMNS = [
+    *("start", "duration", "transport", "originator", "responder", "responder_port", "state", "application"),
+    *("bytes_orig", "bytes_resp", "packets_orig", "packets_resp", "payload_orig", "payload_resp"),
+    *("server_name", "tls_fingerprint", "tcp_fingerprint", "auth_success", "originator_mac"),
+]
+TRANSACTION_COLUMNS = [
+    *("start", "transport", "originator", "responder", "responder_port"),
+    *("kind", "name", "detail", "status", "answers", "agent"),
+]
 _Row = TypeVar("_Row")
 _Key = tuple[int, str]  # (window start, VM)
 _CONVERSATION = ["direction", "transport", "port", "peer", "vm_address"]
