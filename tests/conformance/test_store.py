@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
 import polars as pl
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from netpersona.adapters.stores.edit import VERSIONS_KEPT
 from netpersona.adapters.stores.memory import MemoryStore
@@ -208,3 +213,55 @@ def test_what_was_read_is_the_readers_own(store):
     store.names()[WEB].clear()
     store.personas().clear()
     assert (len(store.states()), store.names(), len(store.personas())) == (1, {WEB: {"a": {"b": 1}}}, 1)
+
+
+# Any sequence of checkpoints and changes reads the same from every store.
+
+
+def found_at(vm, name, judged_at, why):
+    return finding(f"{name} of {vm}", judged_at, vm, why)  # an id belongs to one VM
+
+
+vms = st.sampled_from([WEB, DB])
+numbers = st.integers(1, 6)
+outcomes = st.builds(
+    Outcome,
+    states=st.dictionaries(vms, numbers, max_size=2).map(
+        lambda found: {vm: VmState(persona(vm, number), MEMORY) for vm, number in found.items()}
+    ),
+    versions=st.lists(st.builds(version, numbers, vms, numbers), max_size=3),
+    findings=st.lists(st.builds(found_at, vms, st.sampled_from("abc"), numbers, st.text(max_size=3)), max_size=3),
+    terms=st.lists(st.tuples(vms, st.builds(term, numbers, st.sampled_from("abc"))), max_size=3),
+)
+steps = st.lists(
+    st.one_of(
+        st.builds(checkpoint, outcomes, outcomes, st.integers(1, 1000)),
+        st.tuples(vms, st.sampled_from(["learning", "frozen"])),
+    ),
+    max_size=6,
+)
+
+
+def take(store, step):
+    if isinstance(step, Checkpoint):
+        store.commit(step)
+    else:
+        vm, learning = step
+        known = store.personas().get(vm, persona(vm, 0))
+        store.put_persona(replace(known, version=known.version + 1, learning=learning), 7, learning)
+
+
+def everything(store):
+    by_vm = [(store.history(vm), store.findings(vm), store.terms(vm)) for vm in (WEB, DB)]
+    return store.closed_until(), store.states(), store.personas(), store.findings(), by_vm
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(steps)
+def test_all_stores_tell_the_same(steps):
+    with TemporaryDirectory() as folder:
+        stores = MemoryStore(), SqliteStore(f"sqlite:///{folder}/store.db")
+        for step in steps:
+            for one in stores:
+                take(one, step)
+        assert everything(stores[0]) == everything(stores[1])
