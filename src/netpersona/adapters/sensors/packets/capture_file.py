@@ -5,7 +5,8 @@ blocks of BLOCK bytes, so memory does not grow with it.  Finding where records b
 sequential: it is kept to one number read per record, and all else is gathered in columns.
 
 A record whose length cannot be is damage: it is counted, and reading goes on at the next place where two plausible
-records, of about the time of the last good one, follow each other.  A file cut short in its last record loses that record, which is counted.
+records, of about the time of the last good one, follow each other.  A file cut short in its last record loses that
+record, which is counted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from netpersona.errors import SourceError
 
 REPAIRS = 64  # damaged places after which the rest of a file is given up
 
-_NEAR = 86_400  # s
+_NEAR = 86_400  # s that a record after damage may be away from the last good one
 
 _CUT_SHORT = "packet cut short by the end of the file"
 _DAMAGED = "damaged packet record"
