@@ -6,7 +6,8 @@ an alert needs more (seconds rather than minutes between calls, an unusual port,
 that we know).
 Cost: a sort of at most 200 gaps for each contact called ten times or more.
 Method: as RITA scores beacons: the median absolute deviation of the gaps against their median, and their Bowley
-skewness; besides, the share of gaps that are whole multiples of the median, since calls get lost.
+skewness; besides, the share of gaps that are whole multiples of the median, since calls get lost, and calls without
+any pause.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ BROWSING = 15  # outside peers called in one window: somebody is browsing
 ALERT_AT = 0.6
 REPORT_AT = 0.3
 QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of calling this often
-SLOT = 10 * SECOND
-SLOTS = 10  # so many at least
+PAUSE = 10 * SECOND
+UNBROKEN = 2 * MINUTE
+REGULAR_ENOUGH = 0.75  # what many calls without any pause are worth
 INTENSE = 60  # calls in one window
 _MS = 1000  # µs
 
@@ -62,8 +64,8 @@ def _judge_call(scene: Scene, call: Call) -> Finding | None:
     if likely < REPORT_AT:
         return None
     score, period_ms = regularity(calls)
-    if call.now.flows >= INTENSE and call.now.port not in WEB_PORTS:
-        score = max(score, steadiness(call.now.starts))
+    if call.now.port not in WEB_PORTS and unbroken(call.now.starts):
+        score = max(score, REGULAR_ENOUGH)
     confidence = likely * min(1.0, (score - 0.45) / 0.3) * min(1.0, math.sqrt(len(calls) / 12))
     enough = REGULAR_WEB if call.now.port in WEB_PORTS else REGULAR
     if score < enough or period_ms < FASTEST_MS or confidence < REPORT_AT:
@@ -111,17 +113,13 @@ def regularity(gaps: Sequence[int]) -> tuple[float, int]:
     return max((even + 1.0 - skew) / 2, _on_step(ordered, median), _on_step(pairs, sorted(pairs)[(n - 1) // 2])), median
 
 
-def steadiness(starts: Sequence[int]) -> float:
-    """How evenly many calls (µs) spread over slots of 10 seconds, 0 to 1: people work in bursts, programs do not."""
-    slots = [0] * ((starts[-1] - starts[0]) // SLOT + 1)
-    for start in starts:
-        slots[(start - starts[0]) // SLOT] += 1
-    if len(slots) < SLOTS:
-        return 0.0
-    ordered = sorted(slots)
-    median = ordered[len(ordered) // 2]
-    deviation = sorted([abs(slot - median) for slot in ordered])[len(ordered) // 2]
-    return max(0.0, 1.0 - deviation / median) if median else 0.0
+def unbroken(starts: Sequence[int]) -> bool:
+    """Whether calls (µs) go on without a pause of 10 seconds or more, for longer than people do so."""
+    return (
+        len(starts) >= INTENSE
+        and starts[-1] - starts[0] >= UNBROKEN
+        and all(b - a < PAUSE for a, b in pairwise(starts))
+    )
 
 
 def _on_step(gaps: Sequence[int], period: int) -> float:

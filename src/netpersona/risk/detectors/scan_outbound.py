@@ -181,8 +181,8 @@ def _knocks(scene: Scene, c: Conversation, vain: int, lasted: int) -> Finding:
         confidence=grows(vain, KNOCKS),
         severity=Severity.MEDIUM,
         alert=vain >= 2 * KNOCKS,
-        why=f"The VM knocked {vain} times at {c.transport} port {c.port} of {c.peer} within {span(lasted)} and was refused "
-        "or ignored: attack tools do so.",
+        why=f"The VM knocked {vain} times at {c.transport} port {c.port} of {c.peer} within {span(lasted)} and was "
+        "refused or ignored: attack tools do so.",
         evidence={"unanswered_flows": vain, "refused_flows": c.refused, "flows": c.flows},
         weight=_WEIGHT,
         half_life=_HALF_LIFE,
