@@ -31,6 +31,7 @@ _BLOCK_HEADER = struct.Struct("<IIHH")  # records, bytes, type, flags
 _DATA_BLOCKS = (2, 3)
 _UNCOMPRESSED, _UNENCRYPTED = 1, 2
 _MOST = 16 << 20  # bytes of a block; nfdump's own buffers hold 5 MiB
+_TOGETHER = 16 << 20  # bytes of blocks read at once: some 150,000 records
 EXPECTED = "expected a file of nfdump 1.6 or 1.7 (layout 1 or 2)"
 UNREADABLE_BLOCK = "unreadable block"
 
@@ -77,6 +78,16 @@ class NfdumpSensor:
     def _records(self, source: BinaryIO) -> Iterator[pl.DataFrame]:
         header = self._header(source)
         reader = RecordReader(self._tally.skipped)
+        some: list[bytes] = []
+        for block in self._plain_blocks(source, header):
+            some.append(block)
+            if sum(map(len, some)) >= _TOGETHER:
+                yield reader.read(some)
+                some = []
+        yield reader.read(some)
+
+    def _plain_blocks(self, source: BinaryIO, header: _Header) -> Iterator[bytes]:
+        """The data blocks, decompressed."""
         read = 0
         for at, block, flags in self._blocks(source, header.data_end):
             codec = 0 if flags & _UNCOMPRESSED else header.compression
@@ -90,7 +101,7 @@ class NfdumpSensor:
                 self._tally.skipped[UNREADABLE_BLOCK] += 1
                 continue
             read += 1
-            yield reader.read(records)
+            yield records
 
     def _header(self, source: BinaryIO) -> _Header:
         head = source.read(4)

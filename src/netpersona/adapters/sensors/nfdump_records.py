@@ -7,6 +7,7 @@ are taken for the answer's, as nfdump itself shows them.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ Columns = dict[str, Any]
 BROKEN, EVENT = "broken record", "firewall or NAT event, not a flow"
 NO_ADDRESSES, NO_MAP = "record without addresses", "record of an unknown extension map"
 
+_RECORD_HEADER = struct.Struct("<HH")  # type, size
 _MAP, _V3, _V3_HEADER = 2, 11, 12
 _COMMON_HEADERS = {1: 28, 10: 32}  # bytes before the addresses, by record type
 _COMMON_IPV6, _COMMON_LONG_PACKETS, _COMMON_LONG_BYTES, _COMMON_EVENT = 1, 2, 4, 64
@@ -48,10 +50,12 @@ class RecordReader:
         self._skipped = skipped
         self._maps: dict[int, tuple[int, ...]] = {}
 
-    def read(self, block: bytes) -> pl.DataFrame:
-        """The block's records (RECORD_SCHEMA); a record with "out" counters gives two, one each way."""
-        places = self._walk(block)
-        data = np.frombuffer(block, dtype=np.uint8)
+    def read(self, blocks: Sequence[bytes]) -> pl.DataFrame:
+        """The blocks' records (RECORD_SCHEMA); a record with "out" counters gives two, one each way."""
+        starts = np.cumsum([0, *(len(block) for block in blocks)])[:-1].tolist()
+        walked = [self._walk(block) + start for start, block in zip(starts, blocks, strict=True)]
+        places = np.concatenate([np.zeros(0, dtype=np.int64), *walked])
+        data = np.frombuffer(b"".join(blocks), dtype=np.uint8)
         kinds = _take(data, places, "<u2")
         tables = [no_records(), self._v3(data, places[kinds == _V3])]
         for kind, header in _COMMON_HEADERS.items():
@@ -60,16 +64,16 @@ class RecordReader:
 
     def _walk(self, block: bytes) -> Places:
         """Where each record begins.  A broken length ends the walk: nothing after it can be found."""
-        words = np.frombuffer(block, dtype="<u2", count=len(block) // 2).tolist()
         places: list[int] = []
         at, end = 0, len(block)
+        header = _RECORD_HEADER.unpack_from
         while at + 4 <= end:
-            size = words[(at >> 1) + 1]
+            kind, size = header(block, at)
             if size < 4 or size & 1 or at + size > end:
                 self._skipped[BROKEN] += 1
                 break
-            if words[at >> 1] == _MAP:
-                self._learn(words[at >> 1 : (at + size) >> 1])
+            if kind == _MAP:
+                self._learn(np.frombuffer(block, dtype="<u2", count=size // 2, offset=at).tolist())
             places.append(at)
             at += size
         return np.array(places, dtype=np.int64)
@@ -156,8 +160,9 @@ class RecordReader:
 def _take(data: Bytes, places: Places, kind: str, offset: int = 0) -> npt.NDArray[Any]:
     """The numbers of this kind at these places, which need not be aligned."""
     width = np.dtype(kind).itemsize
-    spots = (places + offset)[:, None] + np.arange(width)
-    return data[spots].view(kind)[:, 0] if len(places) else np.zeros(0, dtype=kind)
+    if not len(places):
+        return np.zeros(0, dtype=kind)
+    return np.lib.stride_tricks.sliding_window_view(data, width)[places + offset].view(kind)[:, 0]
 
 
 def _optional(data: Bytes, places: Places, kind: str, offset: int) -> npt.NDArray[Any]:
