@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 
 import pytest
-from shared_data import SHARED, needs_shared
 
 from netpersona.adapters.feeds.file import FileFeed
 from netpersona.errors import FeedError
 from netpersona.intel.gate import refuse
+from shared_data import SHARED, needs_shared
 
 pytestmark = needs_shared
 FEEDS = SHARED / "data" / "feeds"
@@ -20,7 +20,7 @@ def fetch(name):
 
 
 def types(snapshot):
-    return {kind: count for kind, count in snapshot.indicators.group_by("type").len().rows()}
+    return dict(snapshot.indicators.group_by("type").len().rows())
 
 
 def stated(name, measure):
@@ -80,7 +80,7 @@ def test_mixed_trails_are_typed_and_each_line_without_a_host_is_refused():
     )
     paths = [refusal for refusal in snapshot.refused if refusal.reason == "a path without a host"]
     assert len(paths) == stated("maltrail/asyncrat.txt", "path only") == 28
-    assert snapshot.refused_total == 30  # and two addresses with a part over 255
+    assert snapshot.refused_total == 30  # and two ports of six digits
     assert set(types(snapshot)) == {"address", "domain", "url"}
 
 
