@@ -15,6 +15,7 @@ from netpersona.risk.ledger import word
 _COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
 _BARS = "▁▂▃▄▅▆▇█"
 _ROWS = 10  # services and peers in a table; JSON and YAML have all
+_LEAST = {"address": 15, "VM": 12, "recognised": 10}  # columns: no IPv4 address is folded
 _Object = Mapping[str, Any]
 
 
@@ -23,6 +24,7 @@ def personas_table(personas: Sequence[_Object]) -> RenderableType:
     if not personas:
         return Text("The store knows no VM yet.")
     rows = _table("VM", "address", "risk", "known", "recognised", "last seen (UTC)")
+    rows.padding = (0, 1, 0, 0)  # so that all of it fits 80 columns
     for p in personas:
         frozen = " frozen" if p["learning"] == "frozen" else ""
         rows.add_row(
@@ -114,8 +116,8 @@ def _ledger(status: _Object) -> list[RenderableType]:
         (
             Text.assemble(
                 (f"+{t['now']:.2f}", "bold"),
-                f"  {t['source']}, {_with(t)}+{t['weight']:.2f} at {clock(t['at'])}, ",
-                f"halved every {_span(t['half_life_s'])}",
+                f"  {t['source']}, {_with(t)}+{t['weight']:.2f} at {clock(t['at'])[:16]}, ",
+                f"halves in {_span(t['half_life_s'])}",
             ),
             t["why"],
         )
@@ -193,7 +195,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     narrow = {"risk", "last seen (UTC)", "when (UTC)", "known", "share", "version", "service", "sent", "received"}
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in narrow)
+        table.add_column(name, overflow="fold", no_wrap=name in narrow, min_width=_LEAST.get(name))
     return table
 
 

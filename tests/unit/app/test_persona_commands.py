@@ -116,6 +116,15 @@ def test_list_shows_who_how_worried_and_how_well_known(store, run):
     assert (web["signatures"], web["completeness"]["seen"]) == (["c2_beacon"], 0.99)
 
 
+def test_list_fits_eighty_columns(store, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = told(run, "list")
+    assert "10.77.0.12 " in out
+    assert "0.42 elevated" in out
+    assert "2026-01-01 12:00" in out
+    assert "last seen (UTC)" in out
+
+
 def test_risk_is_told_at_the_instant_that_is_asked_for(store, run):
     def risk(*at):
         return {vm["vm"]: vm["risk_score"] for vm in object_of(run, "list", *at)}["web-1"]
