@@ -1,0 +1,48 @@
+"""How things stand in a store: its personas, the indicators and policies of its last replay, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netpersona.app import policies as policy_files
+from netpersona.app.policies import Texts
+from netpersona.app.run import in_force
+from netpersona.errors import StoreError
+from netpersona.flow.vm import VmId
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import Persona
+from netpersona.policy.model import PolicySet
+from netpersona.ports import Store
+from netpersona.ruleset.model import Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that a decision rests on, at one instant (µs)."""
+
+    store: Store
+    personas: Mapping[VmId, Persona]
+    intel: IndicatorSet
+    policies: PolicySet
+    texts: Texts
+    at: int
+
+    def ruleset(self, policies: PolicySet | None = None) -> Ruleset:
+        """The rules that the store's policies come to, or others in their place."""
+        chosen = self.policies if policies is None else policies
+        return in_force(self.personas, chosen, self.intel, self.at, self.store)
+
+
+def standing(store: Store, at: int | None = None) -> Standing:
+    """How things stand at `at` (µs); None: at the end of the last window that any VM was judged by."""
+    personas = store.personas()
+    listed = store.context("indicators")
+    texts, versions = policy_files.decode(store.context("policies"))
+    policies, _ = policy_files.versioned(policy_files.parsed(texts), versions)
+    instant = at if at is not None else max((p.learned_until or 0 for p in personas.values()), default=0)
+    try:
+        intel = IndicatorSet.merge([]) if listed is None else IndicatorSet.from_bytes(listed)
+    except ValueError as error:
+        raise StoreError(f"the stored indicators cannot be read: {error}; replay with the feeds again") from error
+    return Standing(store, personas, intel, policies, texts, instant)
