@@ -89,5 +89,5 @@ class NetflowSensor:
     def _read(self, source: BinaryIO, length: int, at: int) -> bytes:
         try:
             return source.read(length)
-        except (OSError, EOFError, ValueError) as error:
+        except OSError as error:
             raise SourceError(f"{self.path}: at byte {at}: {error}; {EXPECTED}") from error

@@ -40,7 +40,9 @@ _V9_HEADER, _IPFIX_HEADER = 20, 16
 _VARIABLE = 0xFFFF
 _REVERSE_ENTERPRISE = 29305
 _MOST_WAITING = 16 << 20  # bytes of data that wait for a template
+_EARLY_SET = 64  # bytes that a waiting set counts for beside its own
 _MOST_TEMPLATES = 65_536
+_MOST_LAYOUTS = 1024  # decoding costs by the layout; exporters have a dozen
 
 TRUNCATED = "truncated datagram"
 NO_TEMPLATE = "data set without a template"
@@ -77,7 +79,8 @@ class Decoder:
         self.waiting = 0  # records that `drain` would give
         self._templates: dict[tuple[_Speaker, int], _Template] = {}
         self._ready: dict[Layout, list[Records]] = {}
-        self._early: dict[tuple[_Speaker, int], list[_Set]] = {}
+        self._layouts: set[Layout] = set()
+        self._early: dict[_Speaker, dict[int, list[_Set]]] = {}
         self._early_bytes = 0
         self._started: dict[_Speaker, int] = {}  # ms since the epoch
 
@@ -101,9 +104,10 @@ class Decoder:
 
     def finish(self) -> None:
         """No more will come: what still waits for its template is counted as skipped."""
-        for (speaker, template), sets in self._early.items():
-            known = (speaker, template) in self._templates
-            self.skipped[NO_SYSTEM_START if known else NO_TEMPLATE] += len(sets)
+        for speaker, waiting in self._early.items():
+            for template, sets in waiting.items():
+                known = (speaker, template) in self._templates
+                self.skipped[NO_SYSTEM_START if known else NO_TEMPLATE] += len(sets)
         self._early, self._early_bytes = {}, 0
 
     def _feed_v5(self, datagram: bytes) -> None:
@@ -197,18 +201,26 @@ class Decoder:
                 enterprise = int.from_bytes(body[at : at + 4], "big")
                 at += 4
             fields.append(Field(_element(element, enterprise) if number >= scopes else 0, length))
-        if width(tuple(fields)) == 0 or len(self._templates) >= _MOST_TEMPLATES:
-            self.skipped[BROKEN_TEMPLATE] += 1
-            return at
-        self._templates[key] = _Template(tuple(fields), options)
-        self._revisit(key)
+        self._remember(key, _Template(tuple(field for field in fields if field.length > 0), options))
         return at
 
-    def _revisit(self, key: tuple[_Speaker, int]) -> None:
-        sets = self._early.pop(key, [])
-        self._early_bytes -= sum(len(early.body) for early in sets)
+    def _remember(self, key: tuple[_Speaker, int], template: _Template) -> None:
+        """Take a template, unless it is empty or there are too many; then read what waited for it."""
+        self._layouts.add(template.layout)
+        if not template.layout or len(self._templates) >= _MOST_TEMPLATES:
+            self.skipped[BROKEN_TEMPLATE] += 1
+        elif len(self._layouts) > _MOST_LAYOUTS:
+            self._layouts.discard(template.layout)
+            self.skipped["more than a thousand different templates"] += 1
+        else:
+            self._templates[key] = template
+            self._revisit(*key)
+
+    def _revisit(self, speaker: _Speaker, template: int) -> None:
+        sets = self._early.get(speaker, {}).pop(template, [])
+        self._early_bytes -= sum(len(early.body) + _EARLY_SET for early in sets)
         for early in sets:
-            self._data(key, early)
+            self._data((speaker, template), early)
 
     def _data(self, key: tuple[_Speaker, int], data: _Set) -> None:
         template = self._templates.get(key)
@@ -233,11 +245,12 @@ class Decoder:
         return clock if clock.uptime is not None or started is None else Clock(clock.sent, clock.sent - started)
 
     def _wait(self, key: tuple[_Speaker, int], data: _Set, reason: str) -> None:
-        if self._early_bytes + len(data.body) > _MOST_WAITING:
+        size = len(data.body) + _EARLY_SET
+        if self._early_bytes + size > _MOST_WAITING:
             self.skipped[reason] += 1
             return
-        self._early.setdefault(key, []).append(data)
-        self._early_bytes += len(data.body)
+        self._early.setdefault(key[0], {}).setdefault(key[1], []).append(data)
+        self._early_bytes += size
 
     def _read_options(self, speaker: _Speaker, layout: Layout, raw: bytes, count: int) -> None:
         if count and any(field.element == SYSTEM_START for field in layout):
@@ -245,8 +258,8 @@ class Decoder:
             if SYSTEM_START not in values:
                 return
             self._started[speaker] = min(int(values[SYSTEM_START][-1]), 1 << 50)
-            for key in [key for key in self._early if key[0] == speaker and key in self._templates]:
-                self._revisit(key)
+            for template in [t for t in self._early.get(speaker, {}) if (speaker, t) in self._templates]:
+                self._revisit(speaker, template)
 
     def _add(self, layout: Layout, raw: bytes, count: int, clock: Clock) -> None:
         if count:

@@ -89,7 +89,7 @@ class NfdumpSensor:
     def _plain_blocks(self, source: BinaryIO, header: _Header) -> Iterator[bytes]:
         """The data blocks, decompressed."""
         read = 0
-        for at, block, flags in self._blocks(source, header.data_end):
+        for at, block, flags in self._blocks(source, header):
             codec = 0 if flags & _UNCOMPRESSED else header.compression
             if header.encrypted and not flags & _UNENCRYPTED:
                 raise SourceError(f"{self.path}: at byte {at}: the file is encrypted; decrypt it with nfdump first")
@@ -104,13 +104,13 @@ class NfdumpSensor:
             yield records
 
     def _header(self, source: BinaryIO) -> _Header:
-        head = source.read(4)
+        head = self._read(source, 4)
         if head[:2] == _BIG_ENDIAN:
             raise SourceError(f"{self.path}: written on a big-endian host; {EXPECTED} of a little-endian one")
         layout = int.from_bytes(head[2:4], "little")
         if head[:2] != _MAGIC or layout not in _HEADER:
             raise SourceError(f"{self.path}: at byte 0: {head.hex()} begins no such file; {EXPECTED}")
-        rest = source.read(_HEADER[layout] - 4)
+        rest = self._read(source, _HEADER[layout] - 4)
         if len(rest) < _HEADER[layout] - 4:
             raise SourceError(f"{self.path}: at byte {4 + len(rest)}: the header ends early; {EXPECTED}")
         if layout == 1:
@@ -122,17 +122,23 @@ class NfdumpSensor:
             raise SourceError(f"{self.path}: at byte 16: compression {compression} is not known; {EXPECTED}")
         return _Header(2, compression, encryption != 0, int.from_bytes(rest[20:28], "little"))
 
-    def _blocks(self, source: BinaryIO, data_end: int) -> Iterator[tuple[int, bytes, int]]:
+    def _read(self, source: BinaryIO, length: int) -> bytes:
+        try:
+            return source.read(length)
+        except OSError as error:
+            raise SourceError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+
+    def _blocks(self, source: BinaryIO, header: _Header) -> Iterator[tuple[int, bytes, int]]:
         """Where each data block begins, its bytes and its flags."""
-        at = source.tell()
-        while head := source.read(_BLOCK_HEADER.size):
-            if 0 < data_end <= at:
+        at = _HEADER[header.layout]
+        while head := self._read(source, _BLOCK_HEADER.size):
+            if 0 < header.data_end <= at:
                 break
             if len(head) < _BLOCK_HEADER.size:
                 self._tally.skipped[UNREADABLE_BLOCK] += 1
                 break
             _, size, kind, flags = _BLOCK_HEADER.unpack(head)
-            block = source.read(size) if size <= _MOST else b""
+            block = self._read(source, size) if size <= _MOST else b""
             if len(block) < size:
                 self._tally.skipped[UNREADABLE_BLOCK] += 1
                 break

@@ -30,6 +30,8 @@ _RECORD_HEADER = struct.Struct("<HH")  # type, size
 _MAP, _V3, _V3_HEADER = 2, 11, 12
 _COMMON_HEADERS = {1: 28, 10: 32}  # bytes before the addresses, by record type
 _COMMON_IPV6, _COMMON_LONG_PACKETS, _COMMON_LONG_BYTES, _COMMON_EVENT = 1, 2, 4, 64
+_COMMON_FLAGS = _COMMON_IPV6 | _COMMON_LONG_PACKETS | _COMMON_LONG_BYTES | _COMMON_EVENT
+_MOST_MAPS = 256  # reading costs by the map; collectors write a few
 # Bytes of each optional extension of a 1.6 record, by its number in the map (nfx.c).
 _EXTENSIONS = {
     4: 4, 5: 8, 6: 4, 7: 8, 8: 4, 9: 4, 10: 16, 11: 4, 12: 16, 13: 4, 14: 4, 15: 8, 16: 4, 17: 8, 18: 4, 19: 8, 20: 16,
@@ -80,7 +82,7 @@ class RecordReader:
 
     def _learn(self, words: list[int]) -> None:
         """An extension map: type, size, its number, the extensions' size, then their numbers up to a zero."""
-        if len(words) > 4:
+        if len(words) > 4 and (words[2] in self._maps or len(self._maps) < _MOST_MAPS):
             numbers = words[4:]
             self._maps[words[2]] = tuple(numbers[: numbers.index(0)] if 0 in numbers else numbers)
 
@@ -118,7 +120,7 @@ class RecordReader:
     def _common(self, data: Bytes, places: Places, header: int) -> list[pl.DataFrame]:
         """The records by extension map and flags: of those alike, all fields lie at the same places."""
         places = self._only(places, _take(data, places, "<u2", 2) >= header, BROKEN)
-        maps, flags = _take(data, places, "<u2", 6), data[places + 4]
+        maps, flags = _take(data, places, "<u2", 6), data[places + 4] & _COMMON_FLAGS
         kinds = np.unique(np.stack([maps, flags.astype(np.uint16)], axis=1), axis=0).tolist()
         return [self._alike(data, places[(maps == m) & (flags == f)], m, f, header) for m, f in kinds]
 
