@@ -12,48 +12,42 @@ from functools import lru_cache
 from hashlib import blake2s
 from typing import NamedTuple
 
-from netpersona.flow.vm import VmId
 from netpersona.persona.model import Persona
 from netpersona.policy.model import Direction, Peers
-from netpersona.ruleset.model import PORTED, Match, Services, SetRef
-
-NO_VM = VmId("")
+from netpersona.ruleset.model import PORTED, Match, SetRef
 
 
 class Criterion(NamedTuple):
-    """One thing that can be asked of a peer.  `vm` is set where the answer differs from VM to VM."""
+    """One thing that can be asked of a peer, or, with `services`, of an inbound flow's service."""
 
     kind: str  # reputation_below categories feeds networks vms domains profile services
     values: tuple[str, ...]
-    vm: VmId = NO_VM
+
+    @property
+    def own(self) -> bool:
+        """Whether the answer differs from VM to VM."""
+        return self.kind in {"domains", "profile", "services"}
 
 
 Literal = tuple[Criterion, bool]  # with its sign: True is negated
 
 
 @lru_cache(maxsize=4096)
-def alternatives(peers: Peers | None, direction: Direction, vm: VmId) -> tuple[tuple[Literal, ...], ...]:
-    """The disjoint conjunctions whose union is `peers`; none: nobody, one empty: everybody.
-
-    `vm` is NO_VM where nothing in `peers` is particular to a VM (see `particular`), so that all share one answer.
-    """
-    return ((),) if peers is None else tuple(_fulfilled(peers, direction, vm))
-
-
-def particular(peers: Peers | None) -> bool:
-    """Whether these peers differ from VM to VM: they name a profile, or domains as the VM resolved them."""
-    return peers is not None and (bool(peers.domains) or peers.profile is not None or particular(peers.negated))
+def alternatives(peers: Peers | None, direction: Direction) -> tuple[tuple[Literal, ...], ...]:
+    """The disjoint conjunctions whose union is `peers`; none: nobody, one empty: everybody."""
+    return ((),) if peers is None else tuple(_fulfilled(peers, direction))
 
 
 def set_name(criterion: Criterion) -> str:
     """The set's name: readable, unique to the criterion, of letters, digits, `_`, `.` and `-` only."""
     if criterion.kind == "reputation_below":
         return f"reputation_below_{criterion.values[0]}"
+    if criterion.kind == "profile":
+        return "profile"
     text = "\n".join(criterion.values)
     slug = re.sub(r"[^a-z0-9]+", "_", text.lower())[:24].strip("_")
     digest = blake2s(text.encode(), digest_size=5).hexdigest()
-    name = criterion.kind if criterion.kind == "profile" else f"{criterion.kind}_{slug}_{digest}"
-    return f"{name}.{criterion.vm}" if criterion.vm else name
+    return f"{criterion.kind}_{slug}_{digest}"
 
 
 def known_peers(persona: Persona, resolved: Mapping[str, tuple[tuple[str, int | None], ...]]) -> dict[str, str]:
@@ -85,31 +79,31 @@ def below(name: str, suffix: str) -> bool:
     return name == suffix or name.endswith(f".{suffix}")
 
 
-def as_match(literals: tuple[Literal, ...], services: tuple[tuple[str, int], ...]) -> Match:
-    """A conjunction as the ruleset says it: sets by name, the profile's inbound services in full."""
-    refs = tuple(SetRef(set_name(c), negated) for c, negated in literals if c.kind != "services")
-    asked = [negated for c, negated in literals if c.kind == "services"]
-    return Match(refs, Services(services, asked[0]) if asked else None)
+def as_match(literals: tuple[Literal, ...]) -> Match:
+    """A conjunction as the ruleset says it, with sets by name."""
+    refs = tuple(SetRef(set_name(c), negated, c.own) for c, negated in literals if c.kind != "services")
+    asked = [not negated for c, negated in literals if c.kind == "services"]
+    return Match(refs, asked[0] if asked else None)
 
 
-def _fulfilled(peers: Peers, direction: Direction, vm: VmId) -> list[tuple[Literal, ...]]:
-    own = _literals(peers, direction, vm)
+def _fulfilled(peers: Peers, direction: Direction) -> list[tuple[Literal, ...]]:
+    own = _literals(peers, direction)
     if any((criterion, not negated) in own for criterion, negated in own):
         return []
     if peers.negated is None:
         return [own]
-    return [_joined(own, rest) for rest in _violated(peers.negated, direction, vm) if _possible(own, rest)]
+    return [_joined(own, rest) for rest in _violated(peers.negated, direction) if _possible(own, rest)]
 
 
-def _violated(peers: Peers, direction: Direction, vm: VmId) -> list[tuple[Literal, ...]]:
+def _violated(peers: Peers, direction: Direction) -> list[tuple[Literal, ...]]:
     """Not (a and b) as: not a; a and not b.  Each leaves the others out."""
     found: list[tuple[Literal, ...]] = []
     before: tuple[Literal, ...] = ()
-    for criterion, negated in _literals(peers, direction, vm):
+    for criterion, negated in _literals(peers, direction):
         found.append((*before, (criterion, not negated)))
         before = (*before, (criterion, negated))
     if peers.negated is not None:
-        found += [_joined(before, rest) for rest in _fulfilled(peers.negated, direction, vm) if _possible(before, rest)]
+        found += [_joined(before, rest) for rest in _fulfilled(peers.negated, direction) if _possible(before, rest)]
     return found
 
 
@@ -121,7 +115,7 @@ def _possible(first: tuple[Literal, ...], second: tuple[Literal, ...]) -> bool:
     return not any((criterion, not negated) in first for criterion, negated in second)
 
 
-def _literals(peers: Peers, direction: Direction, vm: VmId) -> tuple[Literal, ...]:
+def _literals(peers: Peers, direction: Direction) -> tuple[Literal, ...]:
     found: list[Literal] = []
     if peers.reputation_below is not None:
         found.append((Criterion("reputation_below", (repr(float(peers.reputation_below)),)), False))
@@ -131,8 +125,8 @@ def _literals(peers: Peers, direction: Direction, vm: VmId) -> tuple[Literal, ..
     if peers.vms is not None:
         found.append((Criterion("vms", (peers.vms.expression,)), False))
     if peers.domains:
-        found.append((Criterion("domains", tuple(sorted(set(peers.domains))), vm), False))
+        found.append((Criterion("domains", tuple(sorted(set(peers.domains)))), False))
     if peers.profile is not None:
         kind = "profile" if direction is Direction.OUTBOUND else "services"
-        found.append((Criterion(kind, (), vm), peers.profile == "new"))
+        found.append((Criterion(kind, ()), peers.profile == "new"))
     return tuple(found)

@@ -13,6 +13,9 @@ from netpersona.flow.vm import VmId
 from netpersona.policy.model import AlwaysAllow, Direction, Mode
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.peers import PeerSet, numerically
+from netpersona.ruleset.reasons import why
+
+Rules = tuple[ResolvedRule, ...]
 
 SHOWN = 5  # peers named in a sentence
 
@@ -40,7 +43,7 @@ class VmChange:
 
     @property
     def for_packets(self) -> bool:
-        """Whether any packet can be treated otherwise; False where only reasons and ends differ."""
+        """Whether any packet can be treated otherwise now; False where only ends differ."""
         return _bare(self.before) != _bare(self.after)
 
 
@@ -153,11 +156,11 @@ def _changed(before: PeerSet | None, change: SetChange) -> PeerSet | None:
 def _bare(rules: VmRules | None) -> VmRules | None:
     if rules is None:
         return None
-    return replace(rules, outbound=_reasonless(rules.outbound), inbound=_reasonless(rules.inbound))
+    return replace(rules, outbound=_endless(rules.outbound), inbound=_endless(rules.inbound))
 
 
-def _reasonless(rules: Iterable[ResolvedRule]) -> tuple[ResolvedRule, ...]:
-    return tuple(replace(rule, why="", drains_until=None) for rule in rules)
+def _endless(rules: Iterable[ResolvedRule]) -> tuple[ResolvedRule, ...]:
+    return tuple(replace(rule, drains_until=None) for rule in rules)
 
 
 def _set_words(change: SetChange) -> Iterator[str]:
@@ -183,26 +186,27 @@ def _vm_words(change: VmChange) -> Iterator[str]:
         return
     if before is None:
         yield f"{change.vm} is new"
+    elif before.known is not after.known:
+        yield f"{change.vm} has {'a' if after.known else 'no'} persona now"
     elif replace(before, outbound=(), inbound=()) != replace(after, outbound=(), inbound=()):
         yield f"{change.vm}: its place in the network changes"
     for direction in (Direction.OUTBOUND, Direction.INBOUND):
-        yield from _rule_words(
-            f"{change.vm} {direction}", before.rules(direction) if before else (), after.rules(direction)
-        )
+        old = () if before is None else before.rules(direction)
+        yield from _rule_words(after, f"{change.vm} {direction}", old, after.rules(direction))
 
 
-def _rule_words(where: str, before: tuple[ResolvedRule, ...], after: tuple[ResolvedRule, ...]) -> Iterator[str]:
+def _rule_words(rules: VmRules, where: str, before: Rules, after: Rules) -> Iterator[str]:
     old, new = {(r.policy, r.rule): r for r in before}, {(r.policy, r.rule): r for r in after}
     for key, rule in old.items():
         if key not in new:
             yield f"{where}: {_named(rule)} ends"
     for key, rule in new.items():
         if key not in old:
-            yield f"{where}: {_named(rule)} begins, because {rule.why}"
-        elif _reasonless([rule]) != _reasonless([old[key]]):
-            yield f"{where}: {_named(rule)} changes, because {rule.why}"
+            yield f"{where}: {_named(rule)} begins, because {why(rules, rule)}"
+        elif _endless([rule]) != _endless([old[key]]):
+            yield f"{where}: {_named(rule)} changes, because {why(rules, rule)}"
         elif rule != old[key]:
-            yield f"{where}: {_named(rule)} stays, now because {rule.why}"
+            yield f"{where}: {_named(rule)} drains to another end"
     if [key for key in old if key in new] != [key for key in new if key in old]:
         yield f"{where}: the order of the rules changes"
 

@@ -68,7 +68,7 @@ def _to_stop(ruleset: Ruleset, rules: VmRules, packet: Packet, decision: Decisio
         yield f"then {decision.rule.name if decision.rule else decision.step} would stop it: {decision.why}"
         return
     yield from _missed(ruleset, ruleset.vms[packet.vm], packet)
-    for origin in rules.idle:
+    for origin in _idle(rules):
         yield from _awoken(rules, origin, packet)
 
 
@@ -78,7 +78,7 @@ def _undone(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule, packet: Packet
     for match in rule.peers:
         if agrees(ruleset, match, packet):
             for ref in match.sets:
-                yield _peer_otherwise(ruleset.sets[ref.name], ref, packet, wanted=False)
+                yield _peer_otherwise(ruleset.sets[ref.of(rules.vm)], ref, packet, wanted=False)
     if not rule.cut and not packet.goes_on and rule.action is not Action.ALLOW:
         yield "the flow would have to be established already"
     if rule.ports:
@@ -91,11 +91,11 @@ def _undone(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule, packet: Packet
 
 def _unwanted(rules: VmRules, rule: ResolvedRule) -> Iterator[str]:
     """The conditions that put the rule in force, undone."""
-    if rule.origin is None or rules.facts is None:
+    if rule.origin is None or rules.asked is None:
         return
     for condition in (rule.origin.rule.when, rule.origin.policy.selector):
         if condition is not None:
-            yield _or(_turned(condition, rules.facts, wanted=False))
+            yield _or(_turned(condition, rules.asked.facts, wanted=False))
 
 
 def _missed(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Iterator[str]:
@@ -116,12 +116,20 @@ def _missed(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Iterator[str]:
 
 def _lacking(ruleset: Ruleset, rule: ResolvedRule, match: Match, packet: Packet) -> Iterator[str]:
     for ref in match.sets:
-        if ruleset.sets[ref.name].holds(packet.peer) is ref.negated:
-            yield _peer_otherwise(ruleset.sets[ref.name], ref, packet, wanted=True)
+        if ruleset.sets[ref.of(packet.vm)].holds(packet.peer) is ref.negated:
+            yield _peer_otherwise(ruleset.sets[ref.of(packet.vm)], ref, packet, wanted=True)
     if rule.transports and packet.transport not in rule.transports:
         yield f"the protocol would have to be {' or '.join(rule.transports)}"
     if rule.ports and not any(low <= packet.port <= high for low, high in rule.ports):
         yield f"the port would have to be one of {_ports(rule)}"
+
+
+def _idle(rules: VmRules) -> Iterator[Origin]:
+    """The rules that are not in force for this VM, because a selector or a condition does not hold."""
+    in_force = {rule.origin for rule in (*rules.outbound, *rules.inbound)}
+    if rules.asked is not None:
+        for policy in rules.asked.policies:
+            yield from (Origin(policy, rule) for rule in policy.rules if Origin(policy, rule) not in in_force)
 
 
 def _awoken(rules: VmRules, origin: Origin, packet: Packet) -> Iterator[str]:
@@ -130,9 +138,9 @@ def _awoken(rules: VmRules, origin: Origin, packet: Packet) -> Iterator[str]:
     concerned = rule.direction in {Direction.BOTH, packet.direction} or rule.action is Action.ISOLATE
     if not concerned or rule.action in {*_ALLOWING, Action.RATE_LIMIT} or policy.mode is not Mode.ENFORCE:
         return
-    if (rule.protocols and packet.transport not in rule.protocols) or rules.facts is None:
+    if (rule.protocols and packet.transport not in rule.protocols) or rules.asked is None:
         return
-    facts = rules.facts
+    facts = rules.asked.facts
     wanted = [c for c in (policy.selector, rule.when) if c is not None and not holds(c, facts)]
     said = " and ".join(text for condition in wanted for text in _turned(condition, facts, wanted=True))
     if said:
@@ -173,7 +181,7 @@ def _without_rule(ruleset: Ruleset, packet: Packet, rule: ResolvedRule) -> Rules
 
 
 def _asks(rule: ResolvedRule) -> bool:
-    return any(match.sets or match.services for match in rule.peers)
+    return any(match.sets or match.known_service is not None for match in rule.peers)
 
 
 def _ports(rule: ResolvedRule) -> str:

@@ -6,8 +6,8 @@ resolver answered for a name) is made again when that VM changes, and nothing el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from ipaddress import ip_address, ip_network
+from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 
 from netpersona.flow.vm import VmId, canonical_address
 from netpersona.intel.groups import PeerGroup
@@ -17,8 +17,8 @@ from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Place, PolicySet
 from netpersona.ruleset.criteria import Criterion, below, known_peers, set_name
-from netpersona.ruleset.model import ALLOW_SET, VmRules
-from netpersona.ruleset.peers import PeerSet, in_order, peer_set
+from netpersona.ruleset.model import ALLOW_SET
+from netpersona.ruleset.peers import PeerSet, is_address, numerically, peer_set
 from netpersona.ruleset.reasons import hosts, instant
 
 Answers = Mapping[str, tuple[tuple[str, int | None], ...]]
@@ -59,38 +59,30 @@ class Members:
         for of_vm in (self._personas, self._facts, self._answers, self._of_vm, *self._fulfilled.values()):
             of_vm.pop(vm, None)  # type: ignore[attr-defined]
 
-    def ask(self, criterion: Criterion) -> None:
-        """Say that a rule refers to the set of this criterion."""
-        if criterion.kind != "services":
-            self._asked[set_name(criterion)] = criterion
+    def ask(self, criterion: Criterion, vm: VmId) -> str:
+        """Say that a rule asks this of a VM's peers; gives the name of the set."""
+        name = set_name(criterion)
+        self._asked[name] = criterion
+        return f"{name}.{vm}" if criterion.own else name
 
     def allow_sets(self, vm: VmId) -> tuple[str, ...]:
         """The names of the sets of peers that are allow-listed for this VM."""
         return tuple(name for name in (ALLOW_SET, _allow_name(vm)) if name in self._shared or name in self._of_vm[vm])
 
-    def sets(self, vms: Iterable[VmRules]) -> dict[str, PeerSet]:
-        """The sets that these rules refer to, in the order of their names."""
-        wanted: set[str] = set()
-        matches: set[int] = set()
-        for rules in vms:
-            wanted.update(rules.allow)
-            for rule in (*rules.outbound, *rules.inbound):
-                if id(rule) not in matches:  # most rules are shared by many VMs
-                    matches.add(id(rule))
-                    wanted.update(ref.name for match in rule.peers for ref in match.sets)
-        return {name: self._set(name) for name in sorted(wanted)}
-
-    def _set(self, name: str) -> PeerSet:
+    def members(self, name: str) -> PeerSet:
+        """The set of this name, as `ask` or `allow_sets` gave it."""
+        base, _, vm = name.rpartition(".")
         criterion = self._asked.get(name)
         if criterion is not None and criterion.kind == "vms":
             return self._vms_set(name, criterion.values[0])
-        if criterion is not None and criterion.vm:
-            return self._vm_set(name, criterion)
         if name in self._shared:
             return self._shared[name]
-        if criterion is None:
-            return next(of_vm[name] for of_vm in self._of_vm.values() if name in of_vm)
-        return self._shared.setdefault(name, self._made(criterion))
+        if criterion is not None:
+            return self._shared.setdefault(name, self._made(criterion))
+        of_vm = self._of_vm[VmId(vm)]
+        if name not in of_vm:
+            of_vm[name] = self._made_for_vm(self._asked[base], VmId(vm))
+        return of_vm[name]
 
     def _made(self, criterion: Criterion) -> PeerSet:
         listed = ", ".join(criterion.values)
@@ -117,26 +109,20 @@ class Members:
                 fulfilled[vm] = holds(condition, self._facts[vm])
             if fulfilled[vm]:
                 addresses.update(hosts(persona.base.addresses))
-        made = PeerSet(in_order(addresses), (), "is a VM" if expression == "true" else f"is a VM with {expression}")
+        made = PeerSet(numerically(addresses), (), "is a VM" if expression == "true" else f"is a VM with {expression}")
         kept = self._shared.setdefault(name, made)
         if kept != made:
             self._shared[name] = made
         return self._shared[name]
 
-    def _vm_set(self, name: str, criterion: Criterion) -> PeerSet:
-        of_vm = self._of_vm[criterion.vm]
-        if name not in of_vm:
-            of_vm[name] = self._made_for_vm(criterion)
-        return of_vm[name]
-
-    def _made_for_vm(self, criterion: Criterion) -> PeerSet:
-        answers = self._answers[criterion.vm]
+    def _made_for_vm(self, criterion: Criterion, vm: VmId) -> PeerSet:
+        answers = self._answers[vm]
         if criterion.kind == "profile":
-            known = known_peers(self._personas[criterion.vm], answers)
-            addresses = {peer: why for peer, why in known.items() if _is_address(peer)}
-            return peer_set(addresses, f"is in the learned profile of {criterion.vm}", shared=False)
+            known = known_peers(self._personas[vm], answers)
+            addresses = {peer: why for peer, why in known.items() if is_address(peer)}
+            return peer_set(addresses, f"is in the learned profile of {vm}", shared=False)
         notes = _answered(answers, criterion.values)
-        why = f"was answered to {criterion.vm} for {', '.join(criterion.values)}"
+        why = f"was answered to {vm} for {', '.join(criterion.values)}"
         return peer_set((address for address, _ in notes), why, notes, shared=False)
 
     def _allowed_of_vm(self, vm: VmId) -> dict[str, PeerSet]:
@@ -179,14 +165,6 @@ def _allowed(policies: PolicySet, intel: IndicatorSet, at: int, *, names: bool) 
         for value, until, comment, source in entries
         if (until is None or at < until) and _is_peer(value) is not names
     )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_peer(text: str) -> bool:

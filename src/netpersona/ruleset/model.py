@@ -6,11 +6,12 @@ way through it is drawn in verdict.py, which decides it, and in render.py, which
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from netpersona.flow.vm import VmId
+from netpersona.flow.vm import VmId, canonical_address
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode, Policy, Rate, Rule
 from netpersona.ruleset.peers import PeerSet
@@ -21,27 +22,28 @@ PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")  # transports whose header op
 
 
 class SetRef(NamedTuple):
-    """One thing asked of the peer: that it is in the set of this name, or, negated, that it is not."""
+    """One thing asked of the peer: that it is in the set of this name, or, negated, that it is not.
+
+    `own`: every VM has a set of its own of this name, called NAME.VM.
+    """
 
     name: str
     negated: bool
+    own: bool = False
 
-
-class Services(NamedTuple):
-    """One thing asked of an inbound flow: that its service is one of these, or, negated, that it is none of them.
-
-    A service is (transport, port); port 0 stands for a transport without ports.
-    """
-
-    known: tuple[tuple[str, int], ...]
-    negated: bool
+    def of(self, vm: VmId) -> str:
+        """What the set is called for this VM."""
+        return f"{self.name}.{vm}" if self.own else self.name
 
 
 class Match(NamedTuple):
-    """A conjunction: every set and the services must agree."""
+    """A conjunction: every set must agree, and the service.
+
+    `known_service`: the flow's service is (True) or is not (False) one that others are used to reach on the VM.
+    """
 
     sets: tuple[SetRef, ...] = ()
-    services: Services | None = None
+    known_service: bool | None = None
 
 
 class Origin(NamedTuple):
@@ -49,6 +51,13 @@ class Origin(NamedTuple):
 
     policy: Policy
     rule: Rule
+
+
+class Asked(NamedTuple):
+    """The policies that were asked for a VM, in their order, and what they were asked of."""
+
+    policies: tuple[Policy, ...]
+    facts: Facts
 
 
 class Target(NamedTuple):
@@ -76,7 +85,6 @@ class ResolvedRule:
     transports: tuple[str, ...]  # empty: every one
     ports: tuple[tuple[int, int], ...]  # inclusive ranges of the service port; empty: every one
     cut: bool
-    why: str
     drains_until: int | None = None  # µs
     rate: Rate | None = None
     target: Target | None = None
@@ -104,8 +112,9 @@ class ResolvedRule:
 class VmRules:
     """One VM's part.  `own` are the source addresses it may use, empty where nobody vouches for them.
 
-    `idle` are the rules that are not in force for it, because a selector or a condition does not hold, and `facts`
-    is what they were asked of: for explanations only, so they make no two rulesets differ.
+    `services` are those that others are used to reach on it, (transport, port) with port 0 where there is none; empty
+    where no rule asks.  `asked` is what the rules in force were chosen from: for explanations only, so it makes no
+    two rulesets differ.
     """
 
     vm: VmId
@@ -118,8 +127,8 @@ class VmRules:
     allow: tuple[str, ...] = ()  # names of the sets of allow-listed peers
     outbound: tuple[ResolvedRule, ...] = ()
     inbound: tuple[ResolvedRule, ...] = ()
-    idle: tuple[Origin, ...] = field(default=(), compare=False, repr=False)
-    facts: Facts | None = field(default=None, compare=False, repr=False)
+    services: tuple[tuple[str, int], ...] = ()
+    asked: Asked | None = field(default=None, compare=False, repr=False)
 
     def rules(self, direction: Direction) -> tuple[ResolvedRule, ...]:
         """The rules for flows of this direction, in the order in which they are asked."""
@@ -139,6 +148,16 @@ class Ruleset:
     always: AlwaysAllow
     unknown_vm: str  # allow | deny
     until: int | None = field(default=None, compare=False)
+
+
+def target_of(text: str) -> Target | None:
+    """The address and port that `to:` names; None where it names none: such a redirect does nothing and says so."""
+    found = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", text)
+    address, port = (text, 0) if found is None else (found[1] or found[3], int(found[2] or found[4] or 0))
+    try:
+        return Target(canonical_address(address), port if 0 < port < 65536 else None)
+    except ValueError:
+        return None
 
 
 def last_concerning_established(rules: tuple[ResolvedRule, ...]) -> int:

@@ -104,22 +104,29 @@ def peer_set(values: Iterable[str], why: str, notes: Iterable[tuple[str, str]] =
             addresses.add(str(network.network_address))
         else:
             networks[network.version].add(network)
-    return PeerSet(in_order(addresses), aggregated(networks[4], networks[6]), why, tuple(sorted(set(notes))), shared)
-
-
-def in_order(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Addresses in canonical text, IPv4 first, in numerical order.  Raises ValueError for other text."""
-    return tuple(sorted(addresses, key=_packed))
+    return PeerSet(numerically(addresses), aggregated(networks[4], networks[6]), why, tuple(sorted(set(notes))), shared)
 
 
 def numerically(values: Iterable[str]) -> tuple[str, ...]:
-    """Addresses, or disjoint prefixes, in canonical text: IPv4 first, in numerical order."""
+    """Addresses, or disjoint prefixes, in canonical text: IPv4 first, in numerical order.
+
+    Raises ValueError for other text.
+    """
     return tuple(sorted(values, key=lambda value: _packed(value.partition("/")[0])))
 
 
 def aggregated(v4: Iterable[Network], v6: Iterable[Network]) -> tuple[str, ...]:
     """The fewest prefixes that cover exactly these, in order."""
     return tuple(str(network) for family in (v4, v6) for network in collapse_addresses(family))  # type: ignore[type-var]
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an address."""
+    try:
+        _packed(text)
+    except ValueError:
+        return False
+    return True
 
 
 def version_of(address: str) -> int:
@@ -130,5 +137,5 @@ def version_of(address: str) -> int:
 def _packed(address: str) -> tuple[int, bytes]:
     try:
         return (6, inet_pton(AF_INET6, address)) if ":" in address else (4, inet_pton(AF_INET, address))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{address!r} is no address") from error

@@ -12,22 +12,28 @@ from netpersona.flow.window import SECOND
 from netpersona.persona.model import Mitigation, Persona
 from netpersona.policy.conditions import evidence
 from netpersona.policy.facts import Facts
-from netpersona.policy.model import Action, Condition, Policy, Rule
+from netpersona.policy.model import Condition, Rule
+from netpersona.ruleset.model import Origin, ResolvedRule, VmRules
 
 
-def why(policy: Policy, rule: Rule, persona: Persona, facts: Facts) -> str:
-    """The sentence that says why this rule is in force for this VM."""
-    held = mitigation(policy, rule, persona, facts.at)
+def why(rules: VmRules, resolved: ResolvedRule) -> str:
+    """The sentence that says why this rule is in force for this VM, with the facts that it rests on."""
+    if resolved.origin is None or rules.asked is None:
+        return f"it is in force for {rules.vm}"
+    policy, rule = resolved.origin
+    facts = rules.asked.facts
+    held = mitigation(resolved.origin, facts.persona, facts.at)
     if held is not None:
         sentence = f"triggered at {instant(held.since)}, {_end(rule, held)}: {held.why}"
     else:
         said = [_holding(c, facts) for c in (policy.selector, rule.when) if c is not None]
         sentence = " and ".join(said) if said else "it concerns every VM, always"
-    return f"{sentence}; redirected to {rule.to}" if rule.action is Action.REDIRECT else sentence
+    return f"{sentence}; redirected to {rule.to}" if rule.to is not None else sentence
 
 
-def mitigation(policy: Policy, rule: Rule, persona: Persona, at: int) -> Mitigation | None:
+def mitigation(origin: Origin, persona: Persona, at: int) -> Mitigation | None:
     """The mitigation of this rule that is in force for this VM at `at` (µs), the oldest first."""
+    policy, rule = origin
     held = [
         m
         for m in persona.mitigations

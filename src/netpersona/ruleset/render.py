@@ -19,7 +19,7 @@ from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import address, plain
 from netpersona.ruleset.peers import PeerSet, version_of
 from netpersona.ruleset.render_chains import SPOOFED, STRANGER, Chains, vm_chains
-from netpersona.ruleset.render_rules import deny_chain, limit_name, log_chain, reject_chain, set_parts
+from netpersona.ruleset.render_rules import RuleText, deny_chain, limit_name, log_chain, reject_chain, set_parts
 
 TABLE = "inet netpersona"
 LOG_GROUP = 77  # NFLOG group that receipts are read from
@@ -33,8 +33,9 @@ _TYPES = {"4": "ipv4_addr", "6": "ipv6_addr"}
 def render(ruleset: Ruleset) -> str:
     """The ruleset as text for `nft -f`.  Equal rulesets give equal text."""
     chains: Chains = {}
+    text = RuleText(ruleset.sets)
     for rules in ruleset.vms.values():
-        chains |= vm_chains(ruleset, rules)
+        chains |= vm_chains(ruleset, rules, text)
     lines = [f"table {TABLE}", f"delete table {TABLE}", f"table {TABLE} {{"]
     lines += _limits(ruleset)
     for name, members in ruleset.sets.items():

@@ -16,7 +16,7 @@ from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules, last_concerning_established
 from netpersona.ruleset.nft_text import address, comment, one_of, peers, port_ranges, protocols
 from netpersona.ruleset.peers import peer_set, version_of
-from netpersona.ruleset.render_rules import FAMILIES, NEW, Side, conditions, set_parts, statements
+from netpersona.ruleset.render_rules import FAMILIES, NEW, RuleText, Side, set_parts
 from netpersona.ruleset.verdict import DHCP, DHCP_EVERYBODY, MESSAGES_FROM_VM, MESSAGES_TO_VM
 
 Chains = dict[str, list[str]]
@@ -27,7 +27,7 @@ _ASKED = {Direction.OUTBOUND: Side("daddr", "dport"), Direction.INBOUND: Side("s
 _ANSWERED = {Direction.OUTBOUND: Side("saddr", "sport"), Direction.INBOUND: Side("daddr", "sport")}
 
 
-def vm_chains(ruleset: Ruleset, rules: VmRules) -> Chains:
+def vm_chains(ruleset: Ruleset, rules: VmRules, text: RuleText) -> Chains:
     """The chains of one VM, by name."""
     sending, receiving = f"from_{rules.vm}", f"to_{rules.vm}"
     if not rules.known:
@@ -37,12 +37,12 @@ def vm_chains(ruleset: Ruleset, rules: VmRules) -> Chains:
     chains[receiving] += _always(ruleset.always, rules, "saddr")
     for name, field in ((sending, "daddr"), (receiving, "saddr")):
         chains[name] += _allow_lists(ruleset, rules, field)
-    _answered(ruleset, rules, Direction.INBOUND, sending, chains)
-    _answered(ruleset, rules, Direction.OUTBOUND, receiving, chains)
-    _asked(ruleset, rules, Direction.OUTBOUND, sending, chains)
-    _asked(ruleset, rules, Direction.INBOUND, receiving, chains)
+    _answered(text, rules, Direction.INBOUND, sending, chains)
+    _answered(text, rules, Direction.OUTBOUND, receiving, chains)
+    _asked(text, rules, Direction.OUTBOUND, sending, chains)
+    _asked(text, rules, Direction.INBOUND, receiving, chains)
     if _redirects(rules):
-        chains[f"nat_{rules.vm}"] = list(_nat(ruleset, rules))
+        chains[f"nat_{rules.vm}"] = list(_nat(ruleset, rules, text))
     return chains
 
 
@@ -106,23 +106,23 @@ def _of_stranger(ruleset: Ruleset, rules: VmRules, field: str) -> list[str]:
     return [*_always(ruleset.always, rules, field), f"counter goto {STRANGER} {comment('unknown_vm: deny')}"]
 
 
-def _answered(ruleset: Ruleset, rules: VmRules, direction: Direction, chain: str, chains: Chains) -> None:
+def _answered(text: RuleText, rules: VmRules, direction: Direction, chain: str, chains: Chains) -> None:
     """The way of packets that answer: only what concerns established flows is asked."""
     own = rules.rules(direction)[: _split(rules.rules(direction))]
     asked = [rule for rule in own if rule.concerns_established or rule.action is Action.ALLOW]
     name = f"{chain}.reply"
-    body = list(_ordered(ruleset, rules, asked, _ANSWERED[direction], name, chains=chains, guarded=False))
+    body = list(_ordered(text, rules, asked, _ANSWERED[direction], name, chains=chains, guarded=False))
     if body:
         chains[name] = body
     chains[chain].append(f"ct direction reply goto {name}" if body else "ct direction reply return")
 
 
-def _asked(ruleset: Ruleset, rules: VmRules, direction: Direction, chain: str, chains: Chains) -> None:
+def _asked(text: RuleText, rules: VmRules, direction: Direction, chain: str, chains: Chains) -> None:
     own, side = rules.rules(direction), _ASKED[direction]
     split = _split(own)
-    chains[chain] += _ordered(ruleset, rules, own[:split], side, chain, chains=chains, guarded=True)
+    chains[chain] += _ordered(text, rules, own[:split], side, chain, chains=chains, guarded=True)
     chains[chain].append("ct state established,related return")
-    chains[chain] += _ordered(ruleset, rules, own[split:], side, chain, chains=chains, guarded=False)
+    chains[chain] += _ordered(text, rules, own[split:], side, chain, chains=chains, guarded=False)
 
 
 def _split(rules: tuple[ResolvedRule, ...]) -> int:
@@ -134,7 +134,7 @@ def _split(rules: tuple[ResolvedRule, ...]) -> int:
 
 
 def _ordered(
-    ruleset: Ruleset,
+    text: RuleText,
     rules: VmRules,
     own: Iterable[ResolvedRule],
     side: Side,
@@ -148,7 +148,7 @@ def _ordered(
         body = [
             line
             for rule in group
-            for line in statements(rule, rules.vm, ruleset.sets, side, NEW if guarded and _is_for_new(rule) else "")
+            for line in text.statements(rule, rules, side, NEW if guarded and _is_for_new(rule) else "")
         ]
         if mode is not Mode.STAGE:
             yield from body
@@ -162,7 +162,7 @@ def _is_for_new(rule: ResolvedRule) -> bool:
     return not rule.concerns_established and rule.action is not Action.ALLOW
 
 
-def _nat(ruleset: Ruleset, rules: VmRules) -> Iterator[str]:
+def _nat(ruleset: Ruleset, rules: VmRules, text: RuleText) -> Iterator[str]:
     """What stands before a redirect in the rules' order keeps a flow from being redirected."""
     side = _ASKED[Direction.OUTBOUND]
     for condition, _ in _always_conditions(ruleset.always, rules, "daddr"):
@@ -171,7 +171,7 @@ def _nat(ruleset: Ruleset, rules: VmRules) -> Iterator[str]:
         yield line.replace(" counter ", " ")
     for rule in rules.outbound[: _redirects(rules)]:
         if rule.mode is Mode.ENFORCE and rule.decides:
-            for condition in conditions(rule, ruleset.sets, side):
+            for condition in text.conditions(rule, rules, side):
                 yield f"{condition} {_translation(rule)} {comment(rule.name)}".lstrip()
 
 

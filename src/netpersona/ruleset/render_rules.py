@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from itertools import product
 
 from netpersona.policy.model import Action, Mode
-from netpersona.ruleset.model import PORTED, Match, ResolvedRule, Services, Target
-from netpersona.ruleset.nft_text import address, comment, identifier, one_of, port_ranges, protocol_number, protocols
+from netpersona.ruleset.model import PORTED, ResolvedRule, Target, VmRules
+from netpersona.ruleset.nft_text import (
+    PROTOCOL_NUMBERS,
+    address,
+    comment,
+    identifier,
+    one_of,
+    port_ranges,
+    protocol_number,
+    protocols,
+)
 from netpersona.ruleset.peers import PeerSet, version_of
 
 NEW = "ct state new,untracked,invalid"  # what is not established or related; also packets without conntrack
@@ -33,25 +42,42 @@ class Side:
         return self.port == "sport"
 
 
-def statements(rule: ResolvedRule, vm: str, sets: Mapping[str, PeerSet], side: Side, guard: str = "") -> Iterator[str]:
-    """The nft statements of a rule in a filter chain; `guard` is asked first."""
-    if rule.target is not None and rule.mode is Mode.ENFORCE:
-        yield f"{_redirected(rule.target, side)} counter return {comment(rule.name)}"
-    ends = _ending(rule, vm)
-    if ends:
-        for condition in conditions(rule, sets, side):
-            yield " ".join(part for part in (guard, condition, ends, comment(rule.name)) if part)
+class RuleText:
+    """Writes rules as nft statements; what VMs share is written once."""
+
+    def __init__(self, sets: Mapping[str, PeerSet]) -> None:
+        self._sets = sets
+        self._shared: dict[tuple[int, Side], tuple[str, ...]] = {}
+
+    def statements(self, rule: ResolvedRule, rules: VmRules, side: Side, guard: str = "") -> Iterator[str]:
+        """The nft statements of a VM's rule in a filter chain; `guard` is asked first."""
+        if rule.target is not None and rule.mode is Mode.ENFORCE:
+            yield f"{_redirected(rule.target, side)} counter return {comment(rule.name)}"
+        ends = _ending(rule, rules.vm)
+        if ends:
+            tail = f"{ends} {comment(rule.name)}"
+            for condition in self.conditions(rule, rules, side):
+                yield " ".join(part for part in (guard, condition, tail) if part)
+
+    def conditions(self, rule: ResolvedRule, rules: VmRules, side: Side) -> tuple[str, ...]:
+        """The conjunctions that tell the packets a rule concerns; none: it concerns nobody."""
+        if any(match.known_service is not None or any(ref.own for ref in match.sets) for match in rule.peers):
+            return tuple(_conditions(rule, rules, self._sets, side))
+        key = (id(rule), side)  # the ruleset that is rendered keeps its rules alive
+        if key not in self._shared:
+            self._shared[key] = tuple(_conditions(rule, rules, self._sets, side))
+        return self._shared[key]
 
 
-def conditions(rule: ResolvedRule, sets: Mapping[str, PeerSet], side: Side) -> Iterator[str]:
-    """The conjunctions that tell the packets a rule concerns; together they are the rule, none: it concerns nobody."""
+def _conditions(rule: ResolvedRule, rules: VmRules, sets: Mapping[str, PeerSet], side: Side) -> Iterator[str]:
     service = _service(rule, side)
     if service is None:
         return
     families = (4, 6) if rule.target is None else (version_of(rule.target.address),)
     for match in rule.peers:
-        for asked in _services(match.services, side):
-            for peer in _peers(match, sets, side, families, disjoint=not rule.decides):
+        named = {ref.of(rules.vm): ref.negated for ref in match.sets}
+        for asked in _services(match.known_service, rules, side):
+            for peer in _peers(named, sets, side, families, disjoint=not rule.decides):
                 yield " ".join(part for part in (peer, service, asked) if part)
 
 
@@ -121,42 +147,41 @@ def _service(rule: ResolvedRule, side: Side) -> str | None:
     return f"{asked} th {side.port} {port_ranges(rule.ports)}" if rule.ports else asked
 
 
-def _services(services: Services | None, side: Side) -> list[str]:
-    if services is None:
+def _services(known: bool | None, rules: VmRules, side: Side) -> list[str]:
+    """The VM's known services, or what is none of them, as alternatives."""
+    if known is None:
         return [""]
-    ported = [
-        f"{protocol_number(transport)} . {port}"
-        for transport, port in services.known
-        if transport in PORTED and protocol_number(transport) is not None
-    ]
-    others = [name for name, _port in services.known if name not in PORTED and protocol_number(name) is not None]
+    services = [(protocol_number(transport), transport in PORTED, port) for transport, port in rules.services]
+    ported = ", ".join(f"{number} . {port}" for number, has_ports, port in services if has_ports and number is not None)
+    others = sorted({number for number, has_ports, _ in services if not has_ports and number is not None})
     key = f"meta l4proto . th {side.port}"
-    if not services.negated:
-        found = [f"{key} {{ {', '.join(ported)} }}"] if ported else []
-        return found + ([protocols(others)] if others else [])
-    with_ports = protocols(PORTED)
-    known = sorted({number for name in (*PORTED, *others) if (number := protocol_number(name)) is not None})
+    if known:
+        found = [f"{key} {{ {ported} }}"] if ported else []
+        return found + ([f"meta l4proto {one_of(map(str, others))}"] if others else [])
+    with_ports = {PROTOCOL_NUMBERS[name] for name in PORTED}
     return [
-        f"{with_ports} {key} != {{ {', '.join(ported)} }}" if ported else with_ports,
-        f"meta l4proto != {one_of(map(str, known))}",
+        f"{protocols(PORTED)} {key} != {{ {ported} }}" if ported else protocols(PORTED),
+        f"meta l4proto != {one_of(map(str, sorted(with_ports.union(others))))}",
     ]
 
 
 def _peers(
-    match: Match, sets: Mapping[str, PeerSet], side: Side, families: tuple[int, ...], *, disjoint: bool
+    named: Mapping[str, bool], sets: Mapping[str, PeerSet], side: Side, families: tuple[int, ...], *, disjoint: bool
 ) -> Iterator[str]:
-    if not match.sets:
+    if not named:
         yield "" if len(families) == 2 else FAMILIES[families[0]][1]
         return
     for version in families:
         family, only = FAMILIES[version]
-        asked = [_asked(f"{family} {side.peer}", ref.negated, set_parts(ref.name, sets[ref.name], version), disjoint)
-                 for ref in match.sets]  # fmt: skip
+        asked = [
+            _asked(f"{family} {side.peer}", set_parts(name, sets[name], version), negated=negated, disjoint=disjoint)
+            for name, negated in named.items()
+        ]
         for combination in product(*asked):
             yield " ".join(part for part in combination if part) or only
 
 
-def _asked(field: str, negated: bool, parts: list[str], disjoint: bool) -> list[str]:
+def _asked(field: str, parts: list[str], *, negated: bool, disjoint: bool) -> list[str]:
     """A set's parts as alternatives, or, negated, as one conjunction.
 
     `disjoint`: an address that is in both parts is told by one alternative only.

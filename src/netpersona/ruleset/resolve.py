@@ -2,8 +2,8 @@
 
     PolicySet (off: dropped; order, then name) ---+
     persona -> facts -> selector, when, until -----+-> ResolvedRule per VM and direction --+
-    peers -> criteria (criteria.py) -> set names --+                                       +-> Ruleset
-    IndicatorSet, names, personas -> the sets' members ------------------------------------+
+    peers -> criteria (criteria.py) -> set names --+   (templates.py)                      +-> Ruleset
+    IndicatorSet, names, personas -> the sets' members (members.py) -----------------------+
 
 The result is a function of its arguments alone: no order of theirs matters.  `Resolver` keeps what VMs share, so that
 one persona's change costs that persona's rules only; its ruleset always equals that of `resolve`.
@@ -12,34 +12,30 @@ one persona's change costs that persona's rules only; its ruleset always equals 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from netpersona.errors import InventoryError
-from netpersona.flow.vm import VmId, canonical_address
-from netpersona.flow.window import SECOND
+from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
-from netpersona.policy.conditions import holds, ports_of
+from netpersona.policy.conditions import fields_of, holds
 from netpersona.policy.facts import Facts, facts
-from netpersona.policy.model import Action, Condition, Direction, Mode, Policy, PolicySet, Rule
+from netpersona.policy.model import Mode, Policy, PolicySet
 from netpersona.policy.own import own_policy
-from netpersona.policy.triggers import active
 from netpersona.ruleset import reasons
-from netpersona.ruleset.criteria import NO_VM, alternatives, as_match, known_services, particular
+from netpersona.ruleset.criteria import Criterion, known_services
 from netpersona.ruleset.members import Answers, Members
-from netpersona.ruleset.model import Match, Origin, ResolvedRule, Ruleset, Target, VmRules
+from netpersona.ruleset.model import Asked, Origin, ResolvedRule, Ruleset, VmRules
+from netpersona.ruleset.templates import Template, templates
 
 Began = Mapping[tuple[VmId, str, str], int]
 """When (µs) a VM's rule, named by policy and rule, came into force; what is not in it begins now."""
 
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")  # the kernel's limit is 15; `*` would be a wildcard
-_DIRECTIONS = {
-    Direction.OUTBOUND: (Direction.OUTBOUND,),
-    Direction.INBOUND: (Direction.INBOUND,),
-    Direction.BOTH: (Direction.OUTBOUND, Direction.INBOUND),
-}
+_SERVICES = Criterion("services", ())
 
 
 def resolve(
@@ -90,31 +86,34 @@ class Resolver:
         began: Began = MappingProxyType({}),
     ) -> None:
         self._policies = policies
-        self._ordered = tuple(
-            sorted((p for p in policies.policies if p.mode is not Mode.OFF), key=lambda p: (p.order, p.name, p.version))
-        )
+        in_order = sorted(policies.policies, key=lambda p: (p.order, p.name, p.version))
+        self._ordered = tuple((p, templates(p, policies.redirects)) for p in in_order if p.mode is not Mode.OFF)
+        self._fields = fields_of(policies)
         self._at = at
         self._interfaces = _checked(interfaces)
         self._names = names
         self._began = began
         self._members = Members(policies, intel, at)
         self._vms: dict[VmId, _Resolved] = {}
-        self._memo: dict[tuple[object, ...], ResolvedRule] = {}
+        self._wanted: Counter[str] = Counter()
 
     def __contains__(self, vm: VmId) -> bool:
         return vm in self._vms
 
     def put(self, persona: Persona) -> VmRules:
         """Resolve this persona, in place of an earlier one of the same VM; gives its rules."""
-        known = facts(persona, self._at)
+        if persona.vm in self._vms:
+            self.remove(persona.vm)
+        known = facts(persona, self._at, self._fields)
         self._members.put(persona, known, self._names.get(persona.vm, {}))
         resolved = self._resolved(persona, known)
         self._vms[persona.vm] = resolved
+        self._wanted.update(resolved.wanted)
         return resolved.rules
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM that is gone."""
-        del self._vms[vm]
+        self._wanted.subtract(self._vms.pop(vm).wanted)
         self._members.remove(vm)
 
     def ruleset(self) -> Ruleset:
@@ -127,7 +126,7 @@ class Resolver:
         vms = {vm: found.rules for vm, found in self._vms.items()} | strangers
         ends = [found.until for found in self._vms.values()] + [self._members.until]
         return Ruleset(
-            sets=self._members.sets(vms.values()),
+            sets={name: self._members.members(name) for name in sorted(+self._wanted)},
             vms=dict(sorted(vms.items())),
             always=self._policies.always,
             unknown_vm=self._policies.unknown_vm,
@@ -135,29 +134,40 @@ class Resolver:
         )
 
     def _resolved(self, persona: Persona, known: Facts) -> _Resolved:
-        found: dict[Direction, list[ResolvedRule]] = {Direction.OUTBOUND: [], Direction.INBOUND: []}
-        idle: list[Origin] = []
-        own = own_policy(persona)
-        for policy in self._ordered if own is None else (own, *self._ordered):
-            concerned = bool(persona.mitigations) or holds(policy.selector, known)
-            for rule in policy.rules:
-                if not concerned or not active(rule, policy, persona, known, self._at):
-                    idle.append(Origin(policy, rule))
+        outbound: list[ResolvedRule] = []
+        inbound: list[ResolvedRule] = []
+        asked: dict[Criterion, None] = {}
+        policies = self._of(persona)
+        for policy, rules in policies:
+            selected = holds(policy.selector, known)
+            for template in rules:
+                if not template.in_force(persona, known, selected=selected):
                     continue
-                for resolved in self._of_rule(policy, rule, persona, known):
-                    found[resolved.direction].append(resolved)
-        rules = self._vm_rules(persona, known, found, tuple(idle))
-        drains = [r.drains_until for r in (*rules.outbound, *rules.inbound) if r.drains_until is not None]
-        ends = [m.until for m in persona.mitigations if m.until is not None] + drains
-        ends += [end for answers in self._names.get(persona.vm, {}).values() for _, end in answers if end is not None]
-        return _Resolved(rules, min((end for end in ends if end > self._at), default=None))
+                out, into = template.resolved(known, self._since(template.origin, persona) if template.drains else None)
+                outbound += out
+                inbound += into
+                if template.criteria and (out or into):
+                    asked.update(dict.fromkeys(template.criteria))
+        said = Asked(tuple(policy for policy, _ in policies), known)
+        resolved = self._vm_rules(persona, tuple(outbound), tuple(inbound), said, services=_SERVICES in asked)
+        wanted = {self._members.ask(criterion, persona.vm) for criterion in asked if criterion != _SERVICES}
+        return _Resolved(resolved, self._next_end(persona, resolved), frozenset({*wanted, *resolved.allow}))
+
+    def _of(self, persona: Persona) -> tuple[tuple[Policy, tuple[Template, ...]], ...]:
+        """The policies for this VM, its own rules first."""
+        own = own_policy(persona)
+        if own is None:
+            return self._ordered
+        return ((own, templates(own, self._policies.redirects)), *self._ordered)
 
     def _vm_rules(
         self,
         persona: Persona,
-        known: Facts,
-        found: Mapping[Direction, list[ResolvedRule]],
-        idle: tuple[Origin, ...],
+        outbound: tuple[ResolvedRule, ...],
+        inbound: tuple[ResolvedRule, ...],
+        asked: Asked,
+        *,
+        services: bool,
     ) -> VmRules:
         base = persona.base
         addresses = reasons.hosts(base.addresses)
@@ -170,94 +180,31 @@ class Resolver:
             gateways=reasons.hosts(base.gateways),
             resolvers=reasons.hosts(base.resolvers),
             allow=self._members.allow_sets(persona.vm),
-            outbound=tuple(found[Direction.OUTBOUND]),
-            inbound=tuple(found[Direction.INBOUND]),
-            idle=idle,
-            facts=known,
+            outbound=outbound,
+            inbound=inbound,
+            services=known_services(persona) if services else (),
+            asked=asked,
         )
 
-    def _of_rule(self, policy: Policy, rule: Rule, persona: Persona, known: Facts) -> Iterable[ResolvedRule]:
-        ports = ports_of(rule.ports, known) if isinstance(rule.ports, Condition) else rule.ports
-        if ports == ():
-            return  # the persona names no port, and no port is not every port
-        why = reasons.why(policy, rule, persona, known)
-        cut, drains_until = self._existing(policy, rule, persona)
-        own = persona.vm if particular(rule.peers) else NO_VM
-        key = (id(policy), id(rule), ports, why, cut, drains_until, own)
-        both = rule.action is Action.ISOLATE
-        for direction in _DIRECTIONS[Direction.BOTH if both else rule.direction]:
-            found = self._memo.get((*key, direction))
-            if found is None or own:
-                found = ResolvedRule(
-                    policy=policy.name,
-                    version=policy.version,
-                    rule=rule.name,
-                    mode=policy.mode,
-                    action=rule.action,
-                    direction=direction,
-                    peers=self._matches(rule, direction, own, persona),
-                    transports=tuple(sorted(set(rule.protocols))),
-                    ports=tuple(sorted(ports or ())),
-                    cut=cut,
-                    why=why,
-                    drains_until=drains_until,
-                    rate=rule.rate,
-                    target=self._target(rule),
-                    origin=Origin(policy, rule),
-                )
-                self._memo[*key, direction] = found
-            yield found
+    def _next_end(self, persona: Persona, rules: VmRules) -> int | None:
+        ends = [rule.drains_until for rule in (*rules.outbound, *rules.inbound)]
+        ends += [mitigation.until for mitigation in persona.mitigations]
+        ends += [end for answers in self._names.get(persona.vm, {}).values() for _, end in answers]
+        return min((end for end in ends if end is not None and end > self._at), default=None)
 
-    def _matches(self, rule: Rule, direction: Direction, own: VmId, persona: Persona) -> tuple[Match, ...]:
-        found = alternatives(rule.peers, direction, own)
-        for literals in found:
-            for criterion, _negated in literals:
-                self._members.ask(criterion)
-        services = known_services(persona) if own and direction is Direction.INBOUND else ()
-        return tuple(as_match(literals, services) for literals in found)
-
-    def _existing(self, policy: Policy, rule: Rule, persona: Persona) -> tuple[bool, int | None]:
-        if rule.existing.kind == "cut":
-            return True, None
-        if rule.existing.kind != "drain":
-            return False, None
-        since = self._since(policy, rule, persona)
-        end = since + rule.existing.seconds * SECOND
-        return (True, None) if end <= self._at else (False, end)
-
-    def _since(self, policy: Policy, rule: Rule, persona: Persona) -> int:
-        held = reasons.mitigation(policy, rule, persona, self._at)
+    def _since(self, origin: Origin, persona: Persona) -> int:
+        """When a rule came into force for this VM."""
+        held = reasons.mitigation(origin, persona, self._at)
         if held is not None:
             return held.since
-        return self._began.get((persona.vm, policy.name, rule.name), self._at)
-
-    def _target(self, rule: Rule) -> Target | None:
-        if rule.action is not Action.REDIRECT or rule.to is None:
-            return None
-        return target_of(self._policies.redirects.get(rule.to, rule.to))
+        return self._began.get((persona.vm, origin.policy.name, origin.rule.name), self._at)
 
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
     rules: VmRules
     until: int | None  # µs
-
-
-def target_of(text: str) -> Target | None:
-    """The address and port that `to:` names; None where it names none: such a redirect does nothing and says so."""
-    address, port = _split_port(text)
-    try:
-        return Target(canonical_address(address), port)
-    except ValueError:
-        return None
-
-
-def _split_port(text: str) -> tuple[str, int | None]:
-    found = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", text)
-    if found is None:
-        return text, None
-    port = int(found[2] or found[4] or 0)
-    return found[1] or found[3], port if 0 < port < 65536 else None
+    wanted: frozenset[str]  # names of sets
 
 
 def _checked(interfaces: Mapping[VmId, str]) -> dict[VmId, str]:

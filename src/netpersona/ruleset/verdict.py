@@ -25,6 +25,7 @@ from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, Direction, Mode
 from netpersona.ruleset.model import PORTED, Match, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.peers import PeerSet, version_of
+from netpersona.ruleset.reasons import why
 
 MESSAGES_FROM_VM = (133, 135, 136)  # ICMPv6 neighbour discovery (RFC 4861): solicitations and own advertisements
 MESSAGES_TO_VM = (133, 134, 135, 136)  # and a router's advertisements
@@ -127,8 +128,8 @@ def concerns_flow(ruleset: Ruleset, rule: ResolvedRule, packet: Packet) -> bool:
 
 
 def _of_unknown(ruleset: Ruleset, packet: Packet) -> Decision:
-    why = f"{packet.vm} has no persona, and unknown_vm says {ruleset.unknown_vm}"
-    return Decision(ruleset.unknown_vm, why, step=UNKNOWN)
+    said = f"{packet.vm} has no persona, and unknown_vm says {ruleset.unknown_vm}"
+    return Decision(ruleset.unknown_vm, said, step=UNKNOWN)
 
 
 def _before_rules(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Decision | None:
@@ -140,8 +141,8 @@ def _before_rules(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Decision 
         return Decision("deny", f"{packet.source} is not an address of {rules.vm} ({own}): spoofed", step="spoof")
     for name in rules.allow:
         if ruleset.sets[name].holds(packet.peer):
-            why = of_peer(ruleset.sets[name], packet.peer, negated=False)
-            return Decision("allow", why, step="allow-list")
+            said = of_peer(ruleset.sets[name], packet.peer, negated=False)
+            return Decision("allow", said, step="allow-list")
     return None
 
 
@@ -206,11 +207,11 @@ def _decided(ruleset: Ruleset, rule: ResolvedRule, packet: Packet, path: Path, s
     slowed = next((passed for passed in path if passed.action is Action.RATE_LIMIT), None)
     if rule.action is Action.ALLOW and slowed is not None:
         return Decision("rate-limit", _because(ruleset, slowed, packet), slowed, path, staged)
-    why = _because(ruleset, rule, packet)
+    because = _because(ruleset, rule, packet)
     if rule.action is Action.REDIRECT and packet.goes_on:
-        return Decision("deny", f"{why}; it is cut, to be opened again and redirected", rule, path, staged)
+        return Decision("deny", f"{because}; it is cut, to be opened again and redirected", rule, path, staged)
     word = "deny" if rule.action is Action.ISOLATE else rule.action.value
-    return Decision(word, why, rule, path, staged)
+    return Decision(word, because, rule, path, staged)
 
 
 def _undecided(ruleset: Ruleset, packet: Packet, path: Path, staged: Path) -> Decision:
@@ -226,11 +227,11 @@ def _undecided(ruleset: Ruleset, packet: Packet, path: Path, staged: Path) -> De
 def _because(ruleset: Ruleset, rule: ResolvedRule, packet: Packet) -> str:
     """Why the rule is in force, and why this peer is concerned."""
     match = next(match for match in rule.peers if agrees(ruleset, match, packet))
-    said = [of_peer(ruleset.sets[ref.name], packet.peer, negated=ref.negated) for ref in match.sets]
-    if match.services is not None:
-        word = "not " if match.services.negated else ""
-        said.append(f"{packet.transport} {packet.port} is {word}a service that others are used to reach here")
-    return "; ".join([rule.why, *said])
+    said = [of_peer(ruleset.sets[ref.of(packet.vm)], packet.peer, negated=ref.negated) for ref in match.sets]
+    if match.known_service is not None:
+        word = "a" if match.known_service else "no"
+        said.append(f"{packet.transport} {packet.port} is {word} service that others are used to reach here")
+    return "; ".join([why(ruleset.vms[packet.vm], rule), *said])
 
 
 def of_peer(members: PeerSet, peer: str, *, negated: bool) -> str:
@@ -242,9 +243,9 @@ def of_peer(members: PeerSet, peer: str, *, negated: bool) -> str:
 
 
 def agrees(ruleset: Ruleset, match: Match, packet: Packet) -> bool:
-    """Whether every set and the services agree on this packet."""
-    if match.services is not None:
+    """Whether every set and the service agree on this packet."""
+    if match.known_service is not None:
         service = (packet.transport, packet.port if packet.transport in PORTED else 0)
-        if (service in match.services.known) is match.services.negated:
+        if (service in ruleset.vms[packet.vm].services) is not match.known_service:
             return False
-    return all(ruleset.sets[name].holds(packet.peer) is not negated for name, negated in match.sets)
+    return all(ruleset.sets[ref.of(packet.vm)].holds(packet.peer) is not ref.negated for ref in match.sets)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from netpersona.policy.model import Mode, Rate
 from netpersona.ruleset.model import Match, ResolvedRule, Ruleset, VmRules
-from netpersona.ruleset.reasons import instant
+from netpersona.ruleset.reasons import instant, why
 
 
 def plan(ruleset: Ruleset) -> list[dict[str, object]]:
@@ -21,7 +21,7 @@ def plan(ruleset: Ruleset) -> list[dict[str, object]]:
             "interface": rules.interface,
             "addresses": list(rules.addresses),
             "known": rules.known,
-            "rules": [_rule(ruleset, rule) for rule in (*rules.outbound, *rules.inbound)],
+            "rules": [_rule(ruleset, rules, rule) for rule in (*rules.outbound, *rules.inbound)],
         }
         for vm, rules in ruleset.vms.items()
     ]
@@ -32,7 +32,7 @@ def listing(ruleset: Ruleset) -> str:
     return "\n".join(line for rules in ruleset.vms.values() for line in _vm_lines(ruleset, rules)) + "\n"
 
 
-def _rule(ruleset: Ruleset, rule: ResolvedRule) -> dict[str, object]:
+def _rule(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> dict[str, object]:
     found: dict[str, object] = {
         "policy": rule.policy,
         "version": rule.version,
@@ -40,11 +40,11 @@ def _rule(ruleset: Ruleset, rule: ResolvedRule) -> dict[str, object]:
         "mode": rule.mode.value,
         "action": rule.action.value,
         "direction": rule.direction.value,
-        "peers": [_peers(ruleset, match) for match in rule.peers],
+        "peers": [_peers(ruleset, rules, match) for match in rule.peers],
         "protocols": list(rule.transports),
         "ports": [low if low == high else f"{low}-{high}" for low, high in rule.ports],
         "existing": _existing(rule),
-        "why": rule.why,
+        "why": why(rules, rule),
     }
     if rule.rate is not None:
         found["rate"] = _rate(rule.rate)
@@ -55,24 +55,24 @@ def _rule(ruleset: Ruleset, rule: ResolvedRule) -> dict[str, object]:
     return found
 
 
-def _peers(ruleset: Ruleset, match: Match) -> dict[str, object]:
+def _peers(ruleset: Ruleset, rules: VmRules, match: Match) -> dict[str, object]:
     """What must hold together: the sets, each with its size; `any`: every peer."""
-    if not match.sets and match.services is None:
+    if not match.sets and match.known_service is None:
         return {"any": True}
     found: dict[str, object] = {
         "sets": [
             {
-                "set": ref.name,
-                "size": len(ruleset.sets[ref.name]),
+                "set": ref.of(rules.vm),
+                "size": len(ruleset.sets[ref.of(rules.vm)]),
                 "not": ref.negated,
-                "why": ruleset.sets[ref.name].why,
+                "why": ruleset.sets[ref.of(rules.vm)].why,
             }
             for ref in match.sets
         ]
     }
-    if match.services is not None:
-        services = [f"{transport}/{port}" for transport, port in match.services.known]
-        found["services"] = {"known": services, "not": match.services.negated}
+    if match.known_service is not None:
+        services = [f"{transport}/{port}" for transport, port in rules.services]
+        found["services"] = {"services": services, "not": not match.known_service}
     return found
 
 
@@ -102,13 +102,13 @@ def _vm_lines(ruleset: Ruleset, rules: VmRules) -> Iterator[str]:
     elif not rules.outbound and not rules.inbound:
         yield "  no rule concerns it"
     for rule in (*rules.outbound, *rules.inbound):
-        yield f"  {_sentence(ruleset, rule)}"
-        yield f"      {rule.name}: {rule.why}"
+        yield f"  {_sentence(ruleset, rules, rule)}"
+        yield f"      {rule.name}: {why(rules, rule)}"
 
 
-def _sentence(ruleset: Ruleset, rule: ResolvedRule) -> str:
+def _sentence(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> str:
     """`outbound deny to 12 peers (reputation_below_0.3), tcp 80, 443; cuts established flows`."""
-    parts = [f"{rule.direction} {rule.action}", _peers_said(ruleset, rule)]
+    parts = [f"{rule.direction} {rule.action}", _peers_said(ruleset, rules, rule)]
     services = " ".join([*rule.transports, *(str(a) if a == b else f"{a}-{b}" for a, b in rule.ports)])
     parts += [f"for {services}"] if services else []
     parts += [f"at most {_rate(rule.rate)}"] if rule.rate is not None else []
@@ -119,14 +119,17 @@ def _sentence(ruleset: Ruleset, rule: ResolvedRule) -> str:
     return staged + " ".join(parts) + (end or tail.get(_existing(rule), ""))
 
 
-def _peers_said(ruleset: Ruleset, rule: ResolvedRule) -> str:
+def _peers_said(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> str:
     if not rule.peers:
         return "for nobody"
-    return "or ".join(_match_said(ruleset, match) for match in rule.peers)
+    return " or ".join(_match_said(ruleset, rules, match) for match in rule.peers)
 
 
-def _match_said(ruleset: Ruleset, match: Match) -> str:
-    said = [f"{'not ' if ref.negated else ''}{ref.name} ({len(ruleset.sets[ref.name])} members)" for ref in match.sets]
-    if match.services is not None:
-        said.append("new services" if match.services.negated else "known services")
+def _match_said(ruleset: Ruleset, rules: VmRules, match: Match) -> str:
+    said = [
+        f"{'not ' if ref.negated else ''}{ref.of(rules.vm)} ({len(ruleset.sets[ref.of(rules.vm)])} members)"
+        for ref in match.sets
+    ]
+    if match.known_service is not None:
+        said.append("known services" if match.known_service else "new services")
     return "of " + " and ".join(said) if said else "of every peer"

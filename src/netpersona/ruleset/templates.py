@@ -1,0 +1,106 @@
+"""A policy's rule made ready, so that resolving it for one more VM costs next to nothing.
+
+What a rule asks of peers, ports and protocols is the same for every VM; only whether it is in force, and for some
+rules the ports and the end of draining, are the VM's own.  So VMs share the resolved rules themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from netpersona.flow.window import SECOND
+from netpersona.persona.model import Persona
+from netpersona.policy.conditions import holds, ports_of
+from netpersona.policy.facts import Facts
+from netpersona.policy.model import Action, Condition, Direction, Policy, Rule
+from netpersona.policy.triggers import active, temporary
+from netpersona.ruleset.criteria import Criterion, alternatives, as_match
+from netpersona.ruleset.model import Origin, ResolvedRule, target_of
+
+Ports = tuple[tuple[int, int], ...]
+Pair = tuple[tuple[ResolvedRule, ...], tuple[ResolvedRule, ...]]
+"""The resolved rule for outbound and for inbound flows; empty where it does not concern them."""
+
+_NOBODY: Pair = ((), ())
+
+
+class Template:
+    """One rule of one policy, for all VMs."""
+
+    def __init__(self, policy: Policy, rule: Rule, redirects: Mapping[str, str]) -> None:
+        self.origin = Origin(policy, rule)
+        self._redirects = redirects
+        self.drains = rule.existing.kind == "drain"
+        self._temporary = temporary(rule)
+        self._made: dict[tuple[Ports, bool, int | None], Pair] = {}
+
+    def in_force(self, persona: Persona, facts: Facts, *, selected: bool) -> bool:
+        """Whether the rule is in force for this VM; `selected`: the policy's selector holds."""
+        policy, rule = self.origin
+        if not selected and not self._temporary:
+            return False
+        if self._temporary:  # a mitigation may outlive selector and condition
+            return active(rule, policy, persona, facts, facts.at)
+        return rule.when is None or holds(rule.when, facts)
+
+    def resolved(self, facts: Facts, since: int | None) -> Pair:
+        """The rule for a VM with these facts; `since` (µs): when it came into force, asked of one that drains."""
+        rule = self.origin.rule
+        ports = ports_of(rule.ports, facts) if isinstance(rule.ports, Condition) else rule.ports
+        if ports == ():
+            return _NOBODY  # the persona names no port, and no port is not every port
+        cut, drains_until = rule.existing.kind == "cut", None
+        if since is not None and self.drains:
+            end = since + rule.existing.seconds * SECOND
+            cut, drains_until = (True, None) if end <= facts.at else (False, end)
+        key = (ports or (), cut, drains_until)
+        if key not in self._made:
+            self._made[key] = self._pair(*key)
+        return self._made[key]
+
+    @cached_property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """Everything that is asked of peers and services, in the directions that the rule concerns."""
+        rule = self.origin.rule
+        found = (literals for d in _directions(rule) for literals in alternatives(rule.peers, d))
+        return tuple(dict.fromkeys(criterion for literals in found for criterion, _ in literals))
+
+    def _pair(self, ports: Ports, cut: bool, drains_until: int | None) -> Pair:
+        concerned = _directions(self.origin.rule)
+        out, into = (
+            (self._rule(direction, ports, cut, drains_until),) if direction in concerned else ()
+            for direction in (Direction.OUTBOUND, Direction.INBOUND)
+        )
+        return out, into
+
+    def _rule(self, direction: Direction, ports: Ports, cut: bool, drains_until: int | None) -> ResolvedRule:
+        policy, rule = self.origin
+        redirects = rule.action is Action.REDIRECT and rule.to is not None
+        return ResolvedRule(
+            policy=policy.name,
+            version=policy.version,
+            rule=rule.name,
+            mode=policy.mode,
+            action=rule.action,
+            direction=direction,
+            peers=tuple(as_match(literals) for literals in alternatives(rule.peers, direction)),
+            transports=tuple(sorted(set(rule.protocols))),
+            ports=tuple(sorted(ports)),
+            cut=cut,
+            drains_until=drains_until,
+            rate=rule.rate,
+            target=target_of(self._redirects.get(rule.to or "", rule.to or "")) if redirects else None,
+            origin=self.origin,
+        )
+
+
+def templates(policy: Policy, redirects: Mapping[str, str]) -> tuple[Template, ...]:
+    """A policy's rules made ready, in their order."""
+    return tuple(Template(policy, rule, redirects) for rule in policy.rules)
+
+
+def _directions(rule: Rule) -> tuple[Direction, ...]:
+    if rule.action is Action.ISOLATE or rule.direction is Direction.BOTH:
+        return (Direction.OUTBOUND, Direction.INBOUND)
+    return (rule.direction,)
