@@ -118,6 +118,7 @@ class ArgusSensor:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self._tally = ExportTally()
+        self._first_line = ""
 
     @property
     def records(self) -> int:
@@ -149,6 +150,7 @@ class ArgusSensor:
 
     def _header(self, block: bytes) -> tuple[str, list[str]]:
         first = block.split(b"\n", 1)[0]
+        self._first_line = first.decode("utf-8", "replace").rstrip("\r")
         header = _columns(first)
         if header is None:
             shown = first[:80].decode("utf-8", "replace")
@@ -157,7 +159,7 @@ class ArgusSensor:
 
     def _flows(self, block: bytes, separator: str, meanings: list[str]) -> pl.DataFrame:
         lines = lines_of(block)
-        lines = lines.filter(~lines.str.contains(r"(?i)^\W?(?:[^,\t]+[,\t])*(?:start|s)time[,\t]"))
+        lines = lines.filter(lines != self._first_line)
         table, bad = split_lines(lines, separator, meanings)
         self._tally.records += lines.len()
         self._skip("row with another number of columns", bad)

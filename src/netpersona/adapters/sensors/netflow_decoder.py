@@ -205,7 +205,11 @@ class Decoder:
         return at
 
     def _remember(self, key: tuple[_Speaker, int], template: _Template) -> None:
-        """Take a template, unless it is empty or there are too many; then read what waited for it."""
+        """Take a template, unless it is empty or there are too many; then read what waited for it.
+
+        One that is refused ends the one before, too: data would be read by the wrong layout.
+        """
+        self._templates.pop(key, None)
         self._layouts.add(template.layout)
         if not template.layout or len(self._templates) >= _MOST_TEMPLATES:
             self.skipped[BROKEN_TEMPLATE] += 1

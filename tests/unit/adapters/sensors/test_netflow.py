@@ -262,6 +262,23 @@ def test_biflows_give_both_directions():
     ]
 
 
+def test_a_flood_of_templates_is_bounded():
+    decoder = Decoder()
+    for n in range(1500):
+        decoder.feed(v9(template(256, [*V4, (999, 1 + n)]), data(256, v4_record() + bytes(1 + n))))
+    assert decoder.waiting == 1024  # a template that was refused does not leave the one before in force
+    assert decoder.skipped["more than a thousand different templates"] == 1500 - 1024
+
+
+def test_data_without_templates_does_not_pile_up():
+    decoder = Decoder()
+    for n in range(3000):
+        decoder.feed(v9(data(256 + n, bytes(60_000))))
+    assert decoder.skipped[NO_TEMPLATE] > 2000
+    decoder.finish()
+    assert decoder.skipped[NO_TEMPLATE] == 3000
+
+
 def test_dropped_and_denied():
     layout = [(8, 4), (12, 4), (4, 1), (89, 1)]
     records = [address(CLIENT) + address(SERVER) + b"\x11" + bytes([status]) for status in (64, 128)]

@@ -178,6 +178,7 @@ def test_a_file_cut_short_keeps_what_came_before(tmp_path):
         (layout2(v3_record(), compression=9), "compression 9"),
         (layout2(v3_record(), encryption=1), "encrypted"),
         (layout2(b"junk", compression=2), "unreadable block"),
+        (layout2(b"junk", compression=4), "unreadable block"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path, content, says):
