@@ -1,0 +1,42 @@
+# Two commands: `make run` shows what netpersona does, `make test` proves it.  Both set everything up first.
+.POSIX:
+SHELL = /bin/sh
+PYTHON = python3
+BIN = .venv/bin
+
+.PHONY: help setup setup-dev run test lint bench lock clean
+
+help:
+	@echo 'make setup   install netpersona into .venv (then .venv/bin/netpersona works)'
+	@echo 'make run     generate sample traffic, judge it, and tell what was found'
+	@echo 'make test    check style and types, run every test'
+	@echo 'make bench   measure speed and memory, as ratios'
+	@echo 'make lock    pin the dependencies anew'
+	@echo 'make clean   remove what the others made'
+
+setup:
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh requirements.lock
+
+setup-dev:
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh requirements-dev.lock nft
+
+run: setup
+	@$(BIN)/netpersona demo
+
+lint: setup-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: lint
+	@$(BIN)/python -m pytest
+
+bench: setup-dev
+	@$(BIN)/python bench/run.py
+
+lock: setup-dev
+	@sh scripts/lock.sh
+
+clean:
+	rm -rf .venv build dist .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
