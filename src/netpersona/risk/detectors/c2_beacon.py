@@ -22,7 +22,7 @@ from netpersona.persona.profile import kind_of
 from netpersona.risk.detectors.makers import well_known
 from netpersona.risk.detectors.peers import ALTERNATIVE_PORTS, PERIODIC_PORTS, WEB_PORTS, near, scope, usual
 from netpersona.risk.detectors.report import found
-from netpersona.risk.detectors.scene import Call, Scene
+from netpersona.risk.detectors.scene import ENOUGH_CALLS, Call, Scene
 from netpersona.risk.detectors.words import shown, span
 from netpersona.risk.finding import Finding, Severity
 
@@ -40,6 +40,7 @@ QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of
 PAUSE = 10 * SECOND
 UNBROKEN = 2 * MINUTE
 REGULAR_ENOUGH = 0.75  # what many calls without any pause are worth
+CONTENT = 50_000  # bytes received a call: so much is content, not orders
 INTENSE = 60  # calls in one window
 _MS = 1000  # µs
 
@@ -48,7 +49,15 @@ def judge(scene: Scene) -> list[Finding]:
     """One finding for each contact called regularly; its confidence says how unlike an updater it is."""
     if not scene.frequent:
         return []
-    return [f for call in scene.frequent if _counts(call) and (f := _judge_call(scene, call)) is not None]
+    return [
+        f for call in scene.frequent if _due(call) and _counts(call) and (f := _judge_call(scene, call)) is not None
+    ]
+
+
+def _due(call: Call) -> bool:
+    """Whether enough is new: each call while there are few, then every fourth."""
+    flows = call.contact.flows
+    return flows < 2 * ENOUGH_CALLS or flows // 4 != (flows - call.now.flows) // 4
 
 
 def _counts(call: Call) -> bool:
@@ -138,6 +147,8 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
     points += _where(scene, c)
     if c.transport == "tcp" and contact.answered * 2 < contact.flows and contact.bytes_out:
         points += 1.0
+    if contact.bytes_in > CONTENT * contact.flows:
+        points -= 1.5
     if c.port in WEB_PORTS and _peers_called(scene) >= BROWSING:
         points -= 1.0
     if c.server_name is not None and well_known(c.server_name):

@@ -19,7 +19,7 @@ from netpersona.risk.finding import Finding, Severity
 NAME = "intel_match"
 ALERT_AT = 0.5  # confidence that a listing must have before a person is asked
 _WEIGHT = 3.4  # log-odds at certainty, for an answered flow
-_ASKED, _UNANSWERED, _TALKED_BACK, _PROBED = 0.6, 0.5, 0.2, 0.05  # shares of it
+_ASKED, _UNANSWERED, _TALKED_BACK, _PROBED = 0.6, 0.5, 0.05, 0.01  # shares of it
 
 
 def judge(scene: Scene) -> list[Finding]:

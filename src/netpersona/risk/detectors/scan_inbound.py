@@ -14,14 +14,12 @@ from netpersona.flow.window import HOUR
 from netpersona.observation.model import Conversation
 from netpersona.persona.memory import Probing
 from netpersona.risk.detectors.report import found, going_on, grows, subject
-from netpersona.risk.detectors.scene import Scene
+from netpersona.risk.detectors.scene import ENOUGH_PORTS, Scene
 from netpersona.risk.detectors.words import span
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "scan_inbound"
-PORTS = 10  # distinct ports without an answer: no client does that
-PROBES = 20  # unanswered flows: no client tries that often
-_WEIGHT = 0.25
+_WEIGHT = 0.1
 _EPHEMERAL = 32768  # from here on, what comes from a peer the VM called is likely its late replies
 
 
@@ -37,16 +35,18 @@ def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | N
     if past is None:
         return None
     ports = max(len(past.ports), len({c.port for c in now}))
-    vertical = ports >= PORTS
-    if not vertical and past.flows < PROBES:
-        return None
-    if _leftovers(scene, peer, now):
-        return None
-    kind = "scan_vertical" if vertical else "scan_horizontal"
-    fresh = sum(c.flows - c.answered for c in now)
-    if going_on(scene, subject(kind, "inbound", None, peer)) and _step(past.flows) == _step(past.flows - fresh):
+    if _told(scene, peer, past, sum(c.flows - c.answered for c in now), ports) or _leftovers(scene, peer, now):
         return None
     return _finding(scene, peer, now, past, ports)
+
+
+def _told(scene: Scene, peer: str, past: Probing, fresh: int, ports: int) -> bool:
+    """Whether this peer was reported before and has not done much more since."""
+    before = past.flows - fresh
+    if _step(before) != _step(past.flows):
+        return False
+    kind = "scan_vertical" if ports >= ENOUGH_PORTS else "scan_horizontal"
+    return going_on(scene, subject(kind, "inbound", None, peer)) is not None
 
 
 def _leftovers(scene: Scene, peer: str, now: list[Conversation]) -> bool:
@@ -61,7 +61,7 @@ def _step(count: int) -> int:
 
 
 def _finding(scene: Scene, peer: str, now: list[Conversation], past: Probing, ports: int) -> Finding:
-    vertical = ports >= PORTS
+    vertical = ports >= ENOUGH_PORTS
     last = max(past.last, *(c.last for c in now))
     within = span(last - past.first)
     some = "at least " if ports == len(past.ports) else ""

@@ -19,8 +19,8 @@ from netpersona.risk.detectors.peers import USUAL_PORTS, scope
 ENOUGH_CALLS = 10  # calls before regularity means anything
 HEAVY = 1_000_000  # bytes sent to one contact: worth asking whether they should have been
 LASTING = MINUTE  # a flow this long is a session
-ENOUGH_PORTS = 8  # unanswered ports of one peer: worth counting
-ENOUGH_PROBES = 16  # unanswered flows of one peer: worth counting
+ENOUGH_PORTS = 10  # ports without an answer: no client does that
+ENOUGH_PROBES = 20  # unanswered flows: no client tries that often
 ENOUGH_LOGINS = 10
 _ICMP = frozenset({"icmp", "icmp6"})
 
