@@ -119,7 +119,9 @@ def regularity(gaps: Sequence[int]) -> tuple[float, int]:
     even = max(0.0, 1.0 - deviation / median)
     skew = 0.0 if high - low < median / 10 else abs(low + high - 2 * median) / (high - low)
     pairs = [a + b for a, b in pairwise(gaps)]
-    return max((even + 1.0 - skew) / 2, _on_step(ordered, median), _on_step(pairs, sorted(pairs)[(n - 1) // 2])), median
+    return max(
+        (even + 1.0 - skew) / 2, _on_step(ordered, ordered[(n - 1) // 2]), _on_step(pairs, sorted(pairs)[(n - 1) // 2])
+    ), median
 
 
 def unbroken(starts: Sequence[int]) -> bool:

@@ -1,0 +1,104 @@
+"""Channels, tunnels, mining, spreading, long connections."""
+
+import random
+
+from netpersona.flow.window import HOUR, MINUTE, SECOND
+from netpersona.persona.model import Kind
+from netpersona.risk.detectors import Context
+from unit.risk.detectors.test_volumes import learned
+from unit.risk.detectors.windows import FAR, asked, judged, kinds, talk, window
+
+
+def test_a_session_at_an_odd_port_is_a_channel():
+    [findings] = judged([window([talk(port=4782, lasts=3 * MINUTE, out=11_000, back=6_000)])])
+    [finding] = findings
+    assert (finding.kind, finding.alert, finding.peer) == ("c2_channel", True, FAR)
+
+
+def test_usual_ports_short_flows_known_peers_and_big_data_are_no_channel():
+    known = learned(Kind("outbound", "tcp", 4782, FAR))
+    assert judged([window([talk(port=443, lasts=3 * MINUTE)])]) == [[]]
+    assert judged([window([talk(port=4782, lasts=3 * SECOND)])]) == [[]]
+    assert judged([window([talk(port=4782, lasts=3 * MINUTE, back=40_000_000)])]) == [[]]
+    assert judged([window([talk(port=4782, lasts=3 * MINUTE)])], known) == [[]]
+
+
+def test_file_sharing_with_many_is_no_channel():
+    peers = [talk(f"93.184.1.{i}", 20_000 + i, lasts=5 * MINUTE) for i in range(1, 12)]
+    assert judged([window(peers)]) == [[]]
+
+
+def test_generated_names_that_all_lead_to_one_host_are_a_channel():
+    chance = random.Random(3)
+    names = ["".join(chance.choices("bcdfghjklmnpqrstvwxyz", k=10)) + ".com" for _ in range(15)]
+    uses = [asked(name, peer=FAR, kind="http") for name in names]
+    [findings] = judged([window([talk(port=80)], names=uses)])
+    assert kinds(findings) == ["c2_channel"]
+    pages = [asked(f"{word}.com", peer=FAR, kind="http") for word in ("garden", "market", "silver", "river")]
+    assert judged([window([talk(port=80)], names=pages)]) == [[]]
+
+
+def test_data_in_names_is_a_tunnel():
+    chance = random.Random(4)
+    names = [chance.randbytes(30).hex() + ".t.evil-tunnel.com" for _ in range(60)]
+    [findings] = judged([window(names=[asked(n) for n in names])])
+    [finding] = findings
+    assert (finding.kind, finding.alert, finding.evidence["domain"]) == ("dns_tunnel", True, "evil-tunnel.com")
+
+
+def test_a_tunnel_without_any_domain_is_found():
+    chance = random.Random(4)
+    names = [f"dnscat.{chance.randbytes(30).hex()}.{chance.randbytes(20).hex()}" for _ in range(60)]
+    assert kinds(judged([window(names=[asked(n) for n in names])])[0]) == ["dns_tunnel"]
+
+
+def test_long_names_of_content_networks_are_no_tunnel():
+    names = [f"r{i}---sn-4g5ednse.googlevideo.com" for i in range(80)]
+    assert judged([window(names=[asked(n) for n in names])]) == [[]]
+
+
+def test_full_echoes_are_a_tunnel_and_ordinary_pings_are_not():
+    full = talk("10.77.9.9", 0, transport="icmp", out=80_000, back=88_000, packets=(360, 370))
+    ping = talk("10.77.9.9", 0, transport="icmp", out=98 * 300, back=98 * 300, packets=(300, 300))
+    large = talk("10.77.9.9", 0, transport="icmp", out=1500 * 300, back=1500 * 300, packets=(300, 300))
+    assert kinds(judged([window([full])])[0]) == ["icmp_tunnel"]
+    assert judged([window([ping])]) == [[]]
+    assert kinds(judged([window([large])])[0]) == []
+
+
+def test_coin_peers_and_pool_names_are_mining():
+    coins = [talk(f"159.69.36.{i}", 18080) for i in range(1, 5)]
+    assert kinds(judged([window(coins)])[0]) == ["crypto_mining"]
+    assert kinds(judged([window(names=[asked("pool.supportxmr.com")])])[0]) == ["crypto_mining"]
+    assert judged([window(names=[asked("carpool.example.com"), asked("hotelpool.de")])]) == [[]]
+
+
+def test_remote_shell_and_file_sharing_to_one_machine_inside_is_spreading():
+    victim = "10.77.0.20"
+    spread = [talk(victim, 5985, flows=4), talk(victim, 445, flows=10, out=600_000, back=8000)]
+    assert kinds(judged([window(spread)])[0]) == ["lateral_movement"]
+
+
+def test_a_first_reach_inside_counts_once_the_vm_is_known():
+    reach = window([talk("10.77.0.20", 3389)])
+    assert kinds(judged([reach], learned(Kind("outbound", "tcp", 443, FAR)))[0]) == ["lateral_movement"]
+    assert judged([reach]) == [[]]
+
+
+def test_domain_controllers_and_habits_are_no_spreading():
+    controller = [talk("10.77.0.5", port) for port in (88, 135, 389, 445)]
+    assert kinds(judged([window(controller)], learned())[0]) == []
+    habit = learned(Kind("outbound", "tcp", 22, "10.77.0.20"))
+    assert judged([window([talk("10.77.0.20", 22)])], habit) == [[]]
+
+
+def test_a_flow_of_hours_to_a_stranger_is_context():
+    [finding] = judged([window([talk(port=443, lasts=6 * HOUR)])])[0]
+    assert (finding.kind, finding.alert) == ("long_connection", False)
+    assert "6.0 h" in finding.why
+
+
+def test_before_learning_ends_a_long_odd_flow_stays_context():
+    odd = window([talk(port=4782, transport="udp", lasts=10 * HOUR)])
+    assert kinds(judged([odd])[0]) == ["long_connection"]
+    assert kinds(judged([odd], context=Context(learn_until=odd.window.end))[0]) == []
