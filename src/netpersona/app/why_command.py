@@ -104,7 +104,7 @@ def _rule(decision: Decision) -> dict[str, Any] | None:
     rule = decision.rule
     if rule is None:
         return None
-    return {"policy": rule.policy, "version": rule.version, "rule": rule.rule, "action": rule.action.value, "why": rule.why}
+    return {"policy": rule.policy, "version": rule.version, "rule": rule.rule, "action": rule.action.value}
 
 
 def _facts(now: Standing, persona: Persona, packet: Packet) -> dict[str, Any]:

@@ -96,11 +96,11 @@ def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[st
     if after.base != before.base:
         changes.append("base network configuration as inferred from the traffic")
     if after.signatures or before.signatures:
-        now, then = ({(s.name, s.peer) for s in p.signatures} for p in (after, before))
-        changes += [f"signature {name} appeared" for name, _ in sorted(now - then, key=str)]
-        changes += [f"signature {name} faded" for name, _ in sorted(then - now, key=str)]
+        now, then = ({s.name for s in p.signatures} for p in (after, before))
+        changes += [f"signature {name} appeared" for name in sorted(now - then)]
+        changes += [f"signature {name} faded" for name in sorted(then - now)]
     if worried or _may_be_elevated(before):
-        previous = before.last_seen if before.last_seen is not None else at
+        previous = before.learned_until if before.learned_until is not None else at
         then_word, now_word = (ledger.word(ledger.risk_score(p, t)) for p, t in ((before, previous), (after, at)))
         if then_word != now_word:
             changes.append(f"risk went from {then_word} to {now_word}")

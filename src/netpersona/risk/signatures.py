@@ -1,7 +1,8 @@
 """Behavioural signatures: the known behaviours that a persona's recent findings recognise.
 
 A finding of a behaviour that was put before a person becomes a signature and stays as long as it is renewed, and a day
-after that.  Listings (intel_match) and mere strangeness (new_behaviour, volume_anomaly) are no behaviours.
+after that.  What others do to the VM (inbound findings) is not its behaviour; listings (intel_match) and mere strangeness
+(new_behaviour, volume_anomaly) are no behaviours.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ def signatures(persona: Persona, findings: Sequence[Finding], at: int) -> tuple[
     """The persona's signatures at the instant `at` (µs), by name and peer; the same value where nothing changed."""
     table = {(s.name, s.peer or ""): s for s in persona.signatures if at - s.last < RECENT}
     for finding in findings:
-        if finding.alert and finding.kind not in _NOT_BEHAVIOUR:
+        if finding.alert and finding.direction == "outbound" and finding.kind not in _NOT_BEHAVIOUR:
             key = (finding.kind, finding.peer or "")
             table[key] = _signature(finding, table.get(key))
-    newest = sorted(table.items(), key=lambda item: (-_rank(item[1]), -item[1].last, item[0]))[:KEPT]
+    newest = sorted(table.items(), key=lambda item: (-item[1].last, item[0]))[:KEPT]
     after = tuple(signature for _, signature in sorted(newest))
     return persona.signatures if after == persona.signatures else after
 
@@ -34,7 +35,3 @@ def _signature(finding: Finding, old: BehavioralSignature | None) -> BehavioralS
     last = finding.last_seen if old is None else max(old.last, finding.last_seen)
     return BehavioralSignature(finding.kind, since, last, finding.peer, finding.confidence, finding.why)
 
-
-def _rank(signature: BehavioralSignature) -> int:
-    """Being scanned is common: it makes room for anything else."""
-    return 0 if signature.name.startswith("scan_") else 1
