@@ -20,11 +20,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from shared_data import CAPTURES, needs_shared
 
 from netpersona.adapters.sensors.packets.capture_file import read_capture
 from netpersona.adapters.sensors.packets.meter import Meter
 from netpersona.adapters.sensors.pcap import PcapSensor
+from shared_data import CAPTURES, needs_shared
 
 pytestmark = needs_shared
 FILES = sorted(CAPTURES.glob("*/*.pcap"))

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pcap_samples import (
+
+from netpersona.adapters.sensors.packets import capture_file, pcapng
+from netpersona.adapters.sensors.pcap import PcapSensor, looks_like
+from netpersona.errors import SourceError
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA
+from packet_samples import (
     A6,
     ACK,
     B6,
@@ -30,11 +35,6 @@ from pcap_samples import (
     tcp,
     udp,
 )
-
-from netpersona.adapters.sensors.packets import capture_file, pcapng
-from netpersona.adapters.sensors.pcap import PcapSensor, looks_like
-from netpersona.errors import SourceError
-from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA
 
 
 def whole(flows):

@@ -128,7 +128,7 @@ def _rows(headers: Headers) -> Columns:
     src, dst = (headers.src_hi, headers.src_lo, headers.src_port), (headers.dst_hi, headers.dst_lo, headers.dst_port)
     swap = _less(dst, src)
     sent = (~swap).astype(np.int64)  # 1: by a
-    answer = (headers.protocol == TCP) & (headers.flags & (SYN | ACK) == SYN | ACK)
+    answer = (headers.protocol == TCP) & (headers.flags & (SYN | ACK) == SYN | ACK) & (swap | _less(src, dst))
     ports = np.where(swap, headers.dst_port, headers.src_port), np.where(swap, headers.src_port, headers.dst_port)
     rows: Columns = {
         "a_hi": np.where(swap, headers.dst_hi, headers.src_hi),

@@ -12,7 +12,7 @@ LONGEST_PATH = 200  # characters
 LONGEST_AGENT = 200
 
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PROPFIND")
-_LINE = re.compile(rb"([A-Z]{3,8}) ([^ \r\n]+)(?: HTTP/1\.[01]\r?\n|$)")
+_LINE = re.compile(rb"([A-Z]{3,8}) ([^ \r\n]+)(?: HTTP/1\.[01](?:\r?\n|\Z)|\Z)")
 _HOST = re.compile(rb"\nhost:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _AGENT = re.compile(rb"\nuser-agent:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])\b")
@@ -31,7 +31,7 @@ class Request:
 def read_request(segment: bytes) -> Request | None:
     """The request that a segment begins with; None where it begins with none."""
     head = segment.partition(b"\r\n\r\n")[0]
-    line = _LINE.match(head + b"\r\n" if b"\n" in segment and b"\n" not in head else head)
+    line = _LINE.match(head)
     if line is None or (method := line[1].decode("ascii")) not in METHODS:
         return None
     host, agent = _HOST.search(head), _AGENT.search(head)

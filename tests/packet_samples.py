@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from netpersona.adapters.sensors.packets.meter import Meter
 from netpersona.adapters.sensors.packets.packets import SLACK, Packets
 from netpersona.adapters.sensors.pcap import PcapSensor
 
@@ -148,6 +150,18 @@ def read(folder: Path, content: bytes, *, packed=False) -> tuple[pl.DataFrame, p
     said = pl.concat([part.transactions for part in parts]).sort("start", "name", "detail")
     assert account.flows == flows.height
     return flows, said, account.skipped
+
+
+def metered(frames, times=None, cuts=()):
+    """The flows and transactions of frames handed over in batches that end at `cuts`."""
+    meter, parts, begin = Meter("tap"), [], 0
+    times = times or [T0 + place * 1000 for place in range(len(frames))]
+    for end in [*cuts, len(frames)]:
+        if end > begin:
+            parts.append(meter.add(packets_of(frames[begin:end], times[begin:end]), Counter()))
+            begin = end
+    parts.append(meter.finish())
+    return pl.concat([part.flows for part in parts]), pl.concat([part.transactions for part in parts])
 
 
 def dns_name(name: str) -> bytes:
