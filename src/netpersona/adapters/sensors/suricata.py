@@ -6,7 +6,7 @@ An event whose flow_id has no flow event makes a flow of its own, without counte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +14,9 @@ import polars as pl
 from netpersona.adapters.sensors.account import SourceAccount, Tally
 from netpersona.adapters.sensors.mentions import Mentions
 from netpersona.adapters.sensors.source import blocks, head, open_source
-from netpersona.adapters.sensors.suricata_events import TRANSACTIONS, Event, decode, looks_like
-from netpersona.adapters.sensors.suricata_shape import dns_messages, flows, paired, said
+from netpersona.adapters.sensors.suricata_events import TRANSACTIONS, decode, looks_like
+from netpersona.adapters.sensors.suricata_flows import flows
+from netpersona.adapters.sensors.suricata_shape import dns_messages, paired, said
 from netpersona.errors import SourceError
 from netpersona.flow.table import FlowBatch, batch
 
@@ -58,7 +59,8 @@ class SuricataSensor:
     def _said(self, known: Mentions) -> Iterator[FlowBatch]:
         skipped: dict[str, int] = {}
         waiting: pl.DataFrame | None = None
-        for events in self._events(lambda line: b'"event_type":"flow"' not in line, skipped):
+        for lines in self._lines(skipped, of_flows=False):
+            events = decode(lines, skipped)
             rows, mentioned = said(events, self.format, skipped)
             messages = dns_messages(events, self.format, skipped)
             self._use(rows, len([event for event in events if event.event_type in TRANSACTIONS]))
@@ -78,17 +80,16 @@ class SuricataSensor:
 
     def _happened(self, known: Mentions) -> Iterator[FlowBatch]:
         skipped: dict[str, int] = {}
-        for events in self._events(lambda line: b'"flow"' in line, {}):
-            table = flows(events, self.format, skipped)
+        for lines in self._lines({}, of_flows=True):
+            table = flows(lines, self.format, skipped)
             self._use(table, table.height)
             yield batch(flows=known.tell(table), skipped=self._told(skipped))
 
-    def _events(self, wanted: Callable[[bytes], bool], skipped: dict[str, int]) -> Iterator[list[Event]]:
-        """The events of the lines that `wanted` lets pass, block by block."""
+    def _lines(self, skipped: dict[str, int], *, of_flows: bool) -> Iterator[list[bytes]]:
+        """The lines of flow events, or all the others, block by block."""
         with open_source(self._file) as stream:
             for block in blocks(self._file, stream, skipped):
-                lines = [line for line in block.split(b"\n") if wanted(line) and line and not line.isspace()]
-                yield decode(lines, skipped)
+                yield [line for line in block.split(b"\n") if _is_flow(line) is of_flows and line.strip()]
 
     def _told(self, skipped: dict[str, int]) -> dict[str, int]:
         """What was skipped since last asked; it is added to the account."""
@@ -100,6 +101,11 @@ class SuricataSensor:
     def _use(self, table: pl.DataFrame, records: int) -> None:
         first, last = table.select(pl.col("start").min().alias("first"), pl.col("start").max().alias("last")).row(0)
         self._tally.use(records, first, last)
+
+
+def _is_flow(line: bytes) -> bool:
+    """Whether this is a flow event, without decoding it; the writers put one space after a colon, or none."""
+    return b'"event_type":"flow"' in line or b'"event_type": "flow"' in line
 
 
 def _complete(mentioned: pl.DataFrame) -> pl.DataFrame:

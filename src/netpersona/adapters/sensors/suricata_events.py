@@ -14,7 +14,7 @@ import msgspec
 TRANSACTIONS = frozenset({"dns", "tls", "quic", "http", "ssh", "alert"})
 
 
-class FlowPart(msgspec.Struct):
+class FlowPart(msgspec.Struct, gc=False):
     """`flow`: the counters and the life of a flow; in an alert also which way the flow went."""
 
     pkts_toserver: int | None = None
@@ -30,27 +30,27 @@ class FlowPart(msgspec.Struct):
     dest_port: int | None = None
 
 
-class TcpPart(msgspec.Struct):
+class TcpPart(msgspec.Struct, gc=False):
     """`tcp`: every flag that was seen, each way, in hexadecimal."""
 
     tcp_flags_ts: str | None = None
     tcp_flags_tc: str | None = None
 
 
-class Question(msgspec.Struct):
+class Question(msgspec.Struct, gc=False):
     """One question of a DNS message."""
 
     rrname: str | None = None
     rrtype: str | None = None
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, gc=False):
     """One resource record of a DNS answer."""
 
     rdata: Any = None
 
 
-class DnsPart(msgspec.Struct):
+class DnsPart(msgspec.Struct, gc=False):
     """`dns` in all its versions."""
 
     type: str | None = None
@@ -64,20 +64,20 @@ class DnsPart(msgspec.Struct):
     queries: list[Question] | None = None
 
 
-class Ja3(msgspec.Struct):
+class Ja3(msgspec.Struct, gc=False):
     """`ja3` of a client's hello."""
 
     hash: str | None = None
 
 
-class TlsPart(msgspec.Struct):
+class TlsPart(msgspec.Struct, gc=False):
     """`tls`, and `quic`, which has the same two fields."""
 
     sni: str | None = None
     ja3: Ja3 | None = None
 
 
-class HttpPart(msgspec.Struct):
+class HttpPart(msgspec.Struct, gc=False):
     """`http`: one request with its answer."""
 
     hostname: str | None = None
@@ -87,7 +87,7 @@ class HttpPart(msgspec.Struct):
     status: int | str | None = None
 
 
-class AlertPart(msgspec.Struct):
+class AlertPart(msgspec.Struct, gc=False):
     """`alert`: what a signature said."""
 
     signature: str | None = None
@@ -95,7 +95,7 @@ class AlertPart(msgspec.Struct):
     severity: int | None = None
 
 
-class Event(msgspec.Struct):
+class Event(msgspec.Struct, gc=False):
     """One line."""
 
     event_type: str
