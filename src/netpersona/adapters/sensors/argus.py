@@ -7,7 +7,7 @@ Directions (ra(1)): the left address is the originator in `->`, `<->`, `?>` and 
 it to be; in `<-` and `<?` it is the responder.  The answer's bytes and packets are the totals less the
 source's, where the file does not tell them; where it tells neither, they are null: not said.
 
-States: TCP flags ("FSPA_SRA": source_destination) are read as flags (see `biflow.tcp_state`).  Words:
+States: TCP flags ("FSPA_SRA": source_destination) are read as flags (see `biflow_ends.tcp_state`).  Words:
 
     REQ INT              no answer: S0            CON EST ACC   answered, open: S1 (TCP) or SF (UDP)
     FIN CLO              closed: SF               RST           answered once by one packet: REJ, else RSTR
@@ -25,13 +25,13 @@ from typing import BinaryIO
 
 import polars as pl
 
-from netpersona.adapters.sensors.account import SourceAccount
 from netpersona.adapters.sensors.address_column import canonical_addresses
-from netpersona.adapters.sensors.biflow import ACK, FIN, RST, SYN, tcp_state
+from netpersona.adapters.sensors.biflow_ends import ACK, FIN, RST, SYN, tcp_state
 from netpersona.adapters.sensors.flow_records import BATCH_ROWS, TRANSPORTS, WITH_PORTS, ExportTally
 from netpersona.adapters.sensors.source import blocks, open_source
 from netpersona.adapters.sensors.text_columns import lines_of, split_lines
 from netpersona.errors import SourceError
+from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 
 _NAMES = {

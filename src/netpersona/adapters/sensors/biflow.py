@@ -1,4 +1,4 @@
-"""Unidirectional flow records become flows: which records belong together, and who opened.
+"""Unidirectional flow records become flows: which records belong together.
 
 Two records belong to one flow when they have the same observer and the same two ends, and overlap or
 follow each other within an idle time (300 s for TCP, 60 s for the rest); long flows that an exporter cut
@@ -6,16 +6,8 @@ at its active timeout are one flow again.  A TCP record with a SYN that starts a
 ended, and after a FIN or RST, opens a new flow (RFC 7011 leaves this to the reader; the rule is the one
 of the packet sensor, applied to records).
 
-The originator is, by the first rule that decides:
-
-1. who the exporter says it is (RFC 5103, firewalls);
-2. TCP: the only side that shows a SYN without an ACK; never a side that shows one single packet, SYN-ACK
-   or RST-ACK: those answer a SYN, even one that was not recorded;
-3. the side that was seen first;
-4. the side with the higher port, as servers sit on low ones;
-5. the side whose address text sorts first.
-
-Bytes and packets are sums of the records': nothing is scaled by a sampling rate.
+Who opened a conversation, and how it ended, is decided in `biflow_ends`.  Bytes and packets are sums of the
+records': nothing is scaled by a sampling rate.
 """
 
 from __future__ import annotations
@@ -26,11 +18,10 @@ from typing import cast
 import numpy as np
 import polars as pl
 
+from netpersona.adapters.sensors.biflow_ends import FIN, RST, SIDES, SYN, oriented
 from netpersona.adapters.sensors.flow_records import (
     BATCH_ROWS,
     RECORD_SCHEMA,
-    TRANSPORTS,
-    WITH_PORTS,
     ExportTally,
     no_records,
 )
@@ -43,8 +34,6 @@ _LATE = MINUTE  # a record may come this much after one that ended later
 _CUT = 55 * SECOND  # an open flow at least this long may have been cut by an active timeout ...
 _RESUMED = 31 * MINUTE  # ... and its next part comes when that expires once more (exporters: 1 to 30 minutes)
 
-FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
-_SIDES = ("low", "high")  # of the two ends, in the order of their text
 _ENDS = ["low_end", "high_end", "group"]
 _IDLE = pl.when(pl.col("protocol") == 6).then(TCP_IDLE).otherwise(OTHER_IDLE).cast(pl.Int64)  # else 32 bits wrap
 
@@ -143,12 +132,12 @@ def conversations(records: pl.DataFrame) -> pl.DataFrame:
         pl.col(*_ENDS, "protocol").first(),
         pl.col("start").min(),
         pl.col("end").max(),
-        *(sums for number, side in enumerate(_SIDES) for sums in _side_sums(number, side)),
+        *(sums for number, side in enumerate(SIDES) for sums in _side_sums(number, side)),
     )
     named = summed.with_columns(
         observers.gather(summed["group"] // 256).alias("observer"),
-        *(addresses.gather(summed[f"{side}_end"] // 65536).alias(side) for side in _SIDES),
-        *((pl.col(f"{side}_end") % 65536).alias(f"{side}_port") for side in _SIDES),
+        *(addresses.gather(summed[f"{side}_end"] // 65536).alias(side) for side in SIDES),
+        *((pl.col(f"{side}_end") % 65536).alias(f"{side}_port") for side in SIDES),
     )
     return named.select(pl.col(name).cast(dtype) for name, dtype in _CONVERSATION_SCHEMA.items())
 
@@ -277,14 +266,14 @@ _CONVERSATION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "high_port": pl.UInt16,
     "start": pl.Int64,
     "end": pl.Int64,
-    **{f"{name}_{side}": dtype for side in _SIDES for name, dtype in _SIDE_SCHEMA.items()},
+    **{f"{name}_{side}": dtype for side in SIDES for name, dtype in _SIDE_SCHEMA.items()},
 }
 
 
 def _records_again(known: pl.DataFrame) -> pl.DataFrame:
     """One record for each side that sent: conversing again, with later records, gives what all would have given."""
     parts = []
-    for mine, other in (_SIDES, _SIDES[::-1]):
+    for mine, other in (SIDES, SIDES[::-1]):
         flags = pl.when(pl.col(f"flagged_{mine}")).then(f"tcp_flags_{mine}")
         parts.append(
             known.filter(pl.col(f"records_{mine}") > 0).select(
@@ -304,143 +293,3 @@ def _records_again(known: pl.DataFrame) -> pl.DataFrame:
             )
         )
     return pl.concat(parts).select(list(RECORD_SCHEMA))
-
-
-def oriented(known: pl.DataFrame) -> pl.DataFrame:
-    """Conversations (see `conversations`) as flows: who opened them, and in which state they ended."""
-    turned = known.with_columns(low_opened=_low_opened())
-
-    def of(name: str, *, originator: bool) -> pl.Expr:
-        side, other = (name.format(s) for s in (_SIDES if originator else _SIDES[::-1]))
-        return pl.when("low_opened").then(side).otherwise(other)
-
-    has_ports = pl.col("protocol").is_in(WITH_PORTS)
-    number = pl.col("protocol")
-    flows = turned.select(
-        pl.col("start"),
-        (pl.col("end") - pl.col("start")).alias("duration"),
-        number.replace_strict(TRANSPORTS, default=number.cast(pl.String), return_dtype=pl.String).alias("transport"),
-        "protocol",
-        originator=of("{}", originator=True),
-        originator_port=pl.when(has_ports).then(of("{}_port", originator=True)),
-        responder=of("{}", originator=False),
-        responder_port=pl.when(has_ports).then(of("{}_port", originator=False)),
-        bytes_orig=of("bytes_{}", originator=True),
-        bytes_resp=of("bytes_{}", originator=False),
-        packets_orig=of("packets_{}", originator=True),
-        packets_resp=of("packets_{}", originator=False),
-        flags_orig=of("tcp_flags_{}", originator=True),
-        flags_resp=of("tcp_flags_{}", originator=False),
-        flagged=(pl.col("flagged_low") | (pl.col("records_low") == 0))
-        & (pl.col("flagged_high") | (pl.col("records_high") == 0)),
-        answered=of("records_{}", originator=False) > 0,
-        denied_orig=of("denied_{}", originator=True).fill_null(value=False),
-        denied_resp=of("denied_{}", originator=False).fill_null(value=False),
-    )
-    return flows.with_columns(state=_state()).drop(
-        "protocol", "flags_orig", "flags_resp", "flagged", "answered", "denied_orig", "denied_resp"
-    )
-
-
-def _low_opened() -> pl.Expr:
-    low_only, high_only = pl.col("records_high") == 0, pl.col("records_low") == 0
-    bare_low, bare_high = _bare_syn("low"), _bare_syn("high")
-    reply_low, reply_high = _single_reply("low"), _single_reply("high")
-    asked_low = pl.col("forward_low") | ~pl.col("forward_high")
-    asked_high = pl.col("forward_high") | ~pl.col("forward_low")
-    return (
-        pl.when(asked_low.fill_null(value=False) & ~asked_high.fill_null(value=False))
-        .then(statement=True)
-        .when(asked_high.fill_null(value=False) & ~asked_low.fill_null(value=False))
-        .then(statement=False)
-        .when((bare_low & ~bare_high) | (reply_high & ~reply_low))
-        .then(statement=True)
-        .when((bare_high & ~bare_low) | (reply_low & ~reply_high))
-        .then(statement=False)
-        .when(low_only | high_only)
-        .then(low_only)
-        .when(pl.col("start_low") != pl.col("start_high"))
-        .then(pl.col("start_low") < pl.col("start_high"))
-        .when(pl.col("low_port") != pl.col("high_port"))
-        .then(pl.col("low_port") > pl.col("high_port"))
-        .otherwise(statement=True)
-    )
-
-
-def _bare_syn(side: str) -> pl.Expr:
-    return (pl.col("protocol") == 6) & ((pl.col(f"tcp_flags_{side}") & (SYN | ACK)) == SYN)
-
-
-def _single_reply(side: str) -> pl.Expr:
-    just = (pl.col(f"tcp_flags_{side}") & (FIN | SYN | RST | PSH | ACK)).is_in((SYN | ACK, RST | ACK))
-    return (pl.col("protocol") == 6) & just & (pl.col(f"packets_{side}") == 1)
-
-
-def _state() -> pl.Expr:
-    """Zeek's conn_state word: of the flags for TCP, of who sent for UDP; Zeek calls the rest OTH.
-
-    Null where one side's TCP flags are not told.
-    """
-    answered = pl.col("answered") & ~pl.col("denied_resp")
-    return (
-        pl.when(pl.col("denied_orig"))
-        .then(pl.lit("REJ"))
-        .when(pl.col("protocol").is_in((17, 136)))
-        .then(pl.when(answered).then(pl.lit("SF")).otherwise(pl.lit("S0")))
-        .when(pl.col("protocol") != 6)
-        .then(pl.lit("OTH"))
-        .when(pl.col("denied_resp"))
-        .then(pl.lit("S0"))
-        .when(pl.col("flagged"))
-        .then(tcp_state(pl.col("flags_orig"), pl.col("flags_resp"), pl.col("answered")))
-    )
-
-
-def tcp_state(sent: pl.Expr, answer: pl.Expr, answered: pl.Expr) -> pl.Expr:
-    """Zeek's conn_state word of the flags (or-ed) that each side sent.
-
-    The order in which flags came is not known, so a connection that both sides closed with FIN is SF, with
-    or without an RST afterwards.  SYN unanswered: S0, or SH with a FIN, RSTOS0 with an RST.  SYN answered by
-    RST alone: REJ.  No SYN from the originator: SHR or RSTRH where the other side showed a SYN-ACK, else OTH.
-    """
-
-    def has(flags: pl.Expr, bit: int) -> pl.Expr:
-        return (flags & bit) > 0
-
-    opened = has(sent, SYN)
-    both_closed = has(sent, FIN) & has(answer, FIN)
-    alone = (
-        pl.when(has(sent, RST))
-        .then(pl.lit("RSTOS0"))
-        .when(has(sent, FIN))
-        .then(pl.lit("SH"))
-        .when(has(sent, ACK))
-        .then(pl.lit("OTH"))
-        .otherwise(pl.lit("S0"))
-    )
-    unopened = (
-        pl.when(has(answer, SYN) & has(answer, RST))
-        .then(pl.lit("RSTRH"))
-        .when(has(answer, SYN) & has(answer, FIN))
-        .then(pl.lit("SHR"))
-        .otherwise(pl.lit("OTH"))
-    )
-    return (
-        pl.when(~opened)
-        .then(unopened)
-        .when(~answered)
-        .then(alone)
-        .when(has(answer, RST) & ~has(answer, SYN) & ~has(answer, FIN))
-        .then(pl.lit("REJ"))
-        .when(both_closed)
-        .then(pl.lit("SF"))
-        .when(has(sent, RST))
-        .then(pl.lit("RSTO"))
-        .when(has(answer, RST))
-        .then(pl.lit("RSTR"))
-        .when(has(sent, FIN))
-        .then(pl.lit("S2"))
-        .when(has(answer, FIN))
-        .then(pl.lit("S3"))
-        .otherwise(pl.lit("S1"))
-    )

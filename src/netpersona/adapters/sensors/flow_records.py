@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from netpersona.adapters.sensors.account import SourceAccount
+from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
 
 BATCH_ROWS = 250_000

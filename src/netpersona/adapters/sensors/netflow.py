@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 import polars as pl
 
-from netpersona.adapters.sensors.account import SourceAccount
 from netpersona.adapters.sensors.biflow import flows_of
 from netpersona.adapters.sensors.flow_records import BATCH_ROWS, ExportTally
 from netpersona.adapters.sensors.netflow_decoder import Decoder
 from netpersona.adapters.sensors.source import damage, open_source
 from netpersona.errors import SourceError
+from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 
 _MOST = 65_535  # bytes of a datagram

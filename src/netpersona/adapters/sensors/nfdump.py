@@ -15,13 +15,13 @@ from typing import BinaryIO, NamedTuple
 
 import polars as pl
 
-from netpersona.adapters.sensors.account import SourceAccount
 from netpersona.adapters.sensors.biflow import flows_of
 from netpersona.adapters.sensors.flow_records import ExportTally
 from netpersona.adapters.sensors.nfdump_codecs import DECODERS, CodecError
 from netpersona.adapters.sensors.nfdump_records import RecordReader
 from netpersona.adapters.sensors.source import damage, open_source
 from netpersona.errors import SourceError
+from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 
 _MAGIC, _BIG_ENDIAN = b"\x0c\xa5", b"\xa5\x0c"

@@ -4,24 +4,27 @@ Where a log has the packet's own addresses (pkt-srcaddr, pkt-dstaddr) they are t
 interface may be a gateway's.  Both directions of a conversation are one flow (see `biflow`), each network
 interface observing for itself.  Times are whole seconds.  tcp-flags are or-ed over the aggregation
 interval and never show a plain ACK, so that a SYN without ACK names the originator and a SYN-ACK the
-responder.  A rejected flow is REJ.  NODATA and SKIPDATA lines say that nothing was logged; they are counted.
+responder.  A rejected flow is REJ.  Lines that CloudWatch exported have its own time before the log's
+fields; it is stepped over.  NODATA and SKIPDATA lines say that nothing was logged; they are counted.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
-from netpersona.adapters.sensors.account import SourceAccount
 from netpersona.adapters.sensors.address_column import canonical_addresses
-from netpersona.adapters.sensors.biflow import ACK, SYN, flows_of
+from netpersona.adapters.sensors.biflow import flows_of
+from netpersona.adapters.sensors.biflow_ends import ACK, SYN
 from netpersona.adapters.sensors.flow_records import ExportTally, as_records, sound
 from netpersona.adapters.sensors.source import blocks, open_source
 from netpersona.adapters.sensors.text_columns import lines_of, split_lines
 from netpersona.errors import SourceError
+from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 
 DEFAULT_FIELDS = (
@@ -32,21 +35,26 @@ _NEEDED = {"protocol", "start", "end"}
 _SOURCES, _DESTINATIONS = ("pkt-srcaddr", "srcaddr"), ("pkt-dstaddr", "dstaddr")
 _KNOWN_ONLY_HERE = {"srcaddr", "pkt-srcaddr", "log-status", "interface-id", "account-id"}
 _NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags")
+_CLOUDWATCH_TIME, _EXPORT_TIME = "exported-at", re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 EXPECTED = "expected AWS VPC flow log lines: the 14 default fields, or a header line that names the fields"
 
 
 def looks_like(head: bytes) -> bool:
     """Whether this may be the beginning of a VPC flow log."""
     first = head.split(b"\n", 1)[0][:4096].decode("utf-8", "replace").split()
-    return _is_header(first) or _is_default(first)
+    return _is_header(first) or _default_fields(first) is not None
 
 
 def _is_header(words: list[str]) -> bool:
     return _NEEDED.issubset(words) and bool(_KNOWN_ONLY_HERE.intersection(words))
 
 
-def _is_default(words: list[str]) -> bool:
-    return len(words) == len(DEFAULT_FIELDS) and words[0] == "2" and words[-1] in ("OK", "NODATA", "SKIPDATA")
+def _default_fields(words: list[str]) -> list[str] | None:
+    """The fields of a line without a header, where it is a default one."""
+    exported = [_CLOUDWATCH_TIME] if words and _EXPORT_TIME.fullmatch(words[0]) else []
+    rest = words[len(exported) :]
+    is_default = len(rest) == len(DEFAULT_FIELDS) and rest[0] == "2" and rest[-1] in ("OK", "NODATA", "SKIPDATA")
+    return [*exported, *DEFAULT_FIELDS] if is_default else None
 
 
 class VpcFlowSensor:
@@ -85,9 +93,10 @@ class VpcFlowSensor:
     def _fields(self, block: bytes) -> list[str]:
         first = block.split(b"\n", 1)[0].decode("utf-8", "replace").split()
         if not _is_header(first):
-            if not _is_default(first):
+            fields = _default_fields(first)
+            if fields is None:
                 raise SourceError(f"{self.path}:1: {' '.join(first)[:80]!r} is not a flow log line; {EXPECTED}")
-            return list(DEFAULT_FIELDS)
+            return fields
         for side, names in (("source", _SOURCES), ("destination", _DESTINATIONS)):
             if not set(names).intersection(first):
                 raise SourceError(f"{self.path}:1: the header names no {side} address; expected {' or '.join(names)}")

@@ -9,18 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpersona.adapters.sensors.biflow import (
-    ACK,
-    FIN,
-    OTHER_IDLE,
-    RST,
-    SYN,
-    TCP_IDLE,
-    Pairing,
-    conversations,
-    flows_of,
-    oriented,
-)
+from netpersona.adapters.sensors.biflow import OTHER_IDLE, TCP_IDLE, Pairing, conversations, flows_of
+from netpersona.adapters.sensors.biflow_ends import ACK, FIN, RST, SYN, oriented
 from netpersona.adapters.sensors.flow_records import RECORD_SCHEMA, ExportTally
 
 SECOND = 1_000_000

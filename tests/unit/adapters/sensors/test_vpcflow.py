@@ -43,6 +43,13 @@ def test_default_lines_with_and_without_header(tmp_path, header):
     assert (skipped, flow["sensor"]) == ({}, "vpcflow")
 
 
+def test_lines_that_cloudwatch_exported(tmp_path):
+    lines = [f"2023-11-14T22:13:20.000Z {line}" for line in (THERE, BACK)]
+    assert looks_like(lines[0].encode())
+    [flow], skipped = read(tmp_path, *lines)
+    assert (flow["bytes_orig"], flow["bytes_resp"], skipped) == (1000, 9000, {})
+
+
 def test_lines_of_an_hour_are_one_flow(tmp_path):
     fields = THERE.split()
     lines = [
