@@ -6,11 +6,10 @@ This is the complete reading, one value at a time; `values` reads the usual spel
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from netpersona.intel.groups import Network
 from netpersona.intel.indicator import IndicatorType
 
 LONGEST = 2048  # characters of a value
@@ -25,6 +24,10 @@ _DEFANGED = (
     (re.compile(r"\[?://\]?"), "://"),
     (re.compile(r"\[(?:/)\]"), "/"),
 )
+_MAYBE_DEFANGED = re.compile(r"[\[({*]|^(?:h[tx]|fxp|meow)", re.IGNORECASE)
+_NUMERIC = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9.]+)?")
+_RANGE = re.compile(r"([0-9A-Fa-f:.]+)-([0-9A-Fa-f:.]+)")
+_MOST = 62  # networks: what the widest IPv4 range can need
 _PORT = re.compile(r"^(.*[^:]):(\d{1,5})$")
 _BRACKETED = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?$")
 _LEADING_ZERO = re.compile(r"^(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?$")
@@ -59,8 +62,9 @@ def odd_value(raw: str) -> list[Value]:
 
 def _refanged(raw: str) -> str:
     text = raw.strip().strip("\"'`,")
-    for pattern, plain in _DEFANGED:
-        text = pattern.sub(plain, text)
+    if _MAYBE_DEFANGED.search(text):
+        for pattern, plain in _DEFANGED:
+            text = pattern.sub(plain, text)
     return text.rstrip(";,") if "://" not in text else text
 
 
@@ -87,28 +91,36 @@ def _host(host: str) -> str:
 
 
 def _range(text: str) -> list[Value]:
-    first, dash, last = text.partition("-")
-    if not dash:
+    ends = _RANGE.fullmatch(text)
+    if ends is None:
         return []
     try:
-        low, high = ip_address(first), ip_address(last)
+        low, high = ip_address(ends.group(1)), ip_address(ends.group(2))
     except ValueError:
         return []
-    networks = _between(low, high)
-    note = f"the range is {len(networks)} networks" if len(networks) > 1 else None
-    return [_of_network(network, note) for network in networks]
+    if low.version != high.version or int(low) > int(high):
+        raise ValueError("a range that ends before it starts, or mixes IPv4 and IPv6")
+    parts = _between(int(low), int(high), low.max_prefixlen)
+    note = f"the range is {len(parts)} networks" if len(parts) > 1 else None
+    return [_of_network(type(low)(first), length, note) for first, length in parts]
 
 
-def _between(low: IPv4Address | IPv6Address, high: IPv4Address | IPv6Address) -> list[Network]:
-    if isinstance(low, IPv4Address) and isinstance(high, IPv4Address) and low <= high:
-        return list(summarize_address_range(low, high))
-    if isinstance(low, IPv6Address) and isinstance(high, IPv6Address) and low <= high:
-        return list(summarize_address_range(low, high))
-    raise ValueError("a range that ends before it starts, or mixes IPv4 and IPv6")
+def _between(low: int, high: int, width: int) -> list[tuple[int, int]]:
+    """The fewest prefixes (first address, length) from low to high; more than _MOST make the range meaningless."""
+    parts = []
+    while low <= high:
+        host = min((low & -low).bit_length() - 1 if low else width, (high - low + 1).bit_length() - 1)
+        parts.append((low, width - host))
+        low += 1 << host
+        if len(parts) > _MOST:
+            raise ValueError(f"a range of more than {_MOST} networks; expected the networks themselves")
+    return parts
 
 
 def _network(text: str) -> list[Value]:
     bare = text.partition("%")[0] if text.lower().startswith("fe80") else text
+    if not _NUMERIC.fullmatch(bare):
+        return []
     try:
         network = ip_network(bare, strict=False)
     except ValueError:
@@ -116,16 +128,17 @@ def _network(text: str) -> list[Value]:
             raise ValueError("no address: a part over 255, a leading zero, or a bad prefix length") from None
         return []
     host_bits = "/" in bare and ip_address(bare.partition("/")[0]) != network.network_address
-    return [_of_network(network, "host bits were cleared" if host_bits else None)]
+    note = "host bits were cleared" if host_bits else None
+    return [_of_network(network.network_address, network.prefixlen, note)]
 
 
-def _of_network(network: Network, note: str | None) -> Value:
-    mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is not None and network.prefixlen >= 96:
-        network = ip_network((mapped, network.prefixlen - 96))
-    if network.num_addresses == 1:
-        return Value(str(network.network_address), IndicatorType.ADDRESS, note)
-    return Value(str(network), IndicatorType.NETWORK, note)
+def _of_network(first: IPv4Address | IPv6Address, length: int, note: str | None = None) -> Value:
+    mapped = first.ipv4_mapped if isinstance(first, IPv6Address) else None
+    if mapped is not None and length >= 96:
+        first, length = mapped, length - 96
+    if length == first.max_prefixlen:
+        return Value(str(first), IndicatorType.ADDRESS, note)
+    return Value(f"{first}/{length}", IndicatorType.NETWORK, note)
 
 
 def _with_port(text: str) -> list[Value]:
@@ -137,7 +150,8 @@ def _with_port(text: str) -> list[Value]:
     ):
         if candidate is not None:
             try:
-                return [_of_network(ip_network(candidate.group(1)), None)]
+                address = ip_address(candidate.group(1))
+                return [_of_network(address, address.max_prefixlen)]
             except ValueError:
                 continue
     return []
