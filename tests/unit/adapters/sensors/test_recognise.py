@@ -8,10 +8,8 @@ import os
 import struct
 
 import pytest
-from test_suricata import FLOW
-from test_zeek_json import CONN, line
-from test_zeek_tsv import header, row
 
+from log_samples import CONN, FLOW, header, line, row
 from netpersona.adapters.sensors.recognise import recognise, sensors
 from netpersona.adapters.sensors.source import open_source
 from netpersona.errors import SourceError

@@ -5,36 +5,10 @@ import json
 import polars as pl
 import pytest
 
+from log_samples import AT, BASE, FLOW
 from netpersona.adapters.sensors.suricata import SuricataSensor, looks_like
 from netpersona.errors import SourceError
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch, no_flows, no_transactions
-
-AT = "2021-06-06T15:59:46.457984+0200"  # 1622987986.457984
-BASE = {
-    "timestamp": AT,
-    "flow_id": 7,
-    "src_ip": "192.168.1.5",
-    "src_port": 4000,
-    "dest_ip": "192.0.2.9",
-    "dest_port": 53,
-    "proto": "UDP",
-}
-FLOW = BASE | {
-    "event_type": "flow",
-    "proto": "TCP",
-    "dest_port": 443,
-    "app_proto": "tls",
-    "flow": {
-        "pkts_toserver": 3,
-        "pkts_toclient": 2,
-        "bytes_toserver": 300,
-        "bytes_toclient": 200,
-        "start": "2021-06-06T16:00:00.000001+0200",
-        "end": "2021-06-06T16:00:01.500001+0200",
-        "state": "closed",
-        "reason": "timeout",
-    },
-}
 
 
 def event(kind, **part):

@@ -4,8 +4,8 @@ import random
 
 import polars as pl
 import pytest
-from test_zeek_tsv import FIELDS, header, read, row, write
 
+from log_samples import FIELDS, header, read, row, write
 from netpersona.adapters.sensors.zeek import ZeekSensor, home
 
 ENDS = ["ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p"]

@@ -1,36 +1,12 @@
 """Zeek's JSON logs: the styles of their makers, and lines that are not as they must be."""
 
-import json
-
 import pytest
-from test_zeek_tsv import read, write
 
+from log_samples import CONN, line, read, write
 from netpersona.adapters.sensors.zeek_json import looks_like_json
 
-CONN = {
-    "ts": 1700828217.314165,
-    "uid": "CfykLO",
-    "id.orig_h": "192.168.1.9",
-    "id.orig_p": 50820,
-    "id.resp_h": "45.33.32.156",
-    "id.resp_p": 443,
-    "proto": "tcp",
-    "duration": 0.20696377754211426,
-    "orig_bytes": 0,
-    "resp_bytes": 0,
-    "conn_state": "REJ",
-    "orig_pkts": 1,
-    "orig_ip_bytes": 60,
-    "resp_pkts": 1,
-    "resp_ip_bytes": 40,
-    "orig_l2_addr": "C4:23:60:3d:fd:d3",
-}
 ENDS = {name: CONN[name] for name in ("ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p")}
 DNS = ENDS | {"proto": "udp", "trans_id": 7, "query": "Example.COM.", "qtype_name": "A", "rcode_name": "NOERROR"}
-
-
-def line(record, **changes):
-    return json.dumps(record | changes) + "\n"
 
 
 def underscored(record):

@@ -1,90 +1,13 @@
 """Zeek's TSV logs: header lines, odd layouts, and what happens to rows that are not as they must be."""
 
 import gzip
-from pathlib import Path
 
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpersona.adapters.sensors.zeek import ZeekSensor
+from log_samples import FIELDS, ROW, header, read, row, write
 from netpersona.errors import SourceError
-from netpersona.flow.table import FLOW_SCHEMA, FlowBatch, no_flows, no_transactions
-
-FIELDS = (  # noqa: SIM905
-    "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state local_orig "
-    "local_resp missed_bytes history orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes tunnel_parents"
-).split()
-ROW = dict(
-    zip(
-        FIELDS,
-        [
-            "1655071198.444458",
-            "CHLX",
-            "10.0.0.5",
-            "62771",
-            "40.74.108.123",
-            "443",
-            "tcp",
-            "ssl",
-            "1.135424",
-            "1596",
-            "4039",
-            "SF",
-            "T",
-            "F",
-            "5138",
-            "ShADdaFf",
-            "14",
-            "1016",
-            "16",
-            "1226",
-            "(empty)",
-        ],
-        strict=True,
-    )
-)
-
-
-def header(fields=FIELDS, path="conn", separator="\t"):
-    lines = [f"#separator \\x{ord(separator):02x}", f"#set_separator{separator},", f"#empty_field{separator}(empty)"]
-    lines += [f"#unset_field{separator}-", f"#path{separator}{path}", separator.join(["#fields", *fields])]
-    return "\n".join(lines) + "\n"
-
-
-def row(separator="\t", fields=FIELDS, **changes):
-    values = ROW | {name.replace("id_", "id."): value for name, value in changes.items()}
-    return separator.join(str(values.get(name, "-")) for name in fields) + "\n"
-
-
-def write(where: Path, text, name="conn.log") -> Path:
-    file = where / name
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return file
-
-
-def read(*files: Path) -> FlowBatch:
-    """Everything that a sensor says, in one batch."""
-    sensor = ZeekSensor(*files)
-    batches = list(sensor.batches())
-    skipped: dict[str, int] = {}
-    for part in batches:
-        assert part.flows.schema == pl.Schema(FLOW_SCHEMA)
-        for reason, count in part.skipped.items():
-            skipped[reason] = skipped.get(reason, 0) + count
-    told: dict[str, int] = {}
-    for account in sensor.accounts():
-        for reason, count in account.skipped.items():
-            told[reason] = told.get(reason, 0) + count
-    assert told == skipped
-    if not batches:
-        return FlowBatch(no_flows(), no_transactions())
-    return FlowBatch(
-        pl.concat([part.flows for part in batches]).sort("start", "uid"),
-        pl.concat([part.transactions for part in batches]).sort("start", "uid"),
-        skipped,
-    )
 
 
 def test_a_conn_row_becomes_a_flow_with_every_word_in_its_place(tmp_path):
