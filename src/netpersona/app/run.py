@@ -67,9 +67,10 @@ def run(request: Request, watch: Stopwatch) -> Done:
     """Replay what the request names.  Raises NetpersonaError; then the store is as it was."""
     config = read_config(request.config)
     url = request.store if request.store is not None else config.store
+    named = _named_vms(request, config)
     found = recognise(request.sources)
     store = open_store(url if url is not None else "memory:")
-    fleet = _fleet(request, config, store)
+    fleet = named if named is not None else _known_fleet(store)
     snapshots = _snapshots(request, config, fleet)
     policies, stored_policies = _policies(request, config, store)
     ground = Ground(IndicatorSet.merge(snapshots), policies, request.learn_until, config.window)
@@ -91,15 +92,18 @@ def in_force(
     return resolve(personas.values(), policies, intel, at, interfaces=interfaces, names=_answers(store))
 
 
-def _fleet(request: Request, config: Config, store: Store) -> Fleet:
-    """The VMs: named on the command line, else by an inventory, else by the store, else by the traffic."""
+def _named_vms(request: Request, config: Config) -> Fleet | None:
+    """The VMs that the command line or an inventory names; None where neither does."""
     inventory = request.inventory if request.inventory is not None else config.inventory
     if request.vms and inventory is not None:
         raise ConfigError("--vm and an inventory both say which VMs there are; give one of them")
     if request.vms:
         return _named([_vm(text) for text in request.vms])
-    if inventory is not None:
-        return _named(YamlInventory(inventory).vms())
+    return None if inventory is None else _named(YamlInventory(inventory).vms())
+
+
+def _known_fleet(store: Store) -> Fleet:
+    """The VMs that the store was told of, or those that it knows from traffic, to which more may come."""
     known = {vm.name: vm for vm in store.vms()}
     if known and not any(vm.inferred for vm in known.values()):
         return Fleet(known)

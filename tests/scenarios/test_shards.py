@@ -1,0 +1,52 @@
+"""Several processes judge as one does."""
+
+import pytest
+
+from netpersona.adapters.sensors.recognise import sensors
+from netpersona.adapters.inventories.yaml_file import YamlInventory
+from netpersona.app.judging import Hour, Judging
+from netpersona.app.sample import write_sample
+from netpersona.app.shards import Shards, shard_of
+from netpersona.app.spool import Spool
+from netpersona.flow.window import HOUR
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.pipeline import Fleet, Ground, as_seen
+from netpersona.policy.model import PolicySet
+
+
+@pytest.fixture(scope="module")
+def hours(tmp_path_factory):
+    sample = write_sample(tmp_path_factory.mktemp("sample"))
+    fleet = Fleet({vm.name: vm for vm in YamlInventory(sample.inventory).vms()})
+    ground = Ground(IndicatorSet.merge([]), PolicySet())
+    with Spool() as spool:
+        for sensor in sensors([sample.logs]):
+            for batch in sensor.batches():
+                spool.add(batch)
+        seen = [as_seen(part.flows, part.transactions, fleet, ground) for part in spool.hours()]
+    return ground, [Hour(flows, transactions, fleet.vms, frozenset(fleet.owners)) for flows, transactions in seen], spool.last
+
+
+def judged(ground, horizon):
+    return Judging(ground, horizon)
+
+
+def test_equal_to_one_process(hours):
+    ground, parts, last = hours
+    horizon = last - last % HOUR - 6 * HOUR
+    alone = judged(ground, horizon)
+    with Shards(judged(ground, horizon), 2) as shards:
+        for hour in parts:
+            alone.hour(hour)
+            shards.hour(hour)
+        together = shards.finish()
+    assert together.closed.outcome() == alone.closed.outcome()
+    assert together.open.outcome() == alone.open.outcome()
+    assert together.names == alone.names
+    assert together.at == alone.at
+
+
+def test_every_vm_has_one_shard():
+    shards = [shard_of(f"vm-{i}", 3) for i in range(300)]
+    assert set(shards) == {0, 1, 2}
+    assert shards == [shard_of(f"vm-{i}", 3) for i in range(300)]
