@@ -13,7 +13,7 @@ from netpersona.policy import values
 from netpersona.policy.conditions import ranges
 from netpersona.policy.model import Action, Condition, Direction, Existing, Peers, Rule
 from netpersona.policy.problems import Problem, meant, refused, shown
-from netpersona.policy.yaml_text import Node, Scalar
+from netpersona.policy.yaml_text import Mapping, Node, Scalar
 from netpersona.policy.yaml_text import Sequence as NodeSequence
 
 DEFAULT_HOLD = 24 * 3_600 * values.SECOND  # µs: of a rule with `until` and no `for`
@@ -122,7 +122,7 @@ def _isolate_alone(rule: Rule, fields: read.Fields) -> None:
 
 def _peers(node: Node, problems: list[Problem], negatable: bool) -> Peers:
     fields = read.Fields(node, PEER_FIELDS, problems, "peers", {"ips": "networks", "countries": "categories"})
-    if not fields.values:
+    if isinstance(node, Mapping) and not node.fields:
         raise refused(node.place, "no criterion stands here", "leave peers out to mean every peer")
     if not negatable and "not" in fields.values:
         fields.note(fields.place_of("not"), "not within not", "write it without both")
