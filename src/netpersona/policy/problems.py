@@ -43,7 +43,7 @@ def meant(word: str, known: Sequence[str], synonyms: dict[str, str] | None = Non
     """What the word perhaps stands for: the closest known one, or else all that are known."""
     same = (synonyms or {}).get(word.lower())
     close = [same] if same else get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
+    return f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known)}"
 
 
 def shown(text: str) -> str:
