@@ -7,27 +7,28 @@ queries (3); JA3 as an object.  Fields that we do not read may hold anything.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]  # what a column can hold
 TRANSACTIONS = frozenset({"dns", "tls", "quic", "http", "ssh", "alert"})
 
 
 class FlowPart(msgspec.Struct, gc=False):
     """`flow`: the counters and the life of a flow; in an alert also which way the flow went."""
 
-    pkts_toserver: int | None = None
-    pkts_toclient: int | None = None
-    bytes_toserver: int | None = None
-    bytes_toclient: int | None = None
+    pkts_toserver: Whole | None = None
+    pkts_toclient: Whole | None = None
+    bytes_toserver: Whole | None = None
+    bytes_toclient: Whole | None = None
     start: str | None = None
     end: str | None = None
     state: str | None = None
     src_ip: str | None = None
-    src_port: int | None = None
+    src_port: Whole | None = None
     dest_ip: str | None = None
-    dest_port: int | None = None
+    dest_port: Whole | None = None
 
 
 class TcpPart(msgspec.Struct, gc=False):
@@ -54,7 +55,7 @@ class DnsPart(msgspec.Struct, gc=False):
     """`dns` in all its versions."""
 
     type: str | None = None
-    id: int | None = None
+    id: Whole | None = None
     rrname: str | None = None
     rrtype: str | None = None
     rcode: str | None = None
@@ -84,7 +85,7 @@ class HttpPart(msgspec.Struct, gc=False):
     url: str | None = None
     http_user_agent: str | None = None
     http_method: str | None = None
-    status: int | str | None = None
+    status: Whole | str | None = None
 
 
 class AlertPart(msgspec.Struct, gc=False):
@@ -92,7 +93,7 @@ class AlertPart(msgspec.Struct, gc=False):
 
     signature: str | None = None
     category: str | None = None
-    severity: int | None = None
+    severity: Whole | None = None
 
 
 class Event(msgspec.Struct, gc=False):
@@ -100,16 +101,16 @@ class Event(msgspec.Struct, gc=False):
 
     event_type: str
     timestamp: str | None = None
-    flow_id: int | None = None
+    flow_id: Whole | None = None
     src_ip: str | None = None
-    src_port: int | None = None
+    src_port: Whole | None = None
     dest_ip: str | None = None
-    dest_port: int | None = None
+    dest_port: Whole | None = None
     proto: str | None = None
     app_proto: str | None = None
     host: str | None = None
     direction: str | None = None
-    vlan: list[int] | int | None = None
+    vlan: list[Whole] | Whole | None = None
     flow: FlowPart | None = None
     tcp: TcpPart | None = None
     dns: DnsPart | None = None

@@ -222,6 +222,7 @@ def test_an_answer_alone_is_turned_round(tmp_path):
         (FLOW | {"src_port": "http"}, "field of another type"),
         (FLOW | {"src_ip": "<script>"}, "not an address"),
         (FLOW | {"src_port": 70000}, "port out of range"),
+        (FLOW | {"src_port": 10**30}, "field of another type"),
         (FLOW | {"flow": FLOW["flow"] | {"start": "soon"}}, "no time"),
         (FLOW | {"flow": FLOW["flow"] | {"bytes_toserver": -1}}, "count out of range"),
         (event("dns", rrname="x") | {"proto": None}, "no transport"),
