@@ -29,13 +29,7 @@ from netpersona.intel.reputation import in_force, reputations
 __all__ = ["EMPTY", "AllowEntry", "AllowList", "IndicatorSet", "PeerGroup"]
 
 _WEIGHT = ["family", "confidence", "valid_from", "valid_until", "half_life"]
-_ORDER = [
-    "type",
-    "value",
-    "feed",
-    "line",
-    *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"}),
-]
+_SAME = ["type", "value", "feed", *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"})]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +45,9 @@ class IndicatorSet:
 
         A listing that differs from another one of its feed only by its line is kept once, at its first line.
         """
-        tables = [snapshot.indicators for snapshot in snapshots]
-        rows = pl.concat([no_indicators(), *tables])
-        same = [name for name in INDICATOR_SCHEMA if name != "line"]
-        unique = (
-            rows.sort(_ORDER).unique(same, keep="first", maintain_order=True) if len(tables) > 1 else rows.sort(_ORDER)
-        )
-        return cls(unique, allow)
+        rows = pl.concat([no_indicators(), *(snapshot.indicators for snapshot in snapshots)]).sort(*_SAME, "line")
+        again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _SAME)
+        return cls(rows.filter(~again), allow)
 
     def __len__(self) -> int:
         return self.table.height

@@ -177,3 +177,10 @@ def test_allow_entries_cover_addresses_and_names_until_they_end():
     assert allow.ends() == (5, 10)
     assert [str(network) for network in allow.networks(5)] == ["1.2.3.0/24"]
     assert allow.names(0) == ("ours.example",)
+
+
+def test_a_listing_that_a_feed_repeats_stands_once_at_its_first_line():
+    other = feed("bad", "# moved\n\n1.2.3.4\n1.2.3.0/24\n", confidence=0.5, category="c2")
+    merged = IndicatorSet.merge([other, BAD])
+    assert merged.content_id == IndicatorSet.merge([BAD]).content_id == IndicatorSet.merge([BAD, BAD]).content_id
+    assert merged.table.filter(pl.col("value") == "1.2.3.4")["line"].to_list() == [1]
