@@ -150,6 +150,8 @@ def _evaluated(expression: str, facts: Facts) -> object:
 
 @lru_cache(maxsize=4096)
 def _compiled(expression: str) -> _Compiled:
+    if len(expression) > cel_text.MAX_LENGTH:
+        raise ValueError("too long")
     from cel import compile as compile_cel  # noqa: PLC0415 (costs 0.3 s; --help has no use for it)
 
     return _Compiled(compile_cel(expression), cel_text.fields_asked(cel_text.tokens(expression)))
@@ -168,6 +170,8 @@ def _syntax_flaw(message: str) -> Flaw:
     found = _SYNTAX.search(message)
     if found is None:
         return Flaw(1, 1, f"not a CEL expression: {message.splitlines()[0] if message else 'unreadable'}")
+    if "Recursion limit" in found[3]:
+        return Flaw(int(found[1]), int(found[2]), "not a CEL expression: nested too deeply")
     said = re.sub(r", expecting .*| expecting \{.*", "", found[3]).removeprefix("Syntax error: ")
     return Flaw(int(found[1]), int(found[2]), f"not a CEL expression: {said}")
 

@@ -129,6 +129,7 @@ def test_syntax_errors_name_line_and_column():
         ("true && persona.risk_score > 'x'", 9, "types do not fit", None),
         ("persona.name", 1, "gives text", None),
         ("1" + " + 1" * 2000, 1, "at most 2000", None),
+        ("(" * 200 + "1" + ")" * 200, 97, "nested too deeply", None),
         ("[1].all(a, [1].all(b, [1].all(c, [1].all(d, [1].all(e, true)))))", 1, "more than 4 loops", None),
     ],
 )
