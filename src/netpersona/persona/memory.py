@@ -41,6 +41,7 @@ EPISODES_KEPT = 128
 LONG_NAME = 30  # characters: shorter names carry little, and are not remembered as sub-names
 DOMAIN_CUT = 48  # characters of a domain that are kept
 
+CEILING = 1 << 60  # bytes: what hostile records claim must not outgrow the codec
 UNSUITED = "?"  # stands for the registered domain of names under no public suffix
 
 # Announcements and discovery: they are sent to nobody in particular, so that nobody answers says nothing.
@@ -183,46 +184,46 @@ def _call(contacts: dict[tuple[str, int, str], Contact], c: Conversation) -> Non
     key = (c.transport, c.port, c.peer)
     old = contacts.get(key)
     starts = c.starts
+    gaps: tuple[int, ...] = ()
     if old is None or c.first - old.last > DAY:
-        fresh = _gaps(starts)
-        contacts[key] = Contact(
-            c.flows, c.answered, c.bytes_out, c.bytes_in, c.first, max(starts, default=c.first), fresh
-        )
-        return
-    flows, answered, bytes_out, bytes_in, first, last, gaps = old
-    gaps += (max(0, c.first - last) // 1000,)
+        flows, answered, bytes_out, bytes_in, first, last = 0, 0, 0, 0, c.first, c.first
+    else:
+        flows, answered, bytes_out, bytes_in, first, last, gaps = old
+        gaps += (max(0, c.first - last) // 1000,)
+        if c.first - first > DAY:
+            flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, c.first
     if len(starts) > 1:
         gaps += _gaps(starts)
-    if len(gaps) > GAPS_KEPT:
-        gaps = gaps[-GAPS_KEPT:]
-    if c.first - first > DAY:
-        flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, c.first
-    newest = starts[-1] if starts else c.first
     contacts[key] = _new(
         Contact,
         (
             flows + c.flows,
             answered + c.answered,
-            bytes_out + c.bytes_out,
-            bytes_in + c.bytes_in,
+            min(bytes_out + c.bytes_out, CEILING),
+            min(bytes_in + c.bytes_in, CEILING),
             first,
-            max(newest, last),
-            gaps,
+            max(_newest(c), last),
+            gaps[-GAPS_KEPT:],
         ),
     )
 
 
+def _newest(c: Conversation) -> int:
+    """The latest start: an end may lie far ahead, and what a flow claims to last is not to be trusted."""
+    return c.starts[-1] if c.starts else c.first
+
+
 def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
     """The gaps between the latest starts, ms."""
-    return tuple([(b - a) // 1000 for a, b in pairwise(starts[-GAPS_KEPT - 1 :])]) if len(starts) > 1 else ()
+    return tuple([max(0, b - a) // 1000 for a, b in pairwise(starts[-GAPS_KEPT - 1 :])])
 
 
 def _probed(old: Probing | None, c: Conversation, idle: int) -> Probing:
     port, missed = c.port, c.flows - c.answered
     if old is None or c.first - old.last > idle:
-        return _new(Probing, ((port,), missed, c.first, c.last))
+        return _new(Probing, ((port,), missed, c.first, _newest(c)))
     ports, flows, first, last = old
-    return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, c.last)))
+    return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, _newest(c))))
 
 
 def _failures(memory: Memory, observation: Observation) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
@@ -243,8 +244,8 @@ def _failures(memory: Memory, observation: Observation) -> tuple[dict[str, Probi
 def _missed(old: Spread | None, c: Conversation) -> Spread:
     peer = crc32(c.peer.encode())
     if old is None or c.first - old.last > HOUR:
-        return Spread((peer,), 0, c.first, c.last)
-    return Spread(_with(old.peers, peer, PEERS_KEPT), old.answered, old.first, max(old.last, c.last))
+        return Spread((peer,), 0, c.first, _newest(c))
+    return Spread(_with(old.peers, peer, PEERS_KEPT), old.answered, old.first, max(old.last, _newest(c)))
 
 
 def _met(old: Spread, c: Conversation) -> Spread:
@@ -261,16 +262,16 @@ def _attempts(logins: dict[tuple[str, str, int], Logins], c: Conversation) -> di
     key = (c.direction, c.peer, c.port)
     old = logins.get(key)
     if old is None or c.first - old.last > DAY:
-        old = Logins(0, 0, 0, 0, 0, 0, c.first, c.last)
+        old = Logins(0, 0, 0, 0, 0, 0, c.first, c.first)
     new = Logins(
         old.flows + c.flows,
         old.failed + c.logins_failed,
         old.ok + c.logins_ok,
-        old.payload_out + c.payload_out,
-        old.payload_in + c.payload_in,
+        min(old.payload_out + c.payload_out, CEILING),
+        min(old.payload_in + c.payload_in, CEILING),
         max(old.longest, c.longest),
         old.first,
-        max(old.last, c.last),
+        max(old.last, _newest(c)),
     )
     return _bounded({**logins, key: new}, LOGINS_KEPT, _by_logins)
 

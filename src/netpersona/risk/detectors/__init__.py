@@ -72,6 +72,7 @@ def judge_all(observation: Observation, persona: Persona, memory: Memory, contex
     findings: list[Finding] = []
     for detector in DETECTORS:
         findings += detector.judge(scene)
-    if len(findings) > 1:
-        findings.sort(key=lambda f: (f.kind, f.peer or "", f.id))
+    if len(findings) > 1:  # a VM of several addresses may find one thing twice: the surer one stays
+        findings.sort(key=lambda f: f.confidence)
+        findings = sorted({f.id: f for f in findings}.values(), key=lambda f: (f.kind, f.peer or "", f.id))
     return findings

@@ -15,10 +15,17 @@ PEERS_SHOWN = 1000
 EPISODE_IDLE = DAY  # a finding not renewed for this long is over; the next one is a new one
 
 
-def subject(kind: str, direction: str, port: int | None, peer: str | None, about: str = "") -> int:
-    """What a finding is about, as a number: findings of one episode share it."""
-    text = "\x1f".join((kind, direction, str(port or 0), peer or "", about))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
+def subject(
+    kind: str,
+    direction: str,
+    service: tuple[str | None, int | None] = (None, None),
+    peer: str | None = None,
+    about: str = "",
+) -> int:
+    """What a finding is about, as a number: findings of one episode share it.  `service` is its protocol and port."""
+    named = "" if service[1] is None else f"{service[0]}/{service[1]}"
+    text = "\x1f".join((kind, direction, named, peer or "", about))
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=6).digest())
 
 
 def going_on(scene: Scene, key: int) -> Episode | None:
@@ -56,13 +63,14 @@ def found(
     peers_total: int | None = None,
 ) -> Finding:
     """The finding; `weight` is what it would add to the risk (log-odds) if it were certain."""
-    episode = going_on(scene, subject(kind, direction, port, peer, about(evidence)))
+    key = subject(kind, direction, (protocol, port), peer, about(evidence))
+    episode = going_on(scene, key)
     begun = first if episode is None else min(first, episode.first)
     everyone = sorted(set(peers))
     sure = round(min(0.99, max(0.0, confidence)), 4)
     opened = first if episode is None else episode.first
     return Finding(
-        id=finding_id(scene.observation.vm, kind, direction, port or 0, peer or "", about(evidence), opened),
+        id=finding_id(scene.observation.vm, kind, key, opened),
         vm=scene.observation.vm,
         vm_address=vm_address,
         detector=detector or kind,
@@ -90,7 +98,7 @@ def found(
 
 def about(evidence: Mapping[str, object]) -> str:
     """What a finding is about where it is not the peer: an indicator or a domain that its evidence names."""
-    return str(evidence.get("indicator") or evidence.get("domain") or "")
+    return " ".join(str(evidence[name]) for name in ("indicator", "via", "domain") if name in evidence)
 
 
 def settle(memory: Memory, findings: Sequence[Finding]) -> Memory:
@@ -100,8 +108,10 @@ def settle(memory: Memory, findings: Sequence[Finding]) -> Memory:
 
 
 def _episode(memory: Memory, finding: Finding) -> tuple[int, Episode]:
-    key = subject(finding.kind, finding.direction, finding.port, finding.peer, about(finding.evidence))
-    old = memory.episodes.get(key)
+    key = subject(
+        finding.kind, finding.direction, (finding.protocol, finding.port), finding.peer, about(finding.evidence)
+    )
+    old, last = memory.episodes.get(key), min(finding.last_seen, memory.until)
     if old is None or old.judged_at != finding.judged_at:
-        return key, Episode(finding.first_seen, finding.last_seen, finding.judged_at)
-    return key, Episode(old.first, max(old.last, finding.last_seen), old.judged_at)
+        return key, Episode(finding.first_seen, last, finding.judged_at)
+    return key, Episode(old.first, max(old.last, last), old.judged_at)

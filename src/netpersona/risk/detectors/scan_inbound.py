@@ -46,7 +46,7 @@ def _told(scene: Scene, peer: str, past: Probing, fresh: int, ports: int) -> boo
     if _step(before) != _step(past.flows):
         return False
     kind = "scan_vertical" if ports >= ENOUGH_PORTS else "scan_horizontal"
-    return going_on(scene, subject(kind, "inbound", None, peer)) is not None
+    return going_on(scene, subject(kind, "inbound", peer=peer)) is not None
 
 
 def _leftovers(scene: Scene, peer: str, now: list[Conversation]) -> bool:
