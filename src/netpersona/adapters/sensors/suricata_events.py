@@ -120,19 +120,21 @@ class Event(msgspec.Struct, gc=False):
     alert: AlertPart | None = None
 
 
+_JUNK = 5  # lines before the first object
 _DECODER = msgspec.json.Decoder(Event)
 
 
 def looks_like(head: bytes) -> bool:
-    """Whether the first line is an EVE event."""
-    line = head.lstrip().split(b"\n", 1)[0]
-    if not line.startswith(b"{"):
-        return False
-    try:
-        found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return b'"event_type":' in line and b'"timestamp":' in line
-    return "event_type" in found and ("timestamp" in found or "flow_id" in found)
+    """Whether the first object is an EVE event; some junk may come before it."""
+    for line in head.split(b"\n", _JUNK)[:_JUNK]:
+        try:
+            found = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return "event_type" in found and ("timestamp" in found or "flow_id" in found)
+    first = head.lstrip().split(b"\n", 1)[0]
+    return first.startswith(b'{"') and b'"event_type":' in first and b'"timestamp":' in first
 
 
 def decode(lines: Iterable[bytes], skipped: dict[str, int]) -> list[Event]:

@@ -44,23 +44,27 @@ _PATHS = ("_path", "@stream")  # what Zeek's packages for streaming JSON call th
 _MARKS = {"conn": "conn_state", "dns": "trans_id", "http": "trans_depth", "ssl": "established", "ssh": "auth_attempts"}
 _ANY_MARK = tuple(f'"{mark}"'.encode() for mark in (*_MARKS.values(), *_PATHS))
 _SKEWED = 1 << 53
+_JUNK = 5  # lines before the first object
+# Beside `ts`, a log of Zeek's has one of these, or a record's field (id.orig_h, certificate.version, ...).
+_TELLING = frozenset({"uid", "uids", "fuid", "host", "id_orig_h", "orig_h", "note", "peer", "client_addr"}) | {
+    *("fingerprint", "node", "level", "ty", "name", "machine", "indicator"),
+}
+_RECORDS = ("id.", "id_", "certificate.", "seen.", "version.", "san.")
 
 
 def looks_like_json(head: bytes) -> bool:
-    """Whether the first line is an object that only Zeek writes: `ts`, or `_path`/`@stream`, and no `event_type`."""
-    line = head.lstrip().split(b"\n", 1)[0]
-    if not line.startswith(b"{"):
+    """Whether the first object is one with Zeek's time `ts`, another of its fields, and no `event_type`.
+
+    Some junk may come before it; a line of which only the beginning is there is judged by its beginning.
+    """
+    lines = head.split(b"\n", _JUNK)[:_JUNK]
+    found = next((found for found in map(_object, lines) if found is not None), None)
+    if found is None:
+        marks = (b'"uid":', b'"id.orig_h":', b'"id_orig_h":', b'"_path":')
+        return head.lstrip().startswith(b'{"') and b'"ts":' in lines[0] and any(mark in lines[0] for mark in marks)
+    if "event_type" in found or "ts" not in found:
         return False
-    try:
-        found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _begins_like_one(line)
-    return "event_type" not in found and ("ts" in found or any(isinstance(found.get(name), str) for name in _PATHS))
-
-
-def _begins_like_one(line: bytes) -> bool:
-    """The same of an object that is cut or damaged."""
-    return b'"ts":' in line and any(mark in line for mark in (b'"uid":', b'"id.orig_h":', b'"id_orig_h":', b'"_path":'))
+    return _path(found) is not None or any(name in _TELLING or name.startswith(_RECORDS) for name in found)
 
 
 def kinds_of_json(head: bytes) -> set[str | None]:

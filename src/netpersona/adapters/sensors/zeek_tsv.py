@@ -31,6 +31,7 @@ from netpersona.adapters.sensors.zeek_fields import (
 from netpersona.errors import SourceError
 
 _DIRECTIVES = (b"#separator", b"#set_separator", b"#empty_field", b"#unset_field", b"#path", b"#fields")
+_JUNK = 5  # lines before the first header line
 _TYPES: dict[str, type[pl.DataType]] = {TIME: pl.Float64, SPAN: pl.Float64, PORT: pl.UInt16, COUNT: pl.Int64}
 
 
@@ -57,8 +58,8 @@ class Header:
 
 
 def looks_like_tsv(head: bytes) -> bool:
-    """Whether the text begins as a Zeek TSV log does: with one of its header lines."""
-    return head.lstrip().startswith(_DIRECTIVES)
+    """Whether the text begins as a Zeek TSV log does: with one of its header lines, perhaps after some junk."""
+    return any(line.lstrip().startswith(_DIRECTIVES) for line in head.lstrip().split(b"\n", _JUNK)[:_JUNK])
 
 
 def looks_headerless(head: bytes) -> bool:
@@ -99,9 +100,10 @@ def read_tsv(path: Path, stream: BinaryIO, skipped: dict[str, int]) -> Iterator[
             if ruled_by.kind is not None:
                 yield _rows(ruled_by, rows, cut=not block.endswith(b"\n"))
             elif not ruled_by.fields:
-                if not explained:
+                if not explained and looks_headerless(rows.lstrip()):
                     raise headerless(path, text[: text.find(rows)].count(b"\n") + 1)
-                skipped["no header"] = skipped.get("no header", 0) + rows.count(b"\n")
+                lost = sum(1 for line in rows.split(b"\n") if line.strip())
+                skipped["no header"] = skipped.get("no header", 0) + lost
             explained = True
 
 

@@ -277,6 +277,7 @@ def test_another_makers_file_is_refused_and_an_empty_one_is_not(tmp_path):
         (json.dumps(FLOW), True),
         ('{"ts": 1.0, "uid": "C"}', False),
         ("[]", False),
+        ("\x00junk\n" + json.dumps(FLOW) + "\n", True),
         (json.dumps(FLOW)[:90], False),
         ("#fields", False),
     ],

@@ -110,9 +110,13 @@ def test_windows_line_ends_and_blank_lines(tmp_path):
         (line({"ts": 1.0, "orig_h": "10.0.0.1", "operation": "request"}), True),
         (line({"event_type": "flow", "ts": 1}), False),
         (line({"type": "bundle", "objects": []}), False),
+        (line({"ts": "2025-06-25T06:50:28Z", "sha1": "029c", "reason": "listed"}), False),
+        (line({"_path": "anything", "ts": 1.0}), True),
+        (line({"ts": 1.0, "certificate.version": 3}), True),
         ("{\n", False),
         ("[]", False),
         (line(CONN)[:60], True),
+        ("\x00junk\n\n" + line(CONN), True),
     ],
 )
 def test_what_looks_like_zeek(head, is_zeek):

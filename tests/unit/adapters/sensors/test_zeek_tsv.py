@@ -206,6 +206,12 @@ def test_a_header_line_that_was_pushed_in(tmp_path):
     assert not found.skipped
 
 
+def test_junk_before_the_header_is_counted(tmp_path):
+    found = read(write(tmp_path, "\x00\x01junk\n" + header() + row()))
+    assert found.flows.height == 1
+    assert found.skipped == {"no header": 1}
+
+
 def test_header_alone_and_nothing_at_all(tmp_path):
     assert read(write(tmp_path, header())).flows.height == 0
     assert read(write(tmp_path, "")).flows.height == 0
