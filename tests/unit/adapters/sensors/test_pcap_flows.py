@@ -166,10 +166,18 @@ def test_too_many_open_flows_close_the_quietest(monkeypatch):
     monkeypatch.setattr(assemble, "MOST_OPEN", 3)
     skipped = Counter()
     meter = Meter("tap")
-    part = meter.add(packets_of([udp(A, port, B, 9) for port in range(1, 6)]), skipped)
-    assert part.flows["originator_port"].sort().to_list() == [1, 2]
-    assert skipped == {"flow closed early: too many are open": 2}
-    assert meter.finish().flows["originator_port"].sort().to_list() == [3, 4, 5]
+    first = meter.add(packets_of([udp(A, port, B, 9) for port in range(1, 6)]), skipped)
+    assert first.flows.height == 0
+    second = meter.add(packets_of([udp(A, 1, B, 9), udp(A, 9, B, 9)], [T0 + SECOND, T0 + SECOND]), skipped)
+    assert second.flows["originator_port"].to_list() == [2]
+    assert skipped == {"flow closed early: too many are open": 1}
+    assert meter.finish().flows.sort("originator_port").select("originator_port", "packets_orig").rows() == [
+        (1, 2),
+        (3, 1),
+        (4, 1),
+        (5, 1),
+        (9, 1),
+    ]
 
 
 def test_two_keys_with_one_hash_are_kept_apart(monkeypatch):

@@ -28,7 +28,7 @@ from netpersona.adapters.sensors.packets.packets import Flags, Ints, Words
 Columns: TypeAlias = dict[str, NDArray[Any]]
 
 IDLE_TCP, IDLE = 300_000_000, 60_000_000  # µs
-MOST_OPEN = 1_000_000  # flows
+MOST_OPEN = 500_000  # flows that are carried from one batch to the next but one
 
 _KEY = {"a_hi": np.uint64, "a_lo": np.uint64, "b_hi": np.uint64, "b_lo": np.uint64, "word": np.int64}
 _SUMS = ("packets_a", "packets_b", "bytes_a", "bytes_b", "payload_a", "payload_b")
@@ -46,8 +46,8 @@ class Assembled:
 
     `packet` are rows of the batch's Headers in the order of `flow`, then of time; `flow` is each one's row in
     `flows`; `from_opener` says that its sender opened that flow.  `flows` are the flows of these packets and those
-    that were open before, in the columns of `_COLUMNS` and `syn`: endpoint a is the lesser one, `opener` is 0 for a
-    and 1 for b.  `ended` are those that nothing can join any more.
+    of before that have ended now, in the columns of `_COLUMNS` and `syn`: endpoint a is the lesser one, `opener` is
+    0 for a and 1 for b.  `ended` are those that nothing can join any more.
     """
 
     packet: Ints
@@ -62,60 +62,86 @@ class FlowTable:
 
     def __init__(self) -> None:
         self._open: Columns = _nothing()
+        self._hashes: Words = np.zeros(0, np.uint64)  # of their keys
 
     def add(self, headers: Headers, skipped: Counter[str]) -> Assembled:
         """Put a batch of packets into flows."""
         packets = _rows(headers)
-        carried = len(self._open["start"])
-        rows = {name: np.concatenate([self._open[name], packets[name]]) for name in _COLUMNS}
+        now = int(headers.time.max()) if len(headers) else 0
+        taken, cut = self._take(packets, now, skipped)
+        carried = len(taken["start"])
+        rows = {name: np.concatenate([taken[name], packets[name]]) for name in _COLUMNS}
         order = _sorted(rows, carried)
         begins = _begins({name: rows[name][order] for name in (*_KEY, "last", "flags_a", "flags_b")}, order < carried)
         flows = _summed(rows, order, begins)
-        flows["syn"] = self._syn(headers, rows, order, begins, carried)
+        flows["syn"] = _syn(headers, rows, order, begins, taken["syn"])
         of_row = np.cumsum(begins) - 1
         seen = np.flatnonzero(order >= carried)
         packet, flow = order[seen] - carried, of_row[seen]
         sender = np.where(packets["packets_a"][packet] == 1, 0, 1)
-        return Assembled(packet, flow, sender == flows["opener"][flow], flows, self._keep_open(flows, headers, skipped))
+        return Assembled(packet, flow, sender == flows["opener"][flow], flows, self._keep_open(flows, now, cut))
 
     def finish(self) -> Columns:
         """The flows that are still open, as they stand; none is open afterwards."""
-        flows, self._open = self._open, _nothing()
+        flows, self._open, self._hashes = self._open, _nothing(), np.zeros(0, np.uint64)
         return flows
 
-    def _syn(self, headers: Headers, rows: Columns, order: Ints, begins: Flags, carried: int) -> NDArray[np.uint16]:
-        """Each flow's features of its originator's first SYN, carried over or read now; zeros where none was seen."""
-        start = np.flatnonzero(begins)
-        first = order[start]
-        syn = np.zeros((len(first), WIDTH), np.uint16)
-        old = first < carried
-        syn[old] = self._open["syn"][first[old]]
-        flags = rows["flags_a"] | rows["flags_b"]
-        bare = (order >= carried) & (flags[order] & (SYN | ACK) == SYN) & (rows["word"][order] >> 34 == TCP)
-        at = np.flatnonzero(bare)
-        flow = np.searchsorted(start, at, side="right") - 1
-        sender = np.where(rows["packets_a"][order[at]] == 1, 0, 1)
-        good = (sender == rows["opener"][first[flow]]) & (syn[flow, 0] == 0)
-        at, flow = at[good], flow[good]
-        earliest = np.diff(flow, prepend=-1) > 0
-        syn[flow[earliest]] = syn_features(headers, order[at[earliest]] - carried)
-        return syn
+    def _take(self, packets: Columns, now: int, skipped: Counter[str]) -> tuple[Columns, Words]:
+        """Take out the open flows that this batch may join or ends; with the uids of those it ends for want of room.
 
-    def _keep_open(self, flows: Columns, headers: Headers, skipped: Counter[str]) -> Flags:
+        Ended are those that have been silent too long, and where too many are open, the ones silent longest.  The
+        others are not looked at again, so a scan's thousands of open flows cost little.  A flow taken in vain, since
+        its key's hash is that of another, does no harm.
+        """
+        hashes = np.unique(_mix(packets))
+        joined = np.append(hashes, np.uint64(0))[np.searchsorted(hashes, self._hashes)] == self._hashes
+        last = self._open["last"]
+        out = joined | (now - last > _idle(self._open["word"]))
+        cut = np.zeros(len(out), bool)
+        excess = int((~out).sum()) - MOST_OPEN
+        if excess > 0:
+            rest = np.flatnonzero(~out)
+            cut[rest[np.lexsort((self._open["uid"][rest], last[rest]))[:excess]]] = True
+            skipped["flow closed early: too many are open"] += excess
+        taken = {name: column[out | cut] for name, column in self._open.items()}
+        ended: Words = self._open["uid"][cut]
+        self._open = {name: column[~(out | cut)] for name, column in self._open.items()}
+        self._hashes = self._hashes[~(out | cut)]
+        return taken, ended
+
+    def _keep_open(self, flows: Columns, now: int, cut: Words) -> Flags:
         """Keep the flows that may go on; which ones have ended."""
-        now = int(headers.time.max()) if len(headers) else 0
         idle = _idle(flows["word"])
         last_of_key = np.ones(len(idle), bool)
         same = [flows[name][:-1] == flows[name][1:] for name in _KEY]
         last_of_key[:-1] = ~np.logical_and.reduce(same)
-        alive = np.flatnonzero(last_of_key & (now - flows["last"] <= idle))
-        if len(alive) > MOST_OPEN:
-            skipped["flow closed early: too many are open"] += len(alive) - MOST_OPEN
-            alive = np.sort(alive[np.lexsort((alive, flows["last"][alive]))[-MOST_OPEN:]])
-        ended = np.ones(len(idle), bool)
-        ended[alive] = False
-        self._open = {name: column[alive] for name, column in flows.items()}
-        return ended
+        alive = last_of_key & (now - flows["last"] <= idle)
+        if len(cut):
+            alive &= ~np.isin(flows["uid"], cut)
+        kept = {name: column[alive] for name, column in flows.items()}
+        self._open = {name: np.concatenate([self._open[name], column]) for name, column in kept.items()}
+        self._hashes = np.concatenate([self._hashes, _mix(kept)])
+        return ~alive
+
+
+def _syn(headers: Headers, rows: Columns, order: Ints, begins: Flags, known: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Each flow's features of its originator's first SYN, carried over or read now; zeros where none was seen."""
+    carried = len(known)
+    start = np.flatnonzero(begins)
+    first = order[start]
+    syn = np.zeros((len(first), WIDTH), np.uint16)
+    old = first < carried
+    syn[old] = known[first[old]]
+    flags = rows["flags_a"] | rows["flags_b"]
+    bare = (order >= carried) & (flags[order] & (SYN | ACK) == SYN) & (rows["word"][order] >> 34 == TCP)
+    at = np.flatnonzero(bare)
+    flow = np.searchsorted(start, at, side="right") - 1
+    sender = np.where(rows["packets_a"][order[at]] == 1, 0, 1)
+    good = (sender == rows["opener"][first[flow]]) & (syn[flow, 0] == 0)
+    at, flow = at[good], flow[good]
+    earliest = np.diff(flow, prepend=-1) > 0
+    syn[flow[earliest]] = syn_features(headers, order[at[earliest]] - carried)
+    return syn
 
 
 def _nothing() -> Columns:
