@@ -20,7 +20,7 @@ from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.persona.model import Persona, RiskTerm
-from netpersona.persona.state import VmState as VmState
+from netpersona.persona.state import VmState
 from netpersona.risk.finding import Finding
 
 

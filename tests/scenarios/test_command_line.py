@@ -24,7 +24,20 @@ def sample(tmp_path_factory):
 def store(sample, tmp_path_factory):
     """A store into which the sample was replayed."""
     path = tmp_path_factory.mktemp("store") / "np.db"
-    done = call("replay", sample.logs, "--inventory", sample.inventory, "--policy", sample.policy, "--feed", allowed(sample), "--store", path, "-o", "none")
+    done = call(
+        "replay",
+        sample.logs,
+        "--inventory",
+        sample.inventory,
+        "--policy",
+        sample.policy,
+        "--feed",
+        allowed(sample),
+        "--store",
+        path,
+        "-o",
+        "none",
+    )
     assert done.returncode == 0, done.stderr
     return path
 
@@ -86,7 +99,18 @@ def test_a_refused_value_is_explained(tmp_path, argv, word):
 def test_bad_records_are_counted_and_good_ones_used(sample, tmp_path):
     log = tmp_path / "conn.log"
     lines = (sample.logs / "conn.log").read_text().splitlines()
-    log.write_text("\n".join([*lines[:500], "broken", "1\t2\t3", lines[500].replace("10.77.0", "10.77.0.x", 1), *lines[501:520], lines[520][:30]]))
+    log.write_text(
+        "\n".join(
+            [
+                *lines[:500],
+                "broken",
+                "1\t2\t3",
+                lines[500].replace("10.77.0", "10.77.0.x", 1),
+                *lines[501:520],
+                lines[520][:30],
+            ]
+        )
+    )
     out = tmp_path / "report.json"
     assert call("replay", log, "--inventory", sample.inventory, "--report", out, "-o", "none").returncode == 0
     report = json.loads(out.read_text())
@@ -113,7 +137,13 @@ def test_interrupted_the_store_is_as_it_was(sample, store, tmp_path):
             for row in rows:
                 at, rest = row.split("\t", 1)
                 out.write(f"{float(at) + day * 86400:.6f}\t{rest}")
-    process = subprocess.Popen([*NETPERSONA, "replay", str(big), "--store", str(store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [*NETPERSONA, "replay", str(big), "--store", str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None and not _reads(process.pid, big / "conn.log"):
         os.sched_yield()
@@ -139,9 +169,13 @@ def test_why_and_risk_answer_for_what_was_stored(store):
     assert told["otherwise"]
     risk = json.loads(call("risk", "explain", "desk-2", "--store", store, "-o", "json").stdout)
     assert risk["risk"] > 0.7
-    without = json.loads(call("risk", "explain", "10.77.0.22", "--without", "c2_beacon", "--store", store, "-o", "json").stdout)
+    without = json.loads(
+        call("risk", "explain", "10.77.0.22", "--without", "c2_beacon", "--store", store, "-o", "json").stdout
+    )
     assert without["risk"] < without["risk_with_all"]
-    early = json.loads(call("risk", "explain", "desk-2", "--at", "2026-01-05T12:00:00Z", "--store", store, "-o", "json").stdout)
+    early = json.loads(
+        call("risk", "explain", "desk-2", "--at", "2026-01-05T12:00:00Z", "--store", store, "-o", "json").stdout
+    )
     assert early["risk"] == pytest.approx(0.02)
 
 

@@ -72,7 +72,10 @@ def test_two_runs_into_one_store(sample, whole, tmp_path, share):
         cut = begin + share * (end - begin)
         lines = log.read_text().splitlines(keepends=True)
         head, rows = [x for x in lines if x.startswith("#")], [x for x in lines if not x.startswith("#")]
-        for name, own in (("first", [r for r in rows if float(r.split("\t")[0]) < cut]), ("second", [r for r in rows if float(r.split("\t")[0]) >= cut])):
+        for name, own in (
+            ("first", [r for r in rows if float(r.split("\t")[0]) < cut]),
+            ("second", [r for r in rows if float(r.split("\t")[0]) >= cut]),
+        ):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / log.name).write_text("".join(head + own))
     store = str(tmp_path / "np.db")

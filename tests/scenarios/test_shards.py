@@ -2,8 +2,8 @@
 
 import pytest
 
-from netpersona.adapters.sensors.recognise import sensors
 from netpersona.adapters.inventories.yaml_file import YamlInventory
+from netpersona.adapters.sensors.recognise import sensors
 from netpersona.app.judging import Hour, Judging
 from netpersona.app.sample import write_sample
 from netpersona.app.shards import Shards, shard_of
@@ -24,7 +24,11 @@ def hours(tmp_path_factory):
             for batch in sensor.batches():
                 spool.add(batch)
         seen = [as_seen(part.flows, part.transactions, fleet, ground) for part in spool.hours()]
-    return ground, [Hour(flows, transactions, fleet.vms, frozenset(fleet.owners)) for flows, transactions in seen], spool.last
+    return (
+        ground,
+        [Hour(flows, transactions, fleet.vms, frozenset(fleet.owners)) for flows, transactions in seen],
+        spool.last,
+    )
 
 
 def judged(ground, horizon):

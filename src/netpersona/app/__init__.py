@@ -1,0 +1,1 @@
+"""What runs it: configuration, wiring, the replay, the command line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from rich.console import Console, Group
 from rich.padding import Padding
@@ -44,7 +44,7 @@ def clock(at: int | None) -> str:
     if at is None:
         return "-"
     try:
-        return datetime.fromtimestamp(at / 1e6, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(at / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return f"{at / 1e6:.0f} s"
 
@@ -72,9 +72,10 @@ def _heading(text: str) -> Text:
 def _read(done: Done) -> Group:
     intake = done.replayed.intake
     formats = sorted({account.format for account in intake.accounts if account.flows})
+    what = ", ".join(formats) or "nothing readable"
     lines = [
-        f"{intake.flows:,} flows from {len(intake.accounts)} files ({', '.join(formats) or 'nothing readable'}), "
-        f"{clock(intake.first)} to {clock(intake.last)} UTC"
+        f"{intake.flows:,} flows from {len(intake.accounts)} files ({what})",
+        f"from {clock(intake.first)} to {clock(intake.last)} UTC",
     ]
     if intake.duplicates:
         lines.append(f"{intake.duplicates:,} flows were seen by two sensors or given before, and count once")
@@ -145,7 +146,9 @@ def _risk(done: Done, vms: Sequence[VmId]) -> Table:
         line = risk_line(persona.risk_prior, terms, first, done.at)
         top = ledger.contributions(persona.risk_ledger, done.at)[:2]
         owners = ", ".join(f"{c.detector} {c.peer or ''} +{c.log_odds:.1f}".replace("  ", " ") for c in top)
-        table.add_row(Text(vm), Text(line), Text(f"{ledger.risk_score(persona, done.at):.2f}"), Text(owners, style="dim"))
+        table.add_row(
+            Text(vm), Text(line), Text(f"{ledger.risk_score(persona, done.at):.2f}"), Text(owners, style="dim")
+        )
     return table
 
 
@@ -158,5 +161,7 @@ def _rules(done: Done) -> Group:
 
 def _next(done: Done) -> Text:
     if done.store_url is None:
-        return Text("Nothing was stored. With --store FILE.db: netpersona persona list, why, risk explain.", style="dim")
+        return Text(
+            "Nothing was stored. With --store FILE.db: netpersona persona list, why, risk explain.", style="dim"
+        )
     return Text(f"Stored in {done.store_url}: netpersona persona list, why VM PEER, risk explain VM.", style="dim")

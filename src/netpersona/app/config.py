@@ -156,11 +156,12 @@ def _feed(feed: _Feed, path: Path) -> FeedSource:
 
 
 def _explained(message: str) -> str:
-    """msgspec's message, with the key that was probably meant."""
+    """Msgspec's message, with the key that was probably meant."""
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown is None:
         return message
     known = [name for struct in (_Root, _Feed, _AlwaysAllow) for name in struct.__struct_fields__]
     near = get_close_matches(unknown[1], known, n=1)
-    return f"unknown key {unknown[1]!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
-
+    return f"unknown key {unknown[1]!r}" + (
+        f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    )

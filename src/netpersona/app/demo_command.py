@@ -10,7 +10,9 @@ from netpersona.app.report import Stopwatch
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".demo"), show_default=True, help="Where to write.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path(".demo"), show_default=True, help="Where to write."
+)
 def demo(folder: Path) -> None:
     """Generate a day of four machines, one of which is compromised; replay it and tell what was found."""
     watch = Stopwatch.started()
@@ -31,7 +33,12 @@ def demo(folder: Path) -> None:
     write_report(folder / "report.json", done.report)
     tell(done)
     click.echo("\nAsk it:")
-    for question in (f"why desk-2 {CONTROL}:8443", "risk explain desk-2", "persona show web-1", "persona history desk-2"):
+    for question in (
+        f"why desk-2 {CONTROL}:8443",
+        "risk explain desk-2",
+        "persona show web-1",
+        "persona history desk-2",
+    ):
         click.echo(f"  .venv/bin/netpersona {question} --store {store}")
 
 

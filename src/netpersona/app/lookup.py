@@ -12,14 +12,17 @@ from netpersona.flow.vm import canonical_address
 from netpersona.persona.model import Persona
 from netpersona.ports import Store
 
-store_option = click.option("--store", envvar="NETPERSONA_STORE", metavar="URL", help="The store: FILE.db, sqlite:///...")
+store_option = click.option(
+    "--store", envvar="NETPERSONA_STORE", metavar="URL", help="The store: FILE.db, sqlite:///..."
+)
 
 
 def opened(url: str | None) -> Store:
     """The store at this URL.  Raises ConfigError where none was named, StoreError where it cannot be opened."""
     if url is None:
         raise ConfigError(
-            "no store was named: give --store FILE.db or set NETPERSONA_STORE; 'netpersona replay SOURCE --store FILE.db' makes one"
+            "no store was named: give --store FILE.db or set NETPERSONA_STORE;"
+            " 'netpersona replay SOURCE --store FILE.db' makes one"
         )
     return open_store(url, create=False)
 

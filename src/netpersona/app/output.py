@@ -48,7 +48,7 @@ def json_text(value: object) -> str:
 
 def yaml_text(value: object) -> str:
     """The value as one YAML document in ASCII, with the same content as its JSON."""
-    import yaml  # noqa: PLC0415  (only who asks for YAML waits for it)
+    import yaml
 
     same = json.loads(json.dumps(value, allow_nan=False))
     return str(yaml.dump(same, Dumper=_dumper(yaml), sort_keys=False, width=120, default_flow_style=None))
@@ -72,7 +72,7 @@ def _harmless_text(text: str) -> str:
 
 
 def _print(drawn: RenderableType) -> None:
-    from rich.console import Console  # noqa: PLC0415  (machines do not need it)
+    from rich.console import Console
 
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
     Console(width=fixed, markup=False, highlight=False, emoji=False).print(drawn)

@@ -34,7 +34,7 @@ def persona() -> None:
 @output_option
 def list_(at: str | None, store: str | None, output: str) -> None:
     """List every VM: how worried we are, and how much we know of it."""
-    from netpersona.app.persona_tables import personas_table  # noqa: PLC0415
+    from netpersona.app.persona_tables import personas_table
 
     kept = opened(store)
     instant = _instant(at)
@@ -48,7 +48,7 @@ def list_(at: str | None, store: str | None, output: str) -> None:
 @output_option
 def show(vm: str, at: str | None, store: str | None, output: str) -> None:
     """Show one persona: its network, its normal traffic, what was recognised, and its risk."""
-    from netpersona.app.persona_tables import persona_table  # noqa: PLC0415
+    from netpersona.app.persona_tables import persona_table
 
     kept = opened(store)
     known = the_vm(kept, vm)
@@ -63,7 +63,7 @@ def show(vm: str, at: str | None, store: str | None, output: str) -> None:
 @output_option
 def history(vm: str, store: str | None, output: str) -> None:
     """List the stored versions of a persona, each with what changed."""
-    from netpersona.app.persona_tables import history_table  # noqa: PLC0415
+    from netpersona.app.persona_tables import history_table
 
     kept = opened(store)
     versions = [
@@ -90,7 +90,7 @@ def diff(one: str, other: str | None, store: str | None, output: str) -> None:
 
     Without a version the persona as it stands is meant; without B, A as it stands.
     """
-    from netpersona.app.persona_tables import changes_table  # noqa: PLC0415
+    from netpersona.app.persona_tables import changes_table
 
     kept = opened(store)
     before = _version(kept, one)
@@ -151,7 +151,7 @@ def export(vms: tuple[str, ...], at: str | None, store: str | None, output: str)
     instant = _instant(at)
     known = [the_vm(kept, vm) for vm in vms] if vms else list(kept.personas().values())
     if output == "table":
-        from netpersona.app.persona_tables import personas_table  # noqa: PLC0415
+        from netpersona.app.persona_tables import personas_table
 
         emit([_summary(kept, k, instant) for k in known], output, personas_table)
         return
@@ -193,7 +193,7 @@ def _now(known: Persona) -> int:
 def _instant(text: str | None) -> int | None:
     if text is None:
         return None
-    from netpersona.app.replay_command import parse_time  # noqa: PLC0415
+    from netpersona.app.replay_command import parse_time
 
     return parse_time(text)
 

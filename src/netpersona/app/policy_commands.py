@@ -90,7 +90,11 @@ def list_(store: str | None, output: str) -> None:
     from netpersona.app.standing import standing
 
     now = standing(opened(store))
-    emit([_summary(now, each) for each in sorted(now.policies.policies, key=lambda p: (p.order, p.name))], output, _listed)
+    emit(
+        [_summary(now, each) for each in sorted(now.policies.policies, key=lambda p: (p.order, p.name))],
+        output,
+        _listed,
+    )
 
 
 @policy.command()
@@ -112,15 +116,22 @@ def show(name: str, store: str | None, output: str) -> None:
 def test(files: tuple[Path, ...], output: str) -> None:
     """Run the given/expect cases in FILES.  Exit code 0: all hold; 1: some do not."""
     from netpersona.app.policies import read
-    from netpersona.app.policy_tests import run_cases
+    from netpersona.app.policy_tests import results
 
-    told = [result for file, text in read(files).items() for result in run_cases(text, Path(file))]
+    told = [result for file, text in read(files).items() for result in results(text, Path(file))]
     emit(told, output, _tested)
     sys.exit(0 if all(result["passed"] for result in told) else 1)
 
 
 def _remark(kind: str, place: Any, message: str, hint: str | None) -> dict[str, Any]:
-    return {"kind": kind, "file": place.file, "line": place.line, "column": place.column, "message": message, "hint": hint}
+    return {
+        "kind": kind,
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+        "message": message,
+        "hint": hint,
+    }
 
 
 def _would_stop(now: Standing, before: Ruleset, after: Ruleset) -> list[dict[str, Any]]:
@@ -212,7 +223,8 @@ def _planned(told: Mapping[str, Any]) -> Any:
     lines = ["Changes", *(f"  {line}" for line in told["changes"] or ["none: this is what is in force"])]
     lines.append("What the VMs normally do and would be stopped")
     lines += [
-        f"  {s['vm']} to {s['peer']} {s['service']} ({s['flows']:g} flows): {s['verdict']}, {s['why']}" for s in told["would_stop"]
+        f"  {s['vm']} to {s['peer']} {s['service']} ({s['flows']:g} flows): {s['verdict']}, {s['why']}"
+        for s in told["would_stop"]
     ] or ["  nothing"]
     if "nft" in told:
         lines += ["nft", told["nft"].rstrip()]
@@ -227,7 +239,14 @@ def _listed(told: Sequence[Mapping[str, Any]]) -> Any:
         table.add_column(name)
     for each in told:
         vms = ", ".join(each["vms"][:4]) + (f" and {len(each['vms']) - 4} more" if len(each["vms"]) > 4 else "")
-        table.add_row(str(each["order"]), each["name"], str(each["version"]), each["mode"], ", ".join(each["rules"]), vms or "none")
+        table.add_row(
+            str(each["order"]),
+            each["name"],
+            str(each["version"]),
+            each["mode"],
+            ", ".join(each["rules"]),
+            vms or "none",
+        )
     return table
 
 
@@ -237,7 +256,8 @@ def _shown(told: Mapping[str, Any]) -> Any:
     from netpersona.app.output import yaml_text
 
     vms = ", ".join(told["vms"]) or "none"
-    return Text(f"# version {told['version']}, {told['file']}:{told['line']}; concerns: {vms}\n{yaml_text(told['resource']).rstrip()}")
+    head = f"# version {told['version']}, {told['file']}:{told['line']}; concerns: {vms}"
+    return Text(f"{head}\n{yaml_text(told['resource']).rstrip()}")
 
 
 def _tested(told: Sequence[Mapping[str, Any]]) -> Any:
@@ -245,7 +265,9 @@ def _tested(told: Sequence[Mapping[str, Any]]) -> Any:
 
     lines = []
     for result in told:
-        lines.append(f"{'ok    ' if result['passed'] else 'FAILED'} {result['place']}: {result['case']}: {result['expected']}")
+        lines.append(
+            f"{'ok    ' if result['passed'] else 'FAILED'} {result['place']}: {result['case']}: {result['expected']}"
+        )
         if not result["passed"]:
             lines.append(f"       {result['found']}: {result['why']}")
     failed = sum(not result["passed"] for result in told)

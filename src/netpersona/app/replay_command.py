@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from netpersona.errors import ConfigError
 @click.option("--feed", "feeds", multiple=True, type=click.Path(path_type=Path), help="A file of indicators; repeat.")
 @click.option("--policy", "policies", multiple=True, type=click.Path(path_type=Path), help="A policy file or folder.")
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration file.")
-@click.option("--store", envvar="NETPERSONA_STORE", metavar="URL", help="Where personas are kept: FILE.db, sqlite:///...")
+@click.option(
+    "--store", envvar="NETPERSONA_STORE", metavar="URL", help="Where personas are kept: FILE.db, sqlite:///..."
+)
 @click.option("--learn-until", metavar="TIME", help="Flows before TIME (epoch or RFC 3339) are the baseline.")
 @click.option("--report", "report_path", type=click.Path(path_type=Path), help="Write the whole report as JSON.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "none"]), default="text", help="What to print.")
@@ -67,8 +69,10 @@ def parse_time(text: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{text!r} is no time; give epoch seconds or RFC 3339, such as 2026-01-31T12:00:00Z") from None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
+        raise ConfigError(
+            f"{text!r} is no time; give epoch seconds or RFC 3339, such as 2026-01-31T12:00:00Z"
+        ) from None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return round(at.timestamp() * 1e6)
 
 

@@ -33,13 +33,17 @@ class Stopwatch:
         """A stopwatch that runs from now."""
         return cls(time.perf_counter(), time.process_time())
 
-    def timing(self) -> dict[str, float | int]:
-        """What the run has cost so far; the peak is of this process, in bytes."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    def timing(self, helpers: int = 0) -> dict[str, float | int]:
+        """What the run has cost so far, in this process and the `helpers` that judged beside it.
+
+        The peak is this process's and, for each judging process, that of the largest: together they never held more.
+        """
+        own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        peak = own.ru_maxrss + helpers * others.ru_maxrss
         return {
             "wall_s": round(time.perf_counter() - self.wall, 3),
-            "cpu_s": round(time.process_time() - self.cpu, 3),
-            "peak_rss_bytes": peak,
+            "cpu_s": round(time.process_time() - self.cpu + others.ru_utime + others.ru_stime, 3),
+            "peak_rss_bytes": peak * 1024,
         }
 
 

@@ -39,7 +39,9 @@ def explanation(persona: Persona, terms: Sequence[RiskTerm], at: int | None, lef
 
 def table(told: Mapping[str, Any]) -> Group:
     """The explanation for a terminal."""
-    head = f"{told['vm']}: risk {told['risk']:.3f} ({ledger.word(told['risk'])}) at {clock(round(told['at'] * 1e6))} UTC"
+    head = (
+        f"{told['vm']}: risk {told['risk']:.3f} ({ledger.word(told['risk'])}) at {clock(round(told['at'] * 1e6))} UTC"
+    )
     if "without" in told:
         head += f", without {', '.join(told['without'])} (with all: {told['risk_with_all']:.3f})"
     rows = Table(box=None, pad_edge=False, header_style="dim")

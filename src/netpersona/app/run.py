@@ -1,6 +1,6 @@
 """One replay from the command line's words to its result: the one place that wires recorded traffic.
 
-    Request -> configuration, inventory, feeds, policies -> Fleet, Ground -> replay() -> resolve() -> report
+Request -> configuration, inventory, feeds, policies -> Fleet, Ground -> replay() -> resolve() -> report
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from netpersona.errors import ConfigError, InventoryError
 from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id_of_address
 from netpersona.intel.feed import FeedSnapshot
 from netpersona.intel.gate import Protected, refuse
-from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.indicators import AllowEntry, AllowList, IndicatorSet
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
@@ -73,14 +73,14 @@ def run(request: Request, watch: Stopwatch) -> Done:
     fleet = named if named is not None else _known_fleet(store)
     snapshots = _snapshots(request, config, fleet)
     policies, stored_policies = _policies(request, config, store)
-    ground = Ground(IndicatorSet.merge(snapshots), policies, request.learn_until, config.window)
+    ground = Ground(IndicatorSet.merge(snapshots, _allowed(policies)), policies, request.learn_until, config.window)
     context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
     with Meter() as meter:
         replayed = replay(found.sensors, fleet, ground, store, context, meter)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
     planned = {"vms": plan(ruleset), "nft": render(ruleset)}
-    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing())
+    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.helpers))
     return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
 
 
@@ -149,6 +149,17 @@ def _policies(request: Request, config: Config, store: Store) -> tuple[PolicySet
         texts = policy_files.read(paths)
     policies, versions = policy_files.versioned(config.applied(policy_files.parsed(texts)), versions)
     return policies, policy_files.encode(texts, versions)
+
+
+def _allowed(policies: PolicySet) -> AllowList:
+    """What the operator's AllowLists take from the indicators: an allowed peer is no match, and no worry."""
+    return AllowList(
+        tuple(
+            AllowEntry(e.value, e.until, e.comment, resource.name)
+            for resource in policies.allow
+            for e in resource.entries
+        )
+    )
 
 
 def _answers(store: Store) -> dict[VmId, dict[str, tuple[tuple[str, int | None], ...]]]:

@@ -24,13 +24,19 @@ RESOLVER = "10.77.0.1"
 UPDATES, MAIL = "192.0.2.80", "192.0.2.25"
 BACKUP = "10.77.0.90"  # a store in the same network, not one of the VMs watched
 CONTROL, DROP = "203.0.113.66", "203.0.113.67"  # the intruder's; the first is on the feed
-_CONN = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes"
+_CONN = (
+    "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes "
+    "conn_state orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes"
+)
 _DNS = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto query qtype_name rcode_name answers"
 _SSL = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p server_name"
 _TYPES = {
-    "ts": "time", "id.orig_h": "addr", "id.resp_h": "addr", "id.orig_p": "port", "id.resp_p": "port", "duration": "interval",
+    "ts": "time",
+    "duration": "interval",
     "answers": "vector[string]",
-}  # fmt: skip
+    **{f"id.{end}_h": "addr" for end in ("orig", "resp")},
+    **{f"id.{end}_p": "port" for end in ("orig", "resp")},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ def write_sample(folder: Path, seed: int = 7) -> Sample:
     flows = sorted(_day(np.random.default_rng(seed)), key=lambda f: (f.at, f.originator, f.responder, f.port))
     _write_log(logs / "conn.log", "conn", _CONN, [_conn(i, f) for i, f in enumerate(flows)])
     _write_log(logs / "dns.log", "dns", _DNS, [_dns(i, f) for i, f in enumerate(flows) if f.service == "dns"])
-    _write_log(logs / "ssl.log", "ssl", _SSL, [_ssl(i, f) for i, f in enumerate(flows) if f.service == "ssl" and f.name])
+    _write_log(
+        logs / "ssl.log", "ssl", _SSL, [_ssl(i, f) for i, f in enumerate(flows) if f.service == "ssl" and f.name]
+    )
     sample = Sample(logs, folder / "vms.yaml", folder / "command-and-control.txt", folder / "policy.yaml")
     sample.inventory.write_text(_INVENTORY)
     sample.feed.write_text(_FEED)
@@ -104,7 +112,9 @@ def _person(rng: np.random.Generator, desk: str, begin: int, end: int) -> Iterat
     for at in _times(rng, begin, end, 260):
         name, address = sites[int(rng.choice(len(sites), p=habits))]
         for _ in range(int(rng.integers(1, 5))):
-            yield from _visit(rng, desk, name, address, at + int(rng.integers(0, 9 * SECOND)), int(rng.lognormal(10, 1)))
+            yield from _visit(
+                rng, desk, name, address, at + int(rng.integers(0, 9 * SECOND)), int(rng.lognormal(10, 1))
+            )
     for at in _times(rng, begin, end, 60):
         yield from _visit(rng, desk, "mail.example", MAIL, at, 20_000)
 
@@ -146,7 +156,12 @@ def _ends(number: int, flow: _Flow) -> list[str]:
 def _conn(number: int, flow: _Flow) -> list[str]:
     packets = [1 + size // 1_400 for size in (flow.sent, flow.received)]
     answered = flow.state != "S0"
-    counts = [packets[0], flow.sent + 40 * packets[0], packets[1] * answered, (flow.received + 40 * packets[1]) * answered]
+    counts = [
+        packets[0],
+        flow.sent + 40 * packets[0],
+        packets[1] * answered,
+        (flow.received + 40 * packets[1]) * answered,
+    ]
     said = [flow.transport, flow.service, f"{flow.lasts / SECOND:.6f}", flow.sent, flow.received, flow.state]
     return [*_ends(number, flow), *map(str, said), *map(str, counts)]
 
@@ -166,13 +181,25 @@ def _write_log(path: Path, kind: str, fields: str, rows: list[list[str]]) -> Non
     path.write_text("\n".join([*head, *("\t".join(row) for row in rows)]) + "\n")
 
 
-_INVENTORY = f"""\
-vms:
-  - {{name: web-1, interface: tap-web-1, mac: "52:54:00:00:00:01", addresses: [{WEB}/24], gateways: [{RESOLVER}], resolvers: [{RESOLVER}], labels: {{role: web}}}}
-  - {{name: db-1, interface: tap-db-1, mac: "52:54:00:00:00:02", addresses: [{DATABASE}/24], gateways: [{RESOLVER}], resolvers: [{RESOLVER}], labels: {{role: database}}}}
-  - {{name: desk-1, interface: tap-desk-1, mac: "52:54:00:00:00:03", addresses: [{DESK}/24], gateways: [{RESOLVER}], resolvers: [{RESOLVER}], labels: {{role: desktop}}}}
-  - {{name: desk-2, interface: tap-desk-2, mac: "52:54:00:00:00:04", addresses: [{VICTIM}/24], gateways: [{RESOLVER}], resolvers: [{RESOLVER}], labels: {{role: desktop}}}}
+_INVENTORY = "vms:\n" + "".join(
+    f"""\
+  - name: {name}
+    interface: tap-{name}
+    mac: "52:54:00:00:00:0{number}"
+    addresses: [{address}/24]
+    gateways: [{RESOLVER}]
+    resolvers: [{RESOLVER}]
+    labels: {{role: {role}}}
 """
+    for number, (name, address, role) in enumerate(
+        [
+            ("web-1", WEB, "web"),
+            ("db-1", DATABASE, "database"),
+            ("desk-1", DESK, "desktop"),
+            ("desk-2", VICTIM, "desktop"),
+        ]
+    )
+)
 _FEED = f"""\
 # command-and-control servers, generated with the sample
 {CONTROL}

@@ -15,6 +15,7 @@ import zlib
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import polars as pl
 
@@ -47,10 +48,12 @@ class Shards:
         self._sent = [0] * count
         self._done = [0] * count
 
-    def __enter__(self) -> Shards:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for process, connection in self._workers:
             connection.close()
             if kind is not None:
@@ -62,7 +65,9 @@ class Shards:
         """Judge one hour; hours come in order."""
         count = len(self._workers)
         shards = {vm: shard_of(vm, count) for vm in hour.vms}
-        table = pl.DataFrame({"vm": list(shards), "shard": list(shards.values())}, schema={"vm": pl.String, "shard": pl.Int64})
+        table = pl.DataFrame(
+            {"vm": list(shards), "shard": list(shards.values())}, schema={"vm": pl.String, "shard": pl.Int64}
+        )
         split = [part.join(table, on="vm") for part in (hour.flows, hour.transactions)]
         for shard, (_, connection) in enumerate(self._workers):
             self._wait(shard, _AHEAD)
@@ -96,7 +101,9 @@ class Shards:
         try:
             answer = connection.recv()
         except EOFError as error:
-            raise NetpersonaError("a judging process ended before its work was done; is there enough memory?") from error
+            raise NetpersonaError(
+                "a judging process ended before its work was done; is there enough memory?"
+            ) from error
         if isinstance(answer, NetpersonaError):
             raise answer
         judged: Judging = answer

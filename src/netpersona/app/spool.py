@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import polars as pl
 
@@ -45,10 +45,12 @@ class Spool:
         self.total = 0  # rows taken
         self.repeated = 0  # flows that came more than once: seen by two sensors, or given before
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._directory is not None:
             self._directory.cleanup()
 

@@ -126,7 +126,12 @@ def _facts(now: Standing, persona: Persona, packet: Packet) -> dict[str, Any]:
         "completeness": round(persona.completeness.seen, 6),
         "signatures": sorted({s.name for s in persona.signatures}),
         "known_peer": [
-            {"service": f"{k.transport}/{k.port}", "flows": round(u.flows, 1), "first": seconds(u.first), "last": seconds(u.last)}
+            {
+                "service": f"{k.transport}/{k.port}",
+                "flows": round(u.flows, 1),
+                "first": seconds(u.first),
+                "last": seconds(u.last),
+            }
             for k, u in met
         ],
         "findings": [{"id": f.id, "kind": f.kind, "alert": f.alert, "why": f.why} for f in found],
@@ -162,7 +167,9 @@ def _drawn(told: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    colour = "green" if told["verdict"] == "allow" else "bold red" if told["verdict"] in {"deny", "reject"} else "yellow"
+    colour = (
+        "green" if told["verdict"] == "allow" else "bold red" if told["verdict"] in {"deny", "reject"} else "yellow"
+    )
     port = f" port {told['port']}" if told["port"] else ""
     way = "to" if told["direction"] == "outbound" else "from"
     flow = "an established" if told["established"] else "a new"
@@ -177,18 +184,30 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
     from netpersona.app.account import clock
 
     persona, listed, rule = told["persona"], told["indicators"], told["rule"]
-    by = "no rule; the built-in order decides" if rule is None else f"{rule['policy']}/{rule['rule']}, version {rule['version']}"
+    by = (
+        "no rule; the built-in order decides"
+        if rule is None
+        else f"{rule['policy']}/{rule['rule']}, version {rule['version']}"
+    )
     lines = [f"  because   {told['why']}", f"  by        {by}"]
     lines += [f"  staged    {text}" for text in told["staged"]]
-    known = ", ".join(f"{k['service']} {k['flows']:g} flows since {clock(round(k['first'] * 1e6))}" for k in persona["known_peer"])
+    known = ", ".join(
+        f"{k['service']} {k['flows']:g} flows since {clock(round(k['first'] * 1e6))}" for k in persona["known_peer"]
+    )
     lines.append(f"  known     {known or 'this peer is not in the learned profile'}")
     lines.append(f"  indicator {listed['words']}")
     for row in listed["listings"]:
         until = f", until {clock(round(row['until'] * 1e6))}" if row["until"] is not None else ""
         state = "" if row["in_force"] else ", not in force"
-        lines.append(f"            {row['value']} in {row['feed']}, line {row['line']}, confidence {row['confidence']:.2f}{until}{state}")
-    lines.append(f"  risk      {persona['risk']:.3f} (persona version {persona['version']}, {persona['completeness']:.1%} learned)")
-    lines += [f"            +{t['log_odds']:.2f} {t['detector']} {t['peer'] or ''}: {t['why']}" for t in persona["risk_terms"]]
+        where = f"{row['value']} in {row['feed']}, line {row['line']}"
+        lines.append(f"            {where}, confidence {row['confidence']:.2f}{until}{state}")
+    lines.append(
+        f"  risk      {persona['risk']:.3f}"
+        f" (persona version {persona['version']}, {persona['completeness']:.1%} learned)"
+    )
+    lines += [
+        f"            +{t['log_odds']:.2f} {t['detector']} {t['peer'] or ''}: {t['why']}" for t in persona["risk_terms"]
+    ]
     lines += [f"  finding   {f['kind']}: {f['why']}" for f in persona["findings"]]
     lines += [f"  otherwise {text}" for text in told["otherwise"]]
     return lines

@@ -35,7 +35,9 @@ _CONVERSATION = ["direction", "transport", "port", "peer", "vm_address"]
 _NAME = ["kind", "name", "peer"]
 
 
-def observe(flows: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int = WINDOW) -> Iterator[Observation]:
+def observe(
+    flows: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int = WINDOW
+) -> Iterator[Observation]:
     """One Observation for each (window, VM), in that order.
 
     `flows` and `transactions` are oriented (flow.orient.oriented); the order of their rows means nothing.
@@ -140,14 +142,17 @@ def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
     return {(row["window"], row["vm"]): row["originator_mac"] for row in first.iter_rows(named=True)}
 
 
-def _sightings(conversations: pl.DataFrame, names: pl.DataFrame, intel: IndicatorSet) -> dict[_Key, tuple[Sighting, ...]]:
+def _sightings(
+    conversations: pl.DataFrame, names: pl.DataFrame, intel: IndicatorSet
+) -> dict[_Key, tuple[Sighting, ...]]:
     """The indicators seen, by (window, VM): addresses that were talked to, names that were used."""
     if not len(intel):
         return {}
     spoken = conversations.join(intel.match_addresses(conversations["peer"].unique()), on="peer")
-    spoken = spoken.with_columns(via=pl.lit("address"))
+    spoken = _unless(intel.allow.covers_address, spoken, "peer").with_columns(via=pl.lit("address"))
     used = names.filter(pl.col("kind") != "alert")
     listed = used.join(intel.match_names(used["name"].unique()), on="name")
+    listed = _unless(intel.allow.covers_name, listed, "name")
     listed = listed.with_columns(via="kind", flows="uses", answered="uses", bytes_out=0, bytes_in=0)
     columns = ["window", "vm", "indicator", *Sighting._fields[1:]]
     seen = pl.concat([spoken.select(columns), listed.select(columns)], how="vertical_relaxed")
@@ -171,6 +176,12 @@ def _in_force(indicator: Indicator, at: int) -> bool:
     """Whether the listing holds at the instant `at` (µs)."""
     begun = indicator.valid_from is None or indicator.valid_from <= at
     return begun and (indicator.valid_until is None or at < indicator.valid_until)
+
+
+def _unless(covers: Callable[[str, int], bool], table: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The rows whose value in `column` no allow-list covered when it was last seen."""
+    allowed = [covers(value, last) for value, last in table.select(column, "last").iter_rows()]
+    return table.filter(~pl.Series(allowed, dtype=pl.Boolean))
 
 
 def _sighting_order(sighting: Sighting) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from netpersona.flow.window import DAY, HOUR
 from netpersona.observation.model import Conversation, Observation
@@ -25,10 +25,11 @@ from netpersona.persona.profile import (
 )
 
 _K = TypeVar("_K", Kind, str)
+_N = TypeVar("_N", int, float)
 _WEEK = 7 * DAY
 
 
-class Heavy(NamedTuple):
+class _Heavy(NamedTuple, Generic[_K]):
     """A table of heavy hitters after an update, and what had to go."""
 
     table: dict[_K, Usage]
@@ -108,7 +109,7 @@ def _grown(profile: TrafficProfile, observation: Observation, own: list[Conversa
         kinds=kept.table,
         names=_names(profile, observation, own, at),
         fingerprints=_fingerprints(profile, observation),
-        hours=_at(profile.hours, 24, observation.window.start // HOUR % 24, flows),
+        hours=_at(profile.hours, 24, observation.window.start // HOUR % 24, float(flows)),
         volumes_out=_at(profile.volumes_out, BINS, volume_bin(sum(c.bytes_out for c in own)), 1),
         volumes_in=_at(profile.volumes_in, BINS, volume_bin(sum(c.bytes_in for c in own)), 1),
         windows=profile.windows + 1,
@@ -159,17 +160,19 @@ def _fingerprints(profile: TrafficProfile, observation: Observation) -> dict[str
     return _heaviest(table, FINGERPRINTS_KEPT, end).table
 
 
-def _heaviest(table: dict[_K, Usage], keep: int, at: int) -> Heavy:
+def _heaviest(table: dict[_K, Usage], keep: int, at: int) -> _Heavy[_K]:
     """The table cut down to its `keep` heaviest at the instant `at`, once it is over by SLACK."""
     if len(table) <= keep + SLACK:
-        return Heavy(table, 0, 0.0)
-    order = sorted(table.items(), key=lambda item: (-item[1].flows * 2.0 ** (-(at - item[1].last) / HALF_LIFE), item[0]))
+        return _Heavy(table, 0, 0.0)
+    order = sorted(
+        table.items(), key=lambda item: (-item[1].flows * 2.0 ** (-(at - item[1].last) / HALF_LIFE), item[0])
+    )
     gone = order[keep:]
-    return Heavy(dict(order[:keep]), len(gone), sum(usage.flows for _, usage in gone))
+    return _Heavy(dict(order[:keep]), len(gone), sum(usage.flows for _, usage in gone))
 
 
-def _at(counts: tuple[float, ...], size: int, index: int, more: float) -> tuple[float, ...]:
+def _at(counts: tuple[_N, ...], size: int, index: int, more: _N) -> tuple[_N, ...]:
     """The counts, `size` of them, with one raised."""
-    grown = list(counts) if counts else [0] * size
+    grown = list(counts) if counts else [more - more] * size
     grown[index] += more
     return tuple(grown)

@@ -18,8 +18,10 @@ from netpersona.flow.vm import VmId
 
 
 class Kind(NamedTuple):
-    """What makes two flows of a VM the same sort of thing: for inbound flows the service (peer is ""),
-    for outbound flows the service and the peer."""
+    """What makes two flows of a VM the same sort of thing.
+
+    For inbound flows that is the service (the peer is ""), for outbound flows the service and the peer.
+    """
 
     direction: str  # outbound | inbound
     transport: str
@@ -45,7 +47,9 @@ class TrafficProfile:
     names: dict[str, Usage] = field(default_factory=dict)  # registered domains asked for or named in TLS and HTTP
     fingerprints: dict[str, Usage] = field(default_factory=dict)  # "tls:<ja3>", "tcp:<signature>"
     hours: tuple[float, ...] = (0.0,) * 24  # decayed flows by hour of the day, UTC
-    volumes_out: tuple[int, ...] = ()  # counts of active windows by size of bytes out (see persona.profile for the bins)
+    volumes_out: tuple[
+        int, ...
+    ] = ()  # counts of active windows by size of bytes out (see persona.profile for the bins)
     volumes_in: tuple[int, ...] = ()
     windows: int = 0  # active windows learned
     flows: int = 0  # flows learned, exactly
