@@ -22,6 +22,8 @@ from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.persona.state import VmState
 from netpersona.risk.finding import Finding
+from netpersona.ruleset.diff import Changes
+from netpersona.ruleset.model import Ruleset
 
 
 class Sensor(Protocol):
@@ -135,3 +137,13 @@ class Store(Protocol):
 
     def put_persona(self, persona: Persona, at: int, why: str) -> None:
         """Store what a person changed (frozen, reset, labels) as a new version, in the keyed state too."""
+
+
+class Enforcer(Protocol):
+    """What keeps a ruleset in force.  Raises EnforcerError; then what was in force before still is."""
+
+    def apply(self, desired: Ruleset) -> Changes:
+        """Bring the whole desired ruleset in force, all or none; applying it twice changes nothing."""
+
+    def in_force(self) -> Ruleset:
+        """What is in force now."""

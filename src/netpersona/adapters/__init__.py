@@ -1,0 +1,1 @@
+"""All I/O: what sees traffic, lists VMs and indicators, keeps state, and keeps rules in force."""

@@ -61,8 +61,8 @@ def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> 
     """
     from netpersona.app import policies as policy_files
     from netpersona.app.standing import standing
-    from netpersona.ruleset.diff import diff, words
-    from netpersona.ruleset.render import render
+    from netpersona.adapters.enforcers.plan import Plan
+    from netpersona.ruleset.diff import words
     from netpersona.ruleset.words import plan as plan_objects
 
     now = standing(opened(store))
@@ -71,14 +71,15 @@ def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> 
         before = policy_files.decode(now.store.context("policies"))[1]
         wanted, _ = policy_files.versioned(policy_files.parsed(policy_files.read(files)), before)
     in_force, desired = now.ruleset(), now.ruleset(wanted)
+    enforcer = Plan(in_force)
     told: dict[str, Any] = {
         "at": now.at / 1e6,
-        "changes": words(diff(in_force, desired)),
+        "changes": words(enforcer.apply(desired)),
         "would_stop": _would_stop(now, in_force, desired),
         "vms": plan_objects(desired),
     }
     if nft:
-        told["nft"] = render(desired)
+        told["nft"] = enforcer.text()
     emit(told, output, _planned)
 
 

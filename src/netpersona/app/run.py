@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netpersona.adapters.enforcers.plan import Plan
 from netpersona.adapters.feeds.file import FileFeed
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import recognise
@@ -29,7 +30,6 @@ from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
 from netpersona.ports import Store
 from netpersona.ruleset.model import Ruleset
-from netpersona.ruleset.render import render
 from netpersona.ruleset.resolve import resolve
 from netpersona.ruleset.words import plan
 
@@ -79,7 +79,9 @@ def run(request: Request, watch: Stopwatch) -> Done:
         replayed = replay(found.sensors, fleet, ground, store, context, meter)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
-    planned = {"vms": plan(ruleset), "nft": render(ruleset)}
+    enforcer = Plan()
+    enforcer.apply(ruleset)
+    planned = {"vms": plan(enforcer.in_force()), "nft": enforcer.text()}
     outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.helpers))
     return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
 
