@@ -221,7 +221,7 @@ def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
 def _probed(old: Probing | None, c: Conversation, idle: int) -> Probing:
     port, missed = c.port, c.flows - c.answered
     if old is None or c.first - old.last > idle:
-        return _new(Probing, ((port,), missed, c.first, _newest(c)))
+        return _new(Probing, ((port,), missed, c.first, c.starts[-1] if c.starts else c.first))
     ports, flows, first, last = old
     return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, _newest(c))))
 
@@ -336,7 +336,7 @@ def _by_contact(table: dict[tuple[str, int, str], Contact]) -> list[tuple[int, t
 
 
 def _by_probing(table: dict[str, Probing]) -> list[tuple[int, str]]:
-    return [(v[3] + (v[1] if v[1] < 24 else 24) * HOUR, key) for key, v in table.items()]  # noqa: FURB136 - hot
+    return [(v[3] + (v[1] if v[1] < 9 else 9) * 3 * HOUR, key) for key, v in table.items()]  # noqa: FURB136 - hot
 
 
 def _by_spread(table: dict[tuple[str, int], Spread]) -> list[tuple[int, tuple[str, int]]]:

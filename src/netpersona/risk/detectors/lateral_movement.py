@@ -23,6 +23,7 @@ REMOTE_SHELLS = frozenset({22, 3389, 5985, 5986})
 DIRECTORY_PORTS = frozenset({88, 389, 464, 636, 3268})  # who answers there is a domain controller
 COPIED = 500_000  # bytes sent through file sharing
 WINDOWS = 24  # active windows learned before "never before" means something
+COMPLETE = 0.9  # probability that the next flow is of a kind already seen
 ALERT_AT = 0.55
 
 
@@ -41,11 +42,18 @@ def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | N
         return None
     ports = sorted(ADMIN_PORTS.intersection(contacts))
     sent = sum(contacts[port].bytes_out for port in ports)
-    first_contact = scene.learned and scene.persona.profile.windows >= WINDOWS
+    first_contact = _known_enough(scene)
     confidence = _confidence(ports, contacts, first_contact)
     if confidence < 0.3:
         return None
     return _finding(scene, now, (ports, sent, first_contact), confidence, min(contacts[p].first for p in ports))
+
+
+def _known_enough(scene: Scene) -> bool:
+    """Whether a first contact means something: learning was declared over, or the profile says that it is."""
+    if not scene.learned or scene.persona.profile.windows < WINDOWS:
+        return False
+    return scene.context.learn_until is not None or scene.persona.completeness.seen >= COMPLETE
 
 
 def _confidence(ports: list[int], contacts: dict[int, Contact], first_contact: bool) -> float:

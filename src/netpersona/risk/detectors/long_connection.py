@@ -17,7 +17,8 @@ from netpersona.risk.finding import Finding, Severity
 
 NAME = "long_connection"
 LONG = 4 * HOUR
-VERY_LONG = 8 * HOUR
+VERY_LONG = 8 * HOUR  # worth a person's time at an odd port
+EXTREME = 16 * HOUR  # and at any port
 
 
 def judge(scene: Scene) -> list[Finding]:
@@ -34,7 +35,7 @@ def judge(scene: Scene) -> list[Finding]:
 def _finding(scene: Scene, call: Call) -> Finding:
     c, contact = call
     odd = not usual(c.port)
-    alert = odd and c.longest >= VERY_LONG and scene.learned
+    alert = scene.learned and c.longest >= (VERY_LONG if odd else EXTREME)
     return found(
         scene,
         "long_connection",

@@ -19,6 +19,8 @@ USUAL_PORTS = frozenset(
 WEB_PORTS = frozenset({80, 443})
 ALTERNATIVE_PORTS = frozenset({8000, 8080, 8081, 8443, 8888})  # second choices for the web
 
+ORDINARY_PORTS = frozenset({53, 80, 123, 443, 993, 8080})  # what nearly all calls to the outside go to
+
 # Asked regularly because that is what they are for.
 PERIODIC_PORTS = frozenset({53, 67, 68, 123, 137, 138, 161, 179, 514, 546, 547, 853, 1812, 1900, 3702, 5353, 5355})
 

@@ -14,7 +14,7 @@ from netpersona.observation.model import Conversation, Observation
 from netpersona.persona.memory import Contact, Logins, Memory
 from netpersona.persona.model import Persona
 from netpersona.persona.profile import kind_of, knows
-from netpersona.risk.detectors.peers import USUAL_PORTS, scope
+from netpersona.risk.detectors.peers import ORDINARY_PORTS, scope
 
 ENOUGH_CALLS = 10  # calls before regularity means anything
 HEAVY = 1_000_000  # bytes sent to one contact: worth asking whether they should have been
@@ -63,7 +63,7 @@ class Scene(NamedTuple):
     unanswered: list[Conversation]  # outbound, not one flow answered
     pings: list[Conversation]  # outbound ICMP
     icmp: list[Conversation]  # ICMP in both directions
-    outside: list[Conversation]  # outbound and answered, at an unusual port of a public peer
+    outside: list[Conversation]  # outbound and answered, at another than the ordinary ports of a public peer
     inside_calls: list[Conversation]  # outbound and answered, at a peer inside
     probed: dict[str, list[Conversation]]  # inbound, unanswered, from peers that did so often
     attempts: list[Attempt]
@@ -115,7 +115,7 @@ def look(  # noqa: C901, PLR0912 - one pass for all detectors is what keeps a ca
                 unanswered.append(c)
             elif peer in context.fleet or scope(peer) == "private":
                 inside_calls.append(c)
-            elif c.port not in USUAL_PORTS:
+            elif c.port not in ORDINARY_PORTS:
                 outside.append(c)
             if c.transport in _ICMP:
                 icmp.append(c)

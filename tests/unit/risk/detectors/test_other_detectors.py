@@ -102,3 +102,24 @@ def test_before_learning_ends_a_long_odd_flow_stays_context():
     odd = window([talk(port=4782, transport="udp", lasts=10 * HOUR)])
     assert kinds(judged([odd])[0]) == ["long_connection"]
     assert kinds(judged([odd], context=Context(learn_until=odd.window.end))[0]) == []
+
+
+def test_a_server_that_loads_from_a_directory_outside_was_exploited():
+    assert kinds(judged([window([talk(port=1389, out=400, back=900)])])[0]) == ["exploit_attempt"]
+    assert kinds(judged([window([talk("10.77.0.5", 389)])])[0]) == []
+    assert kinds(judged([window([talk(port=389)])], learned(Kind("outbound", "tcp", 389, FAR)))[0]) == []
+
+
+def test_who_sends_mail_and_never_reads_any_is_suspect():
+    sent = talk(port=587, out=60_000, back=3000, application="smtp")
+    reads = talk("93.184.216.35", 993, out=1000, back=90_000)
+    [finding] = judged([window([sent])])[0]
+    assert (finding.kind, finding.alert, finding.port) == ("exfiltration", True, 587)
+    assert judged([window([sent, reads])]) == [[]]
+
+
+def test_a_mail_server_sends_mail():
+    servers = [talk(f"93.184.7.{i}", 25, out=9000, back=1000) for i in range(1, 6)]
+    known = learned(Kind("inbound", "tcp", 25, ""))
+    assert judged([window(servers)]) == [[]]
+    assert "exfiltration" not in kinds(judged([window(servers[:1])], known)[0])

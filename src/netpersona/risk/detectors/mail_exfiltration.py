@@ -1,0 +1,74 @@
+"""Finds: data sent out by mail or file transfer from a VM that neither reads mail nor used that service before.
+
+How it is fooled: by sending through a web service.  A first newsletter from a new machine looks just the same.
+Cost: one set look-up for each outbound contact at another than the ordinary ports of a public peer.
+Method: what keyloggers such as Agent Tesla do (MITRE ATT&CK T1048.003): they send by SMTP or FTP, and never fetch mail,
+whereas a person's mail program does both.
+"""
+
+from __future__ import annotations
+
+from netpersona.flow.window import DAY
+from netpersona.observation.model import Conversation
+from netpersona.persona.memory import Contact
+from netpersona.risk.detectors.peers import scope
+from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.scene import Scene
+from netpersona.risk.detectors.words import size
+from netpersona.risk.finding import Finding, Severity
+
+NAME = "mail_exfiltration"
+SENDING = {21: "FTP", 25: "mail", 465: "mail", 587: "mail"}
+FETCHING = frozenset({110, 143, 993, 995})
+SAID = 1500  # bytes sent to one contact: more than a greeting
+SERVERS = 4  # so many mail servers called: this is a mail server itself
+CONFIDENCE = 0.55
+
+
+def judge(scene: Scene) -> list[Finding]:
+    """One finding for each public peer that things are sent to in this way."""
+    sent = [c for c in scene.outside if c.port in SENDING and c.transport == "tcp" and not scene.familiar(c)]
+    if not sent or _handles_mail(scene):
+        return []
+    return [_finding(scene, c, contact) for c in sent if (contact := _contact(scene, c)) is not None]
+
+
+def _contact(scene: Scene, c: Conversation) -> Contact | None:
+    contact = scene.memory.contacts.get((c.transport, c.port, c.peer))
+    enough = contact is not None and contact.bytes_out >= SAID and contact.bytes_out >= contact.bytes_in
+    return contact if enough and scope(c.peer) == "public" else None
+
+
+def _handles_mail(scene: Scene) -> bool:
+    """Whether the VM fetches mail, takes it in, or sends it to many servers."""
+    contacts = scene.memory.contacts
+    if any(port in FETCHING for _, port, _ in contacts) or sum(port == 25 for _, port, _ in contacts) >= SERVERS:
+        return True
+    return any(
+        k.port in FETCHING or (k.direction == "inbound" and k.port in SENDING) for k in scene.persona.profile.kinds
+    )
+
+
+def _finding(scene: Scene, c: Conversation, contact: Contact) -> Finding:
+    how = SENDING[c.port]
+    return found(
+        scene,
+        "exfiltration",
+        detector=NAME,
+        direction="outbound",
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol="tcp",
+        port=c.port,
+        first=contact.first,
+        last=c.last,
+        confidence=CONFIDENCE,
+        severity=Severity.MEDIUM,
+        alert=True,
+        why=f"The VM sent {size(contact.bytes_out)} by {how} to {c.peer} in {contact.flows} flows, though it never "
+        "fetches mail and never sent in this way before: spying programs deliver like that.",
+        evidence={"sent_bytes": contact.bytes_out, "received_bytes": contact.bytes_in, "flows": contact.flows},
+        weight=2.0,
+        half_life=DAY,
+    )
