@@ -59,9 +59,9 @@ def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> 
 
     Without FILES: the rules that the store's own policies come to.
     """
+    from netpersona.adapters.enforcers.plan import Plan
     from netpersona.app import policies as policy_files
     from netpersona.app.standing import standing
-    from netpersona.adapters.enforcers.plan import Plan
     from netpersona.ruleset.diff import words
     from netpersona.ruleset.words import plan as plan_objects
 

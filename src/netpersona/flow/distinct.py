@@ -24,7 +24,7 @@ def distinct(flows: pl.DataFrame) -> pl.DataFrame:
 
     Few rows have a neighbour at all, so these are found by hash first and only they are compared.
     """
-    if flows.height < 2:
+    if flows["source"].n_unique() < 2:
         return flows
     marked = flows.with_columns(group=pl.struct(_FIVE_TUPLE).hash()).sort("group", "start")
     near = (pl.col("group") == pl.col("group").shift()) & (pl.col("start") - pl.col("start").shift() <= TOLERANCE)
@@ -52,7 +52,9 @@ def _compared(flows: pl.DataFrame) -> pl.DataFrame:
     )
     watched_twice = flows.filter(pl.col("near") & pl.col("proof")).select("one", "other").unique()
     same = flows.join(watched_twice.with_columns(twice=True), on=["one", "other"], how="left", maintain_order="left")
-    return same.filter(~(pl.col("near") & pl.col("twice").fill_null(value=False))).drop("near", "proof", "one", "other", "twice")
+    return same.filter(~(pl.col("near") & pl.col("twice").fill_null(value=False))).drop(
+        "near", "proof", "one", "other", "twice"
+    )
 
 
 def union(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:

@@ -39,7 +39,9 @@ def oriented(table: pl.DataFrame, owners: pl.DataFrame, window: int = WINDOW) ->
     for direction, own, other in ((OUTBOUND, "originator", "responder"), (INBOUND, "responder", "originator")):
         side = common.join(owners, left_on=own, right_on="address", how="inner")
         named = side.rename({own: "vm_address", other: "peer"}).with_columns(direction=pl.lit(direction))
-        sides.append(named.filter(pl.col("since").is_null() | (pl.col("start") >= pl.col("since") - pl.col("since") % window)))
+        sides.append(
+            named.filter(pl.col("since").is_null() | (pl.col("start") >= pl.col("since") - pl.col("since") % window))
+        )
     return pl.concat([side.select(sides[0].columns) for side in sides]).drop("since")
 
 
