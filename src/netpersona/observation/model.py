@@ -74,6 +74,12 @@ class Sighting(NamedTuple):
     last: int  # µs
 
 
+def sighting_order(sighting: Sighting) -> tuple[object, ...]:
+    """By what it is sorted: how and where the thing was seen, then what lists it."""
+    listed = sighting.indicator
+    return (*sighting[1:6], listed.value, listed.feed, listed.line, repr(listed))
+
+
 class FingerprintUse(NamedTuple):
     """One stack fingerprint that the VM itself showed."""
 
@@ -92,4 +98,4 @@ class Observation:
     names: tuple[NameUse, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     fingerprints: tuple[FingerprintUse, ...] = ()
-    mac: str | None = None  # the hardware address that the VM's own packets carried, the first seen
+    mac: str | None = None  # that the VM's own packets carried; the alphabetically first, where there were several

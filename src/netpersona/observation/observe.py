@@ -17,7 +17,7 @@ from netpersona.flow.vm import VmId
 from netpersona.flow.window import WINDOW, Window
 from netpersona.intel.indicator import Indicator
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting
+from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting, sighting_order
 
 # what of a sensor's tables is read here; the rest may be dropped before
 FLOW_COLUMNS = [
@@ -33,6 +33,8 @@ _Row = TypeVar("_Row")
 _Key = tuple[int, str]  # (window start, VM)
 _CONVERSATION = ["direction", "transport", "port", "peer", "vm_address"]
 _NAME = ["kind", "name", "peer"]
+_SIGHTING = ["window", "vm", "indicator", "via", "peer", "direction", "transport", "port"]
+_COUNTS = ["flows", "answered", "bytes_out", "bytes_in", "first", "last"]
 
 
 def observe(
@@ -44,10 +46,10 @@ def observe(
     """
     conversations = _conversations(flows)
     names = _names(transactions)
-    sightings = _sightings(conversations, names, intel)
+    sightings = _sightings(conversations, transactions, intel, length)
     fingerprints = _by_key(_fingerprints(flows), FingerprintUse._make)
     by_key = _by_key(conversations, Conversation._make)
-    names_by_key = _by_key(names.drop("direction", "transport", "port"), NameUse._make)
+    names_by_key = _by_key(names, NameUse._make)
     macs = _macs(flows)
     for key in sorted(by_key.keys() | names_by_key.keys()):
         start, vm = key
@@ -104,7 +106,7 @@ def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _names(transactions: pl.DataFrame) -> pl.DataFrame:
-    """One row for each name used, columns: window, vm, those of NameUse, and direction, transport, port."""
+    """One row for each name used, columns: window, vm and those of NameUse, sorted by them."""
     asked = transactions.filter(pl.col("name").is_not_null())
     return (
         asked.group_by(["window", "vm", *_NAME])
@@ -116,9 +118,6 @@ def _names(transactions: pl.DataFrame) -> pl.DataFrame:
             first=pl.col("start").min(),
             last=pl.col("start").max(),
             answers=pl.col("answers").explode().drop_nulls().unique().sort(),
-            direction=pl.col("direction").max(),  # "outbound" where any was
-            transport=pl.col("transport").min(),
-            port=pl.col("port").min(),
         )
         .sort(["window", "vm", *_NAME])
     )
@@ -136,33 +135,64 @@ def _fingerprints(flows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
-    """The hardware address of the VM's first packet in each window, where a sensor saw it."""
+    """The hardware address of the VM's own packets in each window, where a sensor saw it; of several the least."""
     own = flows.filter((pl.col("direction") == OUTBOUND) & pl.col("originator_mac").is_not_null())
-    first = own.sort("start", "originator_mac").group_by(["window", "vm"], maintain_order=True).first()
-    return {(row["window"], row["vm"]): row["originator_mac"] for row in first.iter_rows(named=True)}
+    least = own.group_by(["window", "vm"]).agg(pl.col("originator_mac").min())
+    return {(window, vm): mac for window, vm, mac in least.iter_rows()}
 
 
 def _sightings(
-    conversations: pl.DataFrame, names: pl.DataFrame, intel: IndicatorSet
+    conversations: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int
 ) -> dict[_Key, tuple[Sighting, ...]]:
-    """The indicators seen, by (window, VM): addresses that were talked to, names that were used."""
+    """The indicators seen, by (window, VM): addresses that were talked to, names that were used.
+
+    A listing counts in every window that it overlaps, and an allow-entry in every window that it sees begin, so that
+    the parts of a window add up to the whole.
+    """
     if not len(intel):
         return {}
-    spoken = conversations.join(intel.match_addresses(conversations["peer"].unique()), on="peer")
-    spoken = _unless(intel.allow.covers_address, spoken, "peer").with_columns(via=pl.lit("address"))
-    used = names.filter(pl.col("kind") != "alert")
-    listed = used.join(intel.match_names(used["name"].unique()), on="name")
-    listed = _unless(intel.allow.covers_name, listed, "name")
-    listed = listed.with_columns(via="kind", flows="uses", answered="uses", bytes_out=0, bytes_in=0)
-    columns = ["window", "vm", "indicator", *Sighting._fields[1:]]
-    seen = pl.concat([spoken.select(columns), listed.select(columns)], how="vertical_relaxed")
-    indicators = _indicators(intel.table, seen["indicator"].unique())
+    parts = [_talked_to(conversations, intel), _named(transactions, intel)]
+    seen = pl.concat(parts, how="vertical_relaxed").join(_validity(intel), on="indicator")
+    begun = (pl.col("valid_from") < pl.col("window") + length).fill_null(value=True)
+    seen = seen.filter(begun & (pl.col("valid_until") > pl.col("window")).fill_null(value=True))
+    sums = [pl.col(name).sum() for name in ("flows", "answered", "bytes_out", "bytes_in")]
+    merged = seen.group_by(_SIGHTING).agg(*sums, pl.col("first").min(), pl.col("last").max())
+    indicators = _indicators(intel.table, merged["indicator"].unique())
     found: dict[_Key, list[Sighting]] = defaultdict(list)
-    for window, vm, row, *rest in seen.iter_rows():
-        sighting = Sighting(indicators[row], *rest)
-        if _in_force(sighting.indicator, sighting.last):
-            found[window, vm].append(sighting)
-    return {key: tuple(sorted(those, key=_sighting_order)) for key, those in found.items()}
+    for window, vm, row, *rest in merged.sort(_SIGHTING).iter_rows():
+        found[window, vm].append(Sighting(indicators[row], *rest))
+    return {key: tuple(sorted(those, key=sighting_order)) for key, those in found.items()}
+
+
+def _talked_to(conversations: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:
+    """One row for each conversation with a listed peer, and each listing: _SIGHTING and the counts."""
+    spoken = conversations.join(intel.match_addresses(conversations["peer"].unique()), on="peer")
+    spoken = _not_allowed(spoken, "peer", intel, intel.allow.covers_address)
+    return spoken.with_columns(via=pl.lit("address")).select(_SIGHTING + _COUNTS)
+
+
+def _named(transactions: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:
+    """One row for each use of a listed name, and each listing: _SIGHTING and the counts."""
+    used = transactions.filter(pl.col("kind") != "alert")
+    listed = used.join(intel.match_names(used["name"].drop_nulls().unique()), on="name")
+    listed = _not_allowed(listed, "name", intel, intel.allow.covers_name)
+    counted = listed.with_columns(flows=1, answered=1, bytes_out=0, bytes_in=0, first="start", last="start", via="kind")
+    return counted.select(_SIGHTING + _COUNTS)
+
+
+def _not_allowed(
+    rows: pl.DataFrame, column: str, intel: IndicatorSet, covers: Callable[[str, int], bool]
+) -> pl.DataFrame:
+    """The rows without what an allow-entry covered when the window began; what is allowed for ever never matched."""
+    if not intel.allow.ends():
+        return rows
+    asked = rows.select("window", column).unique()
+    stays = pl.Series([not covers(value, window) for window, value in asked.iter_rows()], dtype=pl.Boolean)
+    return rows.join(asked.filter(stays), on=["window", column], how="semi")
+
+
+def _validity(intel: IndicatorSet) -> pl.DataFrame:
+    return intel.table.select("valid_from", "valid_until").with_row_index("indicator")
 
 
 def _indicators(table: pl.DataFrame, rows: pl.Series) -> dict[int, Indicator]:
@@ -170,23 +200,6 @@ def _indicators(table: pl.DataFrame, rows: pl.Series) -> dict[int, Indicator]:
     fields = [field.name for field in dataclasses.fields(Indicator)]
     wanted = table.select(fields)[rows]
     return {row: Indicator(*values) for row, values in zip(rows, wanted.iter_rows(), strict=True)}
-
-
-def _in_force(indicator: Indicator, at: int) -> bool:
-    """Whether the listing holds at the instant `at` (µs)."""
-    begun = indicator.valid_from is None or indicator.valid_from <= at
-    return begun and (indicator.valid_until is None or at < indicator.valid_until)
-
-
-def _unless(covers: Callable[[str, int], bool], table: pl.DataFrame, column: str) -> pl.DataFrame:
-    """The rows whose value in `column` no allow-list covered when it was last seen."""
-    allowed = [covers(value, last) for value, last in table.select(column, "last").iter_rows()]
-    return table.filter(~pl.Series(allowed, dtype=pl.Boolean))
-
-
-def _sighting_order(sighting: Sighting) -> tuple[object, ...]:
-    listed = sighting.indicator
-    return (sighting.via, sighting.peer, sighting.direction, sighting.port, listed.value, listed.feed, listed.line)
 
 
 def _by_key(table: pl.DataFrame, row: Callable[[Iterable[Any]], _Row]) -> dict[_Key, tuple[_Row, ...]]:
