@@ -151,8 +151,11 @@ def remember(memory: Memory, observation: Observation) -> Memory:
         if c.answered and _like_logins(c):
             logins = _attempts(logins, c)
     targets, spreads = memory.targets, memory.spreads
+    if spreads:
+        fresh = observation.window.start - HOUR
+        spreads = {service: spread for service, spread in spreads.items() if spread.last >= fresh}
     if vain or spreads:
-        targets, spreads = _failures(memory, observation)
+        targets, spreads = _failures(targets.copy(), spreads, observation)
     unresolved, subnames = memory.unresolved, memory.subnames
     if observation.names:
         unresolved, subnames = _names(memory, observation)
@@ -226,9 +229,11 @@ def _probed(old: Probing | None, c: Conversation, idle: int) -> Probing:
     return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, _newest(c))))
 
 
-def _failures(memory: Memory, observation: Observation) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
-    """The targets and spreads with the window's outbound conversations that nobody answered."""
-    targets, spreads = memory.targets.copy(), memory.spreads.copy()
+def _failures(
+    targets: dict[str, Probing], spreads: dict[tuple[str, int], Spread], observation: Observation
+) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
+    """The targets (which are used up) and spreads with the window's outbound conversations that nobody answered."""
+    spreads = spreads.copy()
     for c in observation.conversations:
         if c.direction != "outbound" or c.port in CHATTER or c.transport not in _PORTED:
             continue

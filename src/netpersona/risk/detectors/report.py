@@ -103,6 +103,8 @@ def about(evidence: Mapping[str, object]) -> str:
 
 def settle(memory: Memory, findings: Sequence[Finding]) -> Memory:
     """The memory with the findings' episodes opened or continued: what the next window is judged with."""
+    if not findings:
+        return memory
     episodes = dict(_episode(memory, finding) for finding in findings)
     return with_episodes(memory, episodes)
 

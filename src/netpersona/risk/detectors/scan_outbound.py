@@ -97,9 +97,14 @@ def _one_host(scene: Scene, peer: str, now: list[Conversation]) -> Finding | Non
 
 
 def _horizontal(scene: Scene, failed: Sequence[Conversation]) -> list[Finding]:
+    spreads = scene.memory.spreads
+    many = {service for service, spread in spreads.items() if len(spread.peers) >= HOSTS}
+    if not many:
+        return []
     by_service: dict[tuple[str, int], set[str]] = {}
     for c in failed:
-        by_service.setdefault((c.transport, c.port), set()).add(c.peer)
+        if (c.transport, c.port) in many:
+            by_service.setdefault((c.transport, c.port), set()).add(c.peer)
     findings = []
     for service, peers in sorted(by_service.items()):
         past = scene.memory.spreads.get(service)
