@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _POINTS = 32  # of a risk line
 _ALERTS = 12  # shown; the report holds all
 _VMS = 20
+_RULED = 5  # VMs whose rules are shown
 _COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
 
 
@@ -93,7 +95,7 @@ def _read(done: Done) -> Group:
 def _personas(done: Done) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("VM", "address", "risk", "learned", "flows", "serves", "signatures", "version"):
-        table.add_column(name, overflow="fold", no_wrap=name in {"VM", "risk"})
+        table.add_column(name, overflow="fold", no_wrap=name not in {"serves", "signatures"})
     ranked = sorted(done.personas.values(), key=lambda p: (-ledger.risk_score(p, done.at), p.vm))
     for persona in ranked[:_VMS]:
         table.add_row(*_persona(persona, done.at))
@@ -120,12 +122,12 @@ def _persona(persona: Persona, at: int) -> tuple[Text, ...]:
 
 def _findings(findings: Sequence[Finding]) -> Group:
     alerts = sorted((f for f in findings if f.alert), key=lambda f: (-f.weight, f.judged_at, f.id))
-    parts: list[object] = []
+    parts: list[RenderableType] = []
     for finding in alerts[:_ALERTS]:
         head = Text.assemble(
             (f"{finding.severity.value:9}", "bold red" if finding.severity in {"high", "critical"} else "yellow"),
             f"{finding.kind}  {finding.vm}  ",
-            (f"{clock(finding.first_seen)} to {clock(finding.last_seen)}, confidence {finding.confidence:.2f}", "dim"),
+            (f"{_span(finding)}, confidence {finding.confidence:.2f}", "dim"),
         )
         parts += [head, Padding(Text(finding.why), (0, 0, 0, 9))]
     if len(alerts) > _ALERTS:
@@ -133,7 +135,13 @@ def _findings(findings: Sequence[Finding]) -> Group:
     context = len(findings) - len(alerts)
     quiet = "no alert; " if not alerts else ""
     parts.append(Text(f"{quiet}{context} findings kept as context", style="dim"))
-    return Group(*parts)  # type: ignore[arg-type]
+    return Group(*parts)
+
+
+def _span(finding: Finding) -> str:
+    """When it was seen: a date and two times, or two dates."""
+    first, last = clock(finding.first_seen)[:16], clock(finding.last_seen)[:16]
+    return f"{first} to {last[11:]}" if first[:10] == last[:10] and len(last) == 16 else f"{first} to {last}"
 
 
 def _risk(done: Done, vms: Sequence[VmId]) -> Table:
@@ -156,7 +164,18 @@ def _rules(done: Done) -> Group:
     busy = {vm for vm, rules in done.ruleset.vms.items() if rules.outbound or rules.inbound}
     if not busy:
         return Group(Text("none: no policy was given (--policy FILE), or none concerns these VMs", style="dim"))
-    return Group(Text(listing(done.ruleset).rstrip()))
+    ranked = sorted(busy, key=lambda vm: (-ledger.risk_score(done.personas[vm], done.at), vm))
+    shown = replace(done.ruleset, vms={vm: done.ruleset.vms[vm] for vm in ranked[:_RULED]})
+    parts: list[RenderableType] = [_indented(line) for line in listing(shown).splitlines()]
+    if len(ranked) > _RULED:
+        parts.append(Text(f"and the rules of {len(ranked) - _RULED} more VMs: see the report's plan", style="dim"))
+    return Group(*parts)
+
+
+def _indented(line: str) -> Padding:
+    """A line that keeps its indentation where it is broken."""
+    text = line.lstrip()
+    return Padding(Text(text), (0, 0, 0, len(line) - len(text)))
 
 
 def _next(done: Done) -> Text:

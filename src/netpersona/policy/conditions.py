@@ -266,5 +266,6 @@ def _in_words(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return "[" + ", ".join(_in_words(v.get("name", v) if isinstance(v, dict) else v) for v in value) + "]"
+        said = dict.fromkeys(_in_words(v.get("name", v) if isinstance(v, dict) else v) for v in value)
+        return "[" + ", ".join(said) + "]"
     return "missing" if value is None else repr(value)
