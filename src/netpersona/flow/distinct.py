@@ -38,7 +38,9 @@ def distinct(flows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _compared(flows: pl.DataFrame) -> pl.DataFrame:
-    flows = flows.sort([*_FIVE_TUPLE, "start", "source", "uid"], nulls_last=True)
+    order = [*_FIVE_TUPLE, "start", "source"]
+    rest = sorted(set(flows.columns) - set(order))  # which of two goes must not depend on how they came
+    flows = flows.sort([*order, *rest], nulls_last=True)
     again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _FIVE_TUPLE)
     near = (pl.col("start") - pl.col("start").shift()) <= TOLERANCE
     alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _COUNTERS)
