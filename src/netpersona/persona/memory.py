@@ -46,9 +46,7 @@ UNSUITED = "?"  # stands for the registered domain of names under no public suff
 
 # Announcements and discovery: they are sent to nobody in particular, so that nobody answers says nothing.
 CHATTER = frozenset({67, 68, 137, 138, 546, 547, 1900, 3702, 5353, 5355})
-LOGIN_PORTS = frozenset(
-    {21, 22, 23, 110, 143, 389, 445, 465, 587, 993, 995, 1433, 2222, 3306, 3389, 5432, 5900, 5985, 6379}
-)
+LOGIN_PORTS = frozenset({21, 22, 23, 2222, 3389, 5900})  # where people log in; databases are opened often by design
 _WEB = frozenset({80, 443, 8080, 8443})
 _MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
 

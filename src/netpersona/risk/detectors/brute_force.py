@@ -23,11 +23,10 @@ FAILED = 10  # log-ins known to have failed
 SESSIONS = 20  # sessions at a log-in port of which nobody knows the outcome
 BURST = 30  # answered flows within BURST_SPAN to any one port
 BURST_SPAN = 10 * MINUTE
+EAGER = MINUTE  # between two sessions from inside, on average, at most
 SHORT = 3 * MINUTE  # no session longer than this, else somebody is at work there
 SMALL = 8_000  # bytes of payload a session, each way, at most on average
-_LOGIN_APPLICATIONS = frozenset(
-    {"ssh", "ftp", "telnet", "rdp", "vnc", "rfb", "smtp", "imap", "pop3", "mysql", "postgresql"}
-)
+_LOGIN_APPLICATIONS = frozenset({"ssh", "ftp", "telnet", "rdp", "vnc", "rfb", "smtp", "imap", "pop3"})
 
 
 def judge(scene: Scene) -> list[Finding]:
@@ -44,7 +43,7 @@ def _judge_attempt(scene: Scene, attempt: Attempt) -> Finding | None:
     unknown = past.flows - past.ok
     if past.ok > past.flows // 2 or not _small(past):
         return None
-    if now.port in LOGIN_PORTS and unknown >= SESSIONS and not _own_habit(scene, now):
+    if now.port in LOGIN_PORTS and unknown >= SESSIONS and not _own_habit(scene, now) and _eager(scene, now, past):
         return _finding(scene, now, past, grows(unknown, 14.0), "all short and small, as guessed passwords are")
     if _burst(scene, now, past, unknown):
         return _finding(
@@ -60,6 +59,11 @@ def _small(past: Logins) -> bool:
 
 def _own_habit(scene: Scene, now: Conversation) -> bool:
     return now.direction == "outbound" and scene.familiar(now)
+
+
+def _eager(scene: Scene, now: Conversation, past: Logins) -> bool:
+    """Whether it is more than what automation inside does in a day."""
+    return not scene.inside(now.peer) or past.last - past.first <= past.flows * EAGER
 
 
 def _burst(scene: Scene, now: Conversation, past: Logins, unknown: int) -> bool:

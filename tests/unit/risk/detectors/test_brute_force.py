@@ -59,3 +59,17 @@ def test_getting_in_after_many_failures_is_worse():
     [broken] = judged([window([session(flows=31, failed=30, ok=1)])])
     assert broken[0].severity == "high"
     assert held[0].weight < broken[0].weight
+
+
+def test_a_web_server_that_opens_its_database_all_day_is_no_guesser():
+    for application in (None, "postgresql"):
+        opened = [
+            window([session("10.77.0.11", 5432, flows=40, at=i * WINDOW, application=application)], number=i)
+            for i in range(20)
+        ]
+        assert judged(opened) == [[]] * 20
+
+
+def test_automation_inside_that_logs_in_twice_an_hour_is_no_guesser():
+    windows = [window([session("10.77.0.9", at=i * HOUR // 2)], number=i * (HOUR // 2 // WINDOW)) for i in range(47)]
+    assert judged(windows) == [[]] * 47
