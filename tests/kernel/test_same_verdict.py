@@ -17,10 +17,15 @@ from hypothesis import strategies as st
 
 from kernel.private_net import namespaces, needs_kernel, run, socket_in
 from netpersona.flow.vm import vm_id
-from netpersona.policy.model import Action, Direction
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import BaseNetworkConfig, Kind, Persona, TrafficProfile, Usage
+from netpersona.policy.model import Action, Direction, PolicySet
+from netpersona.policy.parse import parse
+from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.render import render
+from netpersona.ruleset.resolve import resolve
 from netpersona.ruleset.verdict import Packet, verdict
-from properties.given_rulesets import PEERS, World, worlds
+from properties.given_rulesets import AT, PEERS, World, dense_policies, worlds
 
 pytestmark = needs_kernel
 
@@ -158,13 +163,60 @@ def _received(sockets: set, wait: float = 0.15) -> list[str]:
     return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(worlds(st.sampled_from(("a", "b", "c", "d")), DECIDING), st.booleans())
+# Rules whose order and state matter: a keeping deny before a cutting one, with and without an allow between them.
+HARD = (
+    "{name: k, direction: both, action: deny}, {name: c, direction: both, ports: [53], action: deny, existing: cut}",
+    (
+        "{name: k, direction: both, ports: [443], action: deny}, {name: a, direction: both, peers: {networks: [203.0.113.0/24, "
+        "'2001:db8:dead::/48']}, action: allow}, {name: c, direction: both, action: deny, existing: cut}"
+    ),
+    "{name: c, direction: outbound, peers: {not: {networks: [198.51.100.0/24, '2001:db8::1']}}, action: deny, existing: cut}",
+    "{name: c, direction: inbound, action: reject, existing: cut}, {name: k, direction: outbound, action: reject}",
+    "{name: l, direction: both, action: log}, {name: i, when: 'true', action: isolate, existing: cut}",
+    "{name: a, direction: both, ports: [80], action: allow}, {name: i, when: 'true', action: isolate, existing: keep}",
+    (
+        "{name: k, direction: outbound, peers: {networks: [192.0.2.1]}, action: deny}, "
+        "{name: r, direction: outbound, ports: [80], protocols: [udp], action: redirect, to: analyser}, "
+        "{name: c, direction: outbound, ports: [80, 443], action: deny, existing: cut}"
+    ),
+    "{name: r, direction: outbound, ports: [80], protocols: [udp], action: redirect, to: analyser, existing: cut}",
+    "{name: c, direction: both, peers: {profile: new}, action: deny, existing: cut}",
+)
+
+
 @pytest.mark.usefixtures("_net")
-def test_the_kernel_does_what_the_model_says(world: World, by_interface: bool) -> None:
+@pytest.mark.parametrize("rules", HARD)
+def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules: str) -> None:
+    text = "{apiVersion: netpersona/v1, kind: Policy, metadata: {name: p}, spec: {mode: enforce, order: 1, rules: [RULES]}}"
+    usage = Usage(1.0, 1.0, 1.0, AT, AT)
+    kinds = (Kind("outbound", "udp", 53, "192.0.2.1"), Kind("inbound", "udp", 443, ""))
+    persona = Persona(
+        vm=vm_id("vm-1"),
+        base=BaseNetworkConfig(addresses=("10.77.0.11/24", "fd00:77::11/64"), inferred=False),
+        profile=TrafficProfile(kinds=dict.fromkeys(kinds, usage)),
+    )
+    policies = replace(parse(text.replace("RULES", rules), "hard.yaml"), redirects={"analyser": "172.31.9.2:8080"})
+    interfaces = {vm_id("vm-1"): "tap-vm-1"}
+    check(resolve([persona], policies, IndicatorSet.merge([]), AT, interfaces=interfaces))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    worlds(st.sampled_from(("a", "b", "c", "d")), DECIDING),
+    st.one_of(dense_policies(DECIDING), dense_policies(DECIDING), st.none()),
+    st.booleans(),
+)
+@pytest.mark.usefixtures("_net")
+def test_the_kernel_does_what_the_model_says(world: World, dense: PolicySet | None, by_interface: bool) -> None:
     # vm-2 has an interface that no packet takes: its address is a peer here, and its chains are not asked.
     interfaces = {vm_id("vm-2"): "tap-vm-2"} | ({vm_id("vm-1"): "tap-vm-1"} if by_interface else {})
-    ruleset = replace(world, interfaces=interfaces).ruleset()
+    policies = world.policies if dense is None else dense
+    ruleset = replace(world, interfaces=interfaces, policies=policies).ruleset()
+    check(ruleset)
+
+
+def check(ruleset: Ruleset) -> None:
+    """Loads the rendered ruleset while flows are open, and compares every verdict."""
     flows = Flows()
     run("ip", "netns", "exec", ROUTER, "nft", "-f", "-", text=f"flush ruleset\n{TRACKING}")
     before = flows.clients()

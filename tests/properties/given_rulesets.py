@@ -151,6 +151,36 @@ def policies(text: st.SearchStrategy[str], actions: tuple[Action, ...] = tuple(A
     )
 
 
+def dense_policies(actions: tuple[Action, ...]) -> st.SearchStrategy[PolicySet]:
+    """Policies that are in force and meet: every rule concerns many UDP flows."""
+    networks = st.builds(Peers, networks=some(NETWORKS, 6).filter(bool))
+    rule = st.builds(
+        Rule,
+        name=st.just("r"),
+        action=st.sampled_from(actions),
+        direction=st.sampled_from(Direction),
+        place=st.just(HERE),
+        peers=st.one_of(st.none(), networks, st.builds(Peers, negated=networks), st.just(Peers(profile="known"))),
+        ports=st.sampled_from((None, ((53, 80),), ((443, 443),))),
+        protocols=st.sampled_from(((), ("udp",))),
+        existing=st.sampled_from((Existing("keep"), Existing("cut"))),
+    )
+    policy = st.builds(
+        Policy,
+        name=st.just("p"),
+        mode=st.sampled_from((Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE, Mode.STAGE)),
+        order=st.just(0),
+        rules=st.lists(rule, min_size=1, max_size=3).map(
+            lambda found: tuple(replace(each, name=f"r{number}") for number, each in enumerate(found))
+        ),
+    )
+    return st.lists(policy, min_size=2, max_size=4).map(
+        lambda found: PolicySet(
+            tuple(replace(each, name=f"p{number}", order=number) for number, each in enumerate(found))
+        )
+    )
+
+
 def persona(name: str, number: int, text: st.SearchStrategy[str]) -> st.SearchStrategy[Persona]:
     usage = Usage(1.0, 1.0, 1.0, AT, AT)
     kind = st.one_of(
