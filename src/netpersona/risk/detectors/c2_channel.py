@@ -14,7 +14,7 @@ and T1095; the thresholds are ours.
 from __future__ import annotations
 
 from netpersona.flow.window import DAY
-from netpersona.observation.model import Conversation
+from netpersona.observation.model import Conversation, NameUse
 from netpersona.persona.memory import UNSUITED, domain_of
 from netpersona.risk.detectors.bigrams import STRANGE, strangeness
 from netpersona.risk.detectors.intel_match import own_address
@@ -32,6 +32,7 @@ FEW_FLOWS = 12  # a session, not a service in constant use
 SHARING = 6  # unusual outside peers at once: file sharing rather than control
 OUTSIDE, ELSEWHERE = 0.6, 0.45  # confidence, where the peer is public or in another private network
 FRONT_NAMES = 8  # registered domains that nobody would choose, at one host, in one window
+REPORTED = 50  # hosts in one window, at most
 FRONT_SHARE = 0.5  # of all its domains
 _SPEAKS = frozenset({None, "ssl", "tls"})
 
@@ -115,25 +116,26 @@ def _session(scene: Scene, call: Call, alike: int) -> Finding:
 def _fronts(scene: Scene) -> list[Finding]:
     if len(scene.observation.names) < FRONT_NAMES:
         return []
-    by_peer: dict[str, set[str]] = {}
+    by_peer: dict[str, list[NameUse]] = {}
     for use in scene.observation.names:
         if use.kind in ("http", "tls"):
-            by_peer.setdefault(use.peer, set()).add(domain_of(use))
-    return [
-        _front(scene, peer, strange, len(domains))
-        for peer, domains in sorted(by_peer.items())
-        if len(domains) >= FRONT_NAMES
-        and len(strange := _strange(domains)) >= max(FRONT_NAMES, FRONT_SHARE * len(domains))
-    ]
+            by_peer.setdefault(use.peer, []).append(use)
+    fronts = []
+    for peer in sorted(peer for peer, uses in by_peer.items() if len(uses) >= FRONT_NAMES)[:REPORTED]:
+        domains = {domain_of(use) for use in by_peer[peer]}
+        strange = _strange(domains)
+        if len(strange) >= max(FRONT_NAMES, FRONT_SHARE * len(domains)):
+            fronts.append(_front(scene, by_peer[peer], strange, len(domains)))
+    return fronts
 
 
 def _strange(domains: set[str]) -> list[str]:
     return sorted(d for d in domains if not d.startswith(UNSUITED) and strangeness(d.partition(".")[0]) >= STRANGE)
 
 
-def _front(scene: Scene, peer: str, strange: list[str], names: int) -> Finding:
+def _front(scene: Scene, uses: list[NameUse], strange: list[str], names: int) -> Finding:
+    peer = uses[0].peer
     talks = [c for c in scene.observation.conversations if c.peer == peer and c.direction == "outbound"]
-    uses = [n for n in scene.observation.names if n.peer == peer and n.kind in ("http", "tls")]
     examples = [shown(name) for name in strange[:5]]
     return found(
         scene,

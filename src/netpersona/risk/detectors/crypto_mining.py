@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from netpersona.flow.window import DAY
-from netpersona.observation.model import Conversation
+from netpersona.observation.model import Conversation, NameUse
 from netpersona.risk.detectors.intel_match import own_address
 from netpersona.risk.detectors.peers import scope
 from netpersona.risk.detectors.report import found, grows
@@ -34,8 +34,8 @@ def judge(scene: Scene) -> list[Finding]:
         return []
     at_port = [c for c in scene.outside if c.port in COIN_PORTS or c.port in POOL_PORTS]
     findings = _by_port(scene, at_port) if at_port else []
-    named = sorted(n.name for n in scene.observation.names if n.kind != "alert" and _POOL_NAMES.search(n.name))
-    return [*findings, *_by_name(scene, named)] if named else findings
+    named = [n for n in scene.observation.names if n.kind != "alert" and _POOL_NAMES.search(n.name)]
+    return [*findings, _by_name(scene, named)] if named else findings
 
 
 def _by_port(scene: Scene, talks: list[Conversation]) -> list[Finding]:
@@ -52,30 +52,27 @@ def _by_port(scene: Scene, talks: list[Conversation]) -> list[Finding]:
     return findings
 
 
-def _by_name(scene: Scene, names: list[str]) -> list[Finding]:
-    uses = [n for n in scene.observation.names if n.name in names and n.kind != "alert"]
-    peers = sorted({n.peer for n in uses})
-    return [
-        found(
-            scene,
-            "crypto_mining",
-            direction="outbound",
-            vm_address=own_address(scene),
-            peer=None,
-            peers=peers,
-            protocol=None,
-            port=None,
-            first=min(n.first for n in uses),
-            last=max(n.last for n in uses),
-            confidence=0.8,
-            severity=Severity.MEDIUM,
-            alert=True,
-            why=f"The VM uses {len(set(names))} names of mining pools ({shown(names[0])}).",
-            evidence={"names": [shown(n) for n in sorted(set(names))[:5]], "uses": sum(n.uses for n in uses)},
-            weight=2.2,
-            half_life=DAY,
-        )
-    ]
+def _by_name(scene: Scene, uses: list[NameUse]) -> Finding:
+    names = sorted({n.name for n in uses})
+    return found(
+        scene,
+        "crypto_mining",
+        direction="outbound",
+        vm_address=own_address(scene),
+        peer=None,
+        peers={n.peer for n in uses},
+        protocol=None,
+        port=None,
+        first=min(n.first for n in uses),
+        last=max(n.last for n in uses),
+        confidence=0.8,
+        severity=Severity.MEDIUM,
+        alert=True,
+        why=f"The VM uses {len(names)} names of mining pools ({shown(names[0])}).",
+        evidence={"names": [shown(n) for n in names[:5]], "uses": sum(n.uses for n in uses)},
+        weight=2.2,
+        half_life=DAY,
+    )
 
 
 def _finding(scene: Scene, talks: list[Conversation], confidence: float, what: str) -> Finding:

@@ -29,10 +29,15 @@ def judge(scene: Scene) -> list[Finding]:
     groups: dict[tuple[str, str, str, str, int], list[Sighting]] = {}
     for s in scene.observation.sightings:
         groups.setdefault((s.indicator.value, s.via, s.peer, s.direction, s.port), []).append(s)
-    return [_finding(scene, sightings) for _, sightings in sorted(groups.items())]
+    addresses = {(c.peer, c.direction): c.vm_address for c in reversed(scene.observation.conversations)}
+    found_at = own_address(scene)
+    return [
+        _finding(scene, sightings, addresses.get((peer, direction), found_at))
+        for (_, _, peer, direction, _), sightings in sorted(groups.items())
+    ]
 
 
-def _finding(scene: Scene, sightings: list[Sighting]) -> Finding:
+def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Finding:
     s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed))
     by_feed: dict[str, float] = {}
     for sighting in sightings:
@@ -47,7 +52,7 @@ def _finding(scene: Scene, sightings: list[Sighting]) -> Finding:
         scene,
         "intel_match",
         direction=s.direction,
-        vm_address=_own_address(scene, s),
+        vm_address=vm_address,
         peer=s.peer,
         peers=[s.peer],
         protocol=s.transport,
@@ -102,13 +107,6 @@ def _sentence(s: Sighting, feeds: list[str], confidence: float) -> str:
     else:
         did = f"it called the VM {s.flows} times, of which the VM answered {s.answered}"
     return f"{listed} {by}, and {did}."
-
-
-def _own_address(scene: Scene, s: Sighting) -> str:
-    for c in scene.observation.conversations:
-        if c.peer == s.peer and c.direction == s.direction:
-            return c.vm_address
-    return own_address(scene)
 
 
 def own_address(scene: Scene) -> str:

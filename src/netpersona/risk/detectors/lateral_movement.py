@@ -24,6 +24,7 @@ DIRECTORY_PORTS = frozenset({88, 389, 464, 636, 3268})  # who answers there is a
 COPIED = 500_000  # bytes sent through file sharing
 WINDOWS = 24  # active windows learned before "never before" means something
 COMPLETE = 0.9  # probability that the next flow is of a kind already seen
+REPORTED = 50  # peers in one window, at most
 ALERT_AT = 0.55
 
 
@@ -31,16 +32,19 @@ def judge(scene: Scene) -> list[Finding]:
     """One finding for each inside peer that is reached for in a new way."""
     if not scene.inside_calls:
         return []
-    admin = [c for c in scene.inside_calls if c.port in ADMIN_PORTS and c.transport == "tcp"]
-    peers = sorted({c.peer for c in admin if not scene.familiar(c)})
-    return [f for peer in peers if (f := _judge_peer(scene, peer, [c for c in admin if c.peer == peer])) is not None]
+    new: dict[str, list[Conversation]] = {}
+    for c in scene.inside_calls:
+        if c.port in ADMIN_PORTS and c.transport == "tcp" and not scene.familiar(c):
+            new.setdefault(c.peer, []).append(c)
+    peers = sorted(new)[:REPORTED]
+    return [f for peer in peers if (f := _judge_peer(scene, peer, new[peer])) is not None]
 
 
 def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
     contacts = {key[1]: c for key, c in scene.memory.contacts.items() if key[2] == peer and key[0] == "tcp"}
-    if not DIRECTORY_PORTS.isdisjoint(contacts):
-        return None
     ports = sorted(ADMIN_PORTS.intersection(contacts))
+    if not ports or not DIRECTORY_PORTS.isdisjoint(contacts):
+        return None
     sent = sum(contacts[port].bytes_out for port in ports)
     first_contact = _known_enough(scene)
     confidence = _confidence(ports, contacts, first_contact)

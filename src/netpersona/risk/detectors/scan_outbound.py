@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from netpersona.flow.window import HOUR
 from netpersona.observation.model import Conversation
@@ -26,6 +27,7 @@ PORTS = 10  # unanswered ports of one host
 HOSTS = 8  # unanswered hosts at one TCP port
 HOSTS_UDP = 24  # at one UDP port, where silence is more common
 ECHOES = 10  # hosts asked for an echo
+SEPARATE = 8  # scanned hosts in one window that get a finding each; more become one finding
 FAILED_SHARE = 1 / 3
 _WEIGHT = 2.7
 _HALF_LIFE = 6 * HOUR
@@ -52,45 +54,87 @@ def _counts(c: Conversation) -> bool:
     return c.transport == "tcp" or (c.port not in _TRACEROUTE and c.port != _QUIC)
 
 
+class _Tried(NamedTuple):
+    """One host of which ports were tried in vain."""
+
+    now: Conversation
+    ports: int
+    flows: int
+    first: int
+    last: int
+
+
 def _vertical(scene: Scene, failed: Sequence[Conversation]) -> list[Finding]:
     by_peer: dict[str, list[Conversation]] = {}
     for c in failed:
         past = scene.memory.targets.get(c.peer)
         if (past is not None and len(past.ports) >= PORTS) or len(failed) >= PORTS:
             by_peer.setdefault(c.peer, []).append(c)
-    return [f for peer, now in sorted(by_peer.items()) if (f := _one_host(scene, peer, now)) is not None]
+    hosts = [tried for _, now in sorted(by_peer.items()) if (tried := _tried(scene, now)).ports >= PORTS]
+    return [_one_host(scene, tried) for tried in hosts] if len(hosts) <= SEPARATE else [_many_hosts(scene, hosts)]
 
 
-def _one_host(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
-    past = scene.memory.targets.get(peer)
-    ports = max(len({c.port for c in now}), len(past.ports) if past is not None else 0)
-    if ports < PORTS:
-        return None
-    first = min(c.first for c in now) if past is None else past.first
-    last = max(c.last for c in now)
-    flows = max(sum(c.flows for c in now), past.flows if past is not None else 0)
+def _tried(scene: Scene, now: Sequence[Conversation]) -> _Tried:
+    past = scene.memory.targets.get(now[0].peer)
+    ports, flows = len({c.port for c in now}), sum(c.flows for c in now)
+    first, last = min(c.first for c in now), max(c.last for c in now)
+    if past is None:
+        return _Tried(now[0], ports, flows, first, last)
+    return _Tried(now[0], max(ports, len(past.ports)), max(flows, past.flows), min(first, past.first), last)
+
+
+def _one_host(scene: Scene, tried: _Tried) -> Finding:
+    c = tried.now
+    lasted = tried.last - tried.first
     return found(
         scene,
         "scan_vertical",
         detector=NAME,
         direction="outbound",
-        vm_address=now[0].vm_address,
-        peer=peer,
-        peers=[peer],
-        protocol=now[0].transport,
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol=c.transport,
+        port=None,
+        first=tried.first,
+        last=tried.last,
+        confidence=grows(tried.ports, 4.5),
+        severity=Severity.HIGH,
+        alert=True,
+        why=f"The VM tried {tried.ports} ports of {c.peer} that gave no answer, with {tried.flows} flows in {span(lasted)}: that "
+        "is how one looks for open ports.",
+        evidence={
+            "distinct_ports_at_least": tried.ports,
+            "unanswered_flows": tried.flows,
+            "span_s": round(lasted / 1e6, 3),
+        },
+        weight=_WEIGHT,
+        half_life=_HALF_LIFE,
+    )
+
+
+def _many_hosts(scene: Scene, hosts: Sequence[_Tried]) -> Finding:
+    """The ports of many hosts: one scan, told once."""
+    ports, flows = max(h.ports for h in hosts), sum(h.flows for h in hosts)
+    first, last = min(h.first for h in hosts), max(h.last for h in hosts)
+    return found(
+        scene,
+        "scan_vertical",
+        detector=NAME,
+        direction="outbound",
+        vm_address=hosts[0].now.vm_address,
+        peer=None,
+        peers=[h.now.peer for h in hosts],
+        protocol=hosts[0].now.transport,
         port=None,
         first=first,
         last=last,
         confidence=grows(ports, 4.5),
         severity=Severity.HIGH,
         alert=True,
-        why=f"The VM tried {ports} ports of {peer} that gave no answer, with {flows} flows in {span(last - first)}: "
-        "that is how one looks for open ports.",
-        evidence={
-            "distinct_ports_at_least": ports,
-            "unanswered_flows": flows,
-            "span_s": round((last - first) / 1e6, 3),
-        },
+        why=f"The VM tried up to {ports} ports of each of {len(hosts)} hosts that gave no answer, with {flows} flows "
+        f"in {span(last - first)}: that is how one looks for open ports.",
+        evidence={"hosts": len(hosts), "distinct_ports_at_least": ports, "unanswered_flows": flows},
         weight=_WEIGHT,
         half_life=_HALF_LIFE,
     )

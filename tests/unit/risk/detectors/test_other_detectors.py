@@ -123,3 +123,10 @@ def test_a_mail_server_sends_mail():
     known = learned(Kind("inbound", "tcp", 25, ""))
     assert judged([window(servers)]) == [[]]
     assert "exfiltration" not in kinds(judged([window(servers[:1])], known)[0])
+
+
+def test_a_worm_that_reaches_everything_inside_is_judged_in_time():
+    reached = [talk(f"10.{i // 250}.{i % 250}.9", port) for i in range(4000) for port in (445, 5985)]
+    [findings] = judged([window(reached)], learned())
+    assert findings
+    assert len(findings) < 200

@@ -69,3 +69,11 @@ def test_icmp_refusals_to_those_who_probe_us_are_no_sweep():
 def test_hammering_one_closed_port_is_found():
     [findings] = judged([window([talk(FAR, 902, flows=1500, every=SECOND // 50, answered=0, refused=1500, back=0)])])
     assert kinds(findings) == ["scan_horizontal"]
+
+
+def test_a_scan_of_a_whole_network_is_one_finding():
+    network = [f"10.77.4.{i}" for i in range(1, 60)]
+    [findings] = judged([window([vain(peer, port) for peer in network for port in range(20, 35)])])
+    vertical = [f for f in findings if f.kind == "scan_vertical"]
+    assert [(f.peer, f.peers) for f in vertical] == [(None, tuple(sorted(network)))]
+    assert "59 hosts" in vertical[0].why
