@@ -101,8 +101,8 @@ def _one_host(scene: Scene, tried: _Tried) -> Finding:
         confidence=grows(tried.ports, 4.5),
         severity=Severity.HIGH,
         alert=True,
-        why=f"The VM tried {tried.ports} ports of {c.peer} that gave no answer, with {tried.flows} flows in {span(lasted)}: that "
-        "is how one looks for open ports.",
+        why=f"The VM tried {tried.ports} ports of {c.peer} that gave no answer, with {tried.flows} flows "
+        f"in {span(lasted)}: that is how one looks for open ports.",
         evidence={
             "distinct_ports_at_least": tried.ports,
             "unanswered_flows": tried.flows,

@@ -21,7 +21,8 @@ WINDOWS = 24  # active windows that make a band
 FLOOR_OUT = 10_000_000  # bytes in one window: less is never worth a word
 FLOOR_IN = 100_000_000
 TIMES = 16.0  # the band's upper end, to be reported
-TIMES_ALERT = 64.0  # to be put before a person
+TIMES_ALERT = 64.0  # to be put before a person, where it was sent: what comes in at once is mostly an update
+FLOOR_ALERT = 50_000_000
 
 
 def judge(scene: Scene) -> list[Finding]:
@@ -59,7 +60,7 @@ def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
         last=max(c.last for c in scene.observation.conversations),
         confidence=min(0.9, 0.3 + 0.1 * (times / TIMES)),
         severity=Severity.MEDIUM if times >= TIMES_ALERT else Severity.LOW,
-        alert=scene.learned and times >= TIMES_ALERT,
+        alert=out and scene.learned and times >= TIMES_ALERT and volume >= FLOOR_ALERT,
         why=f"In 5 minutes the VM {'sent' if out else 'received'} {size(volume)}, {times:.0f} times what 99 in 100 of "
         f"its {scene.persona.profile.windows} windows learned stay below ({size(band)}); most of it with {top.peer}.",
         evidence={
@@ -69,7 +70,7 @@ def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
             "largest_share_bytes": _share(top, out),
             "windows_learned": scene.persona.profile.windows,
         },
-        weight=1.2,
+        weight=1.2 if out else 0.5,
         half_life=6 * HOUR,
     )
 
