@@ -46,16 +46,15 @@ def learn(persona: Persona, observation: Observation, but: Collection[str] = ())
     if persona.learned_until is not None and window.end <= persona.learned_until:
         return persona.profile
     own = [c for c in observation.conversations if (c.direction == "outbound" or c.answered) and c.peer not in but]
-    return persona.profile if not own else _grown(_faded(persona, window.start), observation, own)
+    return persona.profile if not own else _grown(_faded(persona, window.start), observation, own, but)
 
 
 def span(persona: Persona, observation: Observation) -> tuple[int, int]:
-    """The VM's first and last activity (µs) with this window's."""
-    times = [c.first for c in observation.conversations] + [n.first for n in observation.names]
-    ends = [c.last for c in observation.conversations] + [n.last for n in observation.names]
-    first = min(times) if persona.first_seen is None else min(persona.first_seen, *times)
-    last = max(ends) if persona.last_seen is None else max(persona.last_seen, *ends)
-    return first, last
+    """The VM's first and last activity (µs) with this window's; windows come in order."""
+    seen = (*observation.conversations, *observation.names)
+    first = persona.first_seen if persona.first_seen is not None else min([each.first for each in seen])
+    last = max([each.last for each in seen])
+    return first, last if persona.last_seen is None else max(persona.last_seen, last)
 
 
 def inferred_base(base: BaseNetworkConfig, observation: Observation) -> BaseNetworkConfig:
@@ -81,7 +80,7 @@ def inferred_base(base: BaseNetworkConfig, observation: Observation) -> BaseNetw
 def _faded(persona: Persona, at: int) -> TrafficProfile:
     """Hours and volumes halved when a new week begins; kinds fade when touched."""
     profile, until = persona.profile, persona.learned_until
-    if until is None or until // _WEEK == at // _WEEK:
+    if until is None or (until - 1) // _WEEK == at // _WEEK:  # `until` is the end of a window: not of it
         return profile
     return replace(
         profile,
@@ -91,7 +90,9 @@ def _faded(persona: Persona, at: int) -> TrafficProfile:
     )
 
 
-def _grown(profile: TrafficProfile, observation: Observation, own: list[Conversation]) -> TrafficProfile:
+def _grown(
+    profile: TrafficProfile, observation: Observation, own: list[Conversation], but: Collection[str]
+) -> TrafficProfile:
     at = observation.window.end
     kinds, singletons = dict(profile.kinds), profile.singletons
     flows = 0
@@ -101,13 +102,13 @@ def _grown(profile: TrafficProfile, observation: Observation, own: list[Conversa
         if before is None:
             singletons += c.flows == 1
         elif before.flows == 1.0:
-            singletons -= 1
+            singletons = max(0, singletons - 1)  # a count that faded for years is 1 again when touched
         kinds[kind] = _touched(before, c.flows, c.bytes_out, c.bytes_in, c.first, c.last)
         flows += c.flows
     kept = _heaviest(kinds, KINDS_KEPT, at)
     return TrafficProfile(
         kinds=kept.table,
-        names=_names(profile, observation, own, at),
+        names=_names(profile, observation, own, but),
         fingerprints=_fingerprints(profile, observation),
         hours=_at(profile.hours, 24, observation.window.start // HOUR % 24, float(flows)),
         volumes_out=_at(profile.volumes_out, BINS, volume_bin(sum(c.bytes_out for c in own)), 1),
@@ -133,9 +134,13 @@ def _touched(before: Usage | None, flows: int, bytes_out: int, bytes_in: int, fi
     )
 
 
-def _names(profile: TrafficProfile, observation: Observation, own: list[Conversation], at: int) -> dict[str, Usage]:
-    """Names that the VM addressed, by what it called them in DNS, TLS and HTTP."""
-    used = [n for n in observation.names if n.kind != "alert"]
+def _names(
+    profile: TrafficProfile, observation: Observation, own: list[Conversation], but: Collection[str]
+) -> dict[str, Usage]:
+    """Names that the VM addressed, by what it called them in DNS, TLS and HTTP; not what its callers call it."""
+    called = {c.peer for c in observation.conversations if c.direction == "outbound"}
+    callers = {c.peer for c in observation.conversations} - called
+    used = [n for n in observation.names if n.kind != "alert" and n.peer not in callers and n.peer not in but]
     spoken = [c for c in own if c.server_name is not None and c.direction == "outbound"]
     if not used and not spoken:
         return profile.names
@@ -146,7 +151,7 @@ def _names(profile: TrafficProfile, observation: Observation, own: list[Conversa
     for c in spoken:
         name = str(c.server_name)[:64]
         table[name] = _touched(table.get(name), c.flows, c.bytes_out, c.bytes_in, c.first, c.last)
-    return _heaviest(table, NAMES_KEPT, at).table
+    return _heaviest(table, NAMES_KEPT, observation.window.end).table
 
 
 def _fingerprints(profile: TrafficProfile, observation: Observation) -> dict[str, Usage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from netpersona.observation.model import Conversation
-from netpersona.persona.model import Completeness, Kind, TrafficProfile, Usage
+from netpersona.persona.model import Completeness, Kind, TrafficProfile
 
 HALF_LIFE = 7 * 86_400_000_000  # µs: habits fade over weeks
 KINDS_KEPT = 40
@@ -32,7 +32,7 @@ def knows(profile: TrafficProfile, kind: Kind) -> bool:
 
 def volume_bin(size: int) -> int:
     """The half-octave in which a volume of `size` bytes falls, 0 to BINS - 1."""
-    return min(BINS - 1, int(2.0 * math.log2(size + 1)))
+    return min(BINS - 1, int(2.0 * math.log2(max(size, 0) + 1)))
 
 
 def volume_quantile(volumes: tuple[int, ...], share: float) -> float:
