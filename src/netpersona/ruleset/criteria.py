@@ -38,6 +38,7 @@ def alternatives(peers: Peers | None, direction: Direction) -> tuple[tuple[Liter
     return ((),) if peers is None else tuple(_fulfilled(peers, direction))
 
 
+@lru_cache(maxsize=4096)
 def set_name(criterion: Criterion) -> str:
     """The set's name: readable, unique to the criterion, of letters, digits, `_`, `.` and `-` only."""
     if criterion.kind == "reputation_below":

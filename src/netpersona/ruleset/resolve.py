@@ -89,6 +89,7 @@ class Resolver:
         in_order = sorted(policies.policies, key=lambda p: (p.order, p.name, p.version))
         self._ordered = tuple((p, templates(p, policies.redirects)) for p in in_order if p.mode is not Mode.OFF)
         self._fields = fields_of(policies)
+        self._drains = any(template.drains for _, rules in self._ordered for template in rules)
         self._at = at
         self._interfaces = _checked(interfaces)
         self._names = names
@@ -140,7 +141,7 @@ class Resolver:
         policies = self._of(persona)
         for policy, rules in policies:
             selected = holds(policy.selector, known)
-            for template in rules:
+            for template in rules if selected else [each for each in rules if each.temporary]:
                 if not template.in_force(persona, known, selected=selected):
                     continue
                 out, into = template.resolved(known, self._since(template.origin, persona) if template.drains else None)
@@ -187,7 +188,8 @@ class Resolver:
         )
 
     def _next_end(self, persona: Persona, rules: VmRules) -> int | None:
-        ends = [rule.drains_until for rule in (*rules.outbound, *rules.inbound)]
+        resolved = (*rules.outbound, *rules.inbound) if self._drains or persona.mitigation_rules else ()
+        ends = [rule.drains_until for rule in resolved]
         ends += [mitigation.until for mitigation in persona.mitigations]
         ends += [end for answers in self._names.get(persona.vm, {}).values() for _, end in answers]
         return min((end for end in ends if end is not None and end > self._at), default=None)

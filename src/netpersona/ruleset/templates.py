@@ -32,20 +32,23 @@ class Template:
         self.origin = Origin(policy, rule)
         self._redirects = redirects
         self.drains = rule.existing.kind == "drain"
-        self._temporary = temporary(rule)
+        self.temporary = temporary(rule)
+        self._same_for_all = not self.drains and not isinstance(rule.ports, Condition)
         self._made: dict[tuple[Ports, bool, int | None], Pair] = {}
 
     def in_force(self, persona: Persona, facts: Facts, *, selected: bool) -> bool:
         """Whether the rule is in force for this VM; `selected`: the policy's selector holds."""
         policy, rule = self.origin
-        if not selected and not self._temporary:
+        if not selected and not self.temporary:
             return False
-        if self._temporary:  # a mitigation may outlive selector and condition
+        if self.temporary:  # a mitigation may outlive selector and condition
             return active(rule, policy, persona, facts, facts.at)
         return rule.when is None or holds(rule.when, facts)
 
     def resolved(self, facts: Facts, since: int | None) -> Pair:
         """The rule for a VM with these facts; `since` (µs): when it came into force, asked of one that drains."""
+        if self._same_for_all:
+            return self._fixed
         rule = self.origin.rule
         ports = ports_of(rule.ports, facts) if isinstance(rule.ports, Condition) else rule.ports
         if ports == ():
@@ -58,6 +61,13 @@ class Template:
         if key not in self._made:
             self._made[key] = self._pair(*key)
         return self._made[key]
+
+    @cached_property
+    def _fixed(self) -> Pair:
+        """The one pair of a rule in which nothing is the VM's own."""
+        rule = self.origin.rule
+        assert not isinstance(rule.ports, Condition)
+        return _NOBODY if rule.ports == () else self._pair(rule.ports or (), rule.existing.kind == "cut", None)
 
     @cached_property
     def criteria(self) -> tuple[Criterion, ...]:
