@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from netpersona.flow.window import DAY, HOUR
-from netpersona.observation.model import Conversation, Observation
+from netpersona.observation.model import Conversation, NameUse, Observation
 from netpersona.persona.model import BaseNetworkConfig, Kind, Persona, TrafficProfile, Usage
 from netpersona.persona.profile import (
     BINS,
@@ -51,7 +51,7 @@ def learn(persona: Persona, observation: Observation, but: Collection[str] = ())
 
 def span(persona: Persona, observation: Observation) -> tuple[int, int]:
     """The VM's first and last activity (µs) with this window's; windows come in order."""
-    seen = (*observation.conversations, *observation.names)
+    seen: tuple[Conversation | NameUse, ...] = (*observation.conversations, *observation.names)
     first = persona.first_seen if persona.first_seen is not None else min([each.first for each in seen])
     last = max([each.last for each in seen])
     return first, last if persona.last_seen is None else max(persona.last_seen, last)
