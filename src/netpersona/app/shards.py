@@ -37,6 +37,7 @@ class Shards:
         self._judging = judging
         self._directory = tempfile.TemporaryDirectory(prefix="netpersona-")
         spawn = multiprocessing.get_context("spawn")
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of the processes to come: they are as many as processors
         self._workers = []
         for shard in range(count):
             here, there = spawn.Pipe()
@@ -125,7 +126,6 @@ def _part(judging: Judging, shard: int, count: int) -> Judging:
 
 def _work(connection: Connection) -> None:
     """One process: hours in, a word for each that is done, and at the end what was judged."""
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     try:
         judging: Judging = connection.recv()
         while (task := connection.recv()) is not None:

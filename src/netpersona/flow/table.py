@@ -32,7 +32,7 @@ FLOW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "application": pl.String,  # dns http ssl ssh smb ...; null: not recognised
     "server_name": pl.String,  # TLS server name or HTTP host of the flow's first hello or request, lower case
     "tls_fingerprint": pl.String,  # JA3 (md5, hex) of the client's hello
-    "tcp_fingerprint": pl.String,  # of the originator's SYN, in p0f v3's syntax: ver:ittl:olen:mss:wsize,scale:olayout:...
+    "tcp_fingerprint": pl.String,  # of the originator's SYN, as p0f v3 writes it: ver:ittl:olen:mss:wsize,scale:...
     "auth_success": pl.Boolean,  # of a log-in inside the flow (SSH); null: none seen
     "originator_mac": pl.String,
     "responder_mac": pl.String,

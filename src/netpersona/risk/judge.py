@@ -105,8 +105,8 @@ def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[st
         if then_word != now_word:
             changes.append(f"risk went from {then_word} to {now_word}")
     if after.profile is not before.profile:
-        known = before.profile.kinds
-        services = [k for k in after.profile.kinds if k.direction == "inbound" and k not in known]
+        new = after.profile.kinds.keys() - before.profile.kinds.keys()
+        services = [k for k in new if k.direction == "inbound"]
         changes += [f"answers {k.transport}/{k.port}" for k in sorted(services)]
     return changes
 

@@ -167,7 +167,7 @@ class _Pcapng:
             skipped[_NO_INTERFACE] += int((~known).sum())
         return self._packets(data, at, big, simple, captured, length, np.where(known, bases + interface, -1), skipped)
 
-    def _packets(  # noqa: PLR0917
+    def _packets(
         self,
         data: Bytes,
         at: Ints,
