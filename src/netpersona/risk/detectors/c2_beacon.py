@@ -33,6 +33,7 @@ SPAN_MS = 45_000  # shorter bursts have no rhythm
 FASTEST_MS = 400  # period: faster is one program at work, not calls
 REGULAR = 0.7  # regularity below this says nothing
 REGULAR_WEB = 0.8  # and below this at ports that browsers use
+ROUNDS = 5  # peers called often at one service: a monitor, or somebody browsing
 BROWSING = 15  # outside peers called in one window: somebody is browsing
 ALERT_AT = 0.6
 REPORT_AT = 0.3
@@ -155,6 +156,8 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
         points -= 1.0
     if c.server_name is not None and well_known(c.server_name):
         points -= 2.5
+    if _alike(scene, c) >= ROUNDS:
+        points -= 3.0
     known = profile.kinds.get(kind_of(c))
     if known is not None and c.first - known.first >= DAY:
         points -= 1.5
@@ -171,6 +174,13 @@ def _where(scene: Scene, c: Conversation) -> float:
     return port - 0.5 if scene.inside(c.peer) else port
 
 
+def _alike(scene: Scene, c: Conversation) -> int:
+    """How many conversations like this one go on: who watches over many makes rounds, an implant calls few."""
+    if scene.inside(c.peer):
+        return sum(1 for other in scene.frequent if scene.inside(other.now.peer))
+    return sum(1 for other in scene.frequent if other.now.port == c.port and other.now.transport == c.transport)
+
+
 def _peers_called(scene: Scene) -> int:
     return len({c.peer for c in scene.observation.conversations if c.direction == "outbound" and c.answered})
 
@@ -179,7 +189,7 @@ def _finding(scene: Scene, call: Call, rhythm: tuple[float, int, int], confidenc
     c, contact = call
     score, period_ms, gaps = rhythm
     named = f" ({shown(c.server_name)})" if c.server_name is not None else ""
-    vain = "" if contact.answered else ", although it never answered"
+    vain = "" if contact.answered or not contact.bytes_out else ", although it never answered"
     return found(
         scene,
         "c2_beacon",

@@ -120,3 +120,8 @@ def test_regularity_of_known_rhythms():
     chance = random.Random(2)
     scores = [regularity([int(chance.expovariate(1 / 10_000)) for _ in range(60)])[0] for _ in range(40)]
     assert sum(scores) / len(scores) < 0.65
+
+
+def test_a_monitor_makes_rounds_and_is_no_implant():
+    rounds = [talk(f"172.20.{i}.5", 9100, starts=[START + t for t in every(15 * SECOND, 20)]) for i in range(12)]
+    assert not any(f.alert for f in beacons(judged([window(rounds)])))
