@@ -13,8 +13,8 @@ def scanned(count=1):
 
 
 def calling(count=1):
-    peers = [f"93.184.216.{34 + i}" for i in range(count)]
-    return judged([window([talk(peer, 4711, flows=30, every=5 * SECOND) for peer in peers])])[0]
+    peers = [(f"93.184.216.{34 + i}", 4711 + i) for i in range(count)]
+    return judged([window([talk(peer, port, flows=30, every=5 * SECOND) for peer, port in peers])])[0]
 
 
 def with_signatures(findings, at=NOW, persona=None):
