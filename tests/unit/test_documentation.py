@@ -14,10 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from netpersona.adapters.inventories.yaml_file import YamlInventory
-from netpersona.app import cli
+from netpersona.app import cli, replay, spool
 from netpersona.app.config import read_config
+from netpersona.flow import distinct
+from netpersona.flow.window import HOUR, MINUTE, WINDOW
 from netpersona.policy.cases import parse_cases
 from netpersona.policy.parse import problems
+from netpersona.risk import judge
+from netpersona.risk.finding import Severity
 from packet_samples import pcap, session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,9 +97,10 @@ def test_what_a_page_shows_a_command_to_print_looks_like_that(page, place):
 
 
 def shape(text):
-    """How each line that begins at the margin or with a label begins: two words, numbers as 0."""
+    """How each line that begins at the margin or with a label begins: two words, numbers as 0, no severity."""
     lines = [line for line in text.splitlines() if line.strip() not in ("", "...") and not line.startswith(" " * 4)]
-    return [" ".join(re.sub(r"[\d,.]+", "0", line).split()[:2]) for line in lines]
+    words = [[word for word in re.sub(r"[\d,.]+", "0", line).split() if word not in list(Severity)] for line in lines]
+    return [" ".join(found[:2]) for found in words]
 
 
 @each_page
@@ -140,6 +145,14 @@ def test_the_order_of_packages_is_the_one_that_is_enforced():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(c["layers"] for c in contracts if c["type"] == "layers")
     assert said == [name.removeprefix("netpersona.") for name in reversed(layers) if name != "netpersona.errors"]
+
+
+def test_the_numbers_of_the_architecture_are_those_of_the_code():
+    text = " ".join((ROOT / "ARCHITECTURE.md").read_text().split())
+    assert f"up to {spool.IN_MEMORY:,} rows" in text
+    assert f"agree within {distinct.TOLERANCE // 1_000} ms" in text
+    assert f"weight of {judge.SERIOUS} or more" in text
+    assert (WINDOW, replay.LATENESS) == (5 * MINUTE, HOUR)
 
 
 @each_page
