@@ -18,6 +18,7 @@ from netpersona.risk.finding import Finding, Severity
 
 NAME = "volume_anomaly"
 WINDOWS = 24  # active windows that make a band
+WINDOWS_ALERT = 200  # active windows that make a day
 FLOOR_OUT = 10_000_000  # bytes in one window: less is never worth a word
 FLOOR_IN = 100_000_000
 TIMES = 16.0  # the band's upper end, to be reported
@@ -47,6 +48,7 @@ def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
     out = direction == "outbound"
     top = max(scene.observation.conversations, key=lambda c: (_share(c, out), c.peer))
     times = volume / band
+    alert = out and times >= TIMES_ALERT and volume >= FLOOR_ALERT and _mature(scene) and not scene.inside(top.peer)
     return found(
         scene,
         "volume_anomaly",
@@ -59,8 +61,8 @@ def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
         first=min(c.first for c in scene.observation.conversations),
         last=max(c.last for c in scene.observation.conversations),
         confidence=min(0.9, 0.3 + 0.1 * (times / TIMES)),
-        severity=Severity.MEDIUM if times >= TIMES_ALERT else Severity.LOW,
-        alert=out and scene.learned and times >= TIMES_ALERT and volume >= FLOOR_ALERT,
+        severity=Severity.MEDIUM if alert else Severity.LOW,
+        alert=alert,
         why=f"In 5 minutes the VM {'sent' if out else 'received'} {size(volume)}, {times:.0f} times what 99 in 100 of "
         f"its {scene.persona.profile.windows} windows learned stay below ({size(band)}); most of it with {top.peer}.",
         evidence={
@@ -70,9 +72,14 @@ def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
             "largest_share_bytes": _share(top, out),
             "windows_learned": scene.persona.profile.windows,
         },
-        weight=1.2 if out else 0.5,
+        weight=1.2 if alert else 0.5,
         half_life=6 * HOUR,
     )
+
+
+def _mature(scene: Scene) -> bool:
+    """Whether learning was declared over, or has seen a whole day: before, the nightly backup is news."""
+    return scene.learned and (scene.context.learn_until is not None or scene.persona.profile.windows >= WINDOWS_ALERT)
 
 
 def _share(c: Conversation, out: bool) -> int:

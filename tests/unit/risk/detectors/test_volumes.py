@@ -86,3 +86,14 @@ def test_a_new_call_out_is_context_and_known_things_are_nothing():
 def test_nothing_is_new_to_a_vm_that_we_hardly_know():
     assert judged([window([talk(port=8883)])], learned(seen=0.6)) == [[]]
     assert judged([window([talk(port=8883)])], learned(), Context(learn_until=START + WINDOW)) == [[]]
+
+
+def test_the_first_nightly_backup_is_context():
+    flood = window([talk(out=300 * MB, back=1000)])
+    young = learned(Kind("outbound", "tcp", 443, FAR), band=MB, windows=60)
+    inside = window([talk("10.77.0.90", out=300 * MB, back=1000)])
+    old = learned(Kind("outbound", "tcp", 443, "10.77.0.90"), band=MB)
+    for backup, persona in ((flood, young), (inside, old)):
+        [finding] = judged([backup], persona)[0]
+        assert (finding.kind, finding.alert) == ("volume_anomaly", False)
+        assert finding.weight < 1.0
