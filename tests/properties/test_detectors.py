@@ -20,7 +20,7 @@ from netpersona.risk.signatures import KEPT, signatures
 from unit.risk.detectors.windows import START, VM, judged, probe, talk, window
 
 LIMIT = 64 * 1024
-FEW = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+FEW = settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
 counts = st.one_of(st.integers(0, 40), st.integers(0, 2**62))
