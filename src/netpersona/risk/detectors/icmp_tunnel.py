@@ -19,6 +19,7 @@ NAME = "icmp_tunnel"
 PACKETS = 20  # in one window
 FULL = 110  # bytes a packet with headers, on average: an ordinary echo has 60 to 98
 VOLUME = 8_000  # bytes in one window
+REPORTED = 20  # peers in one window, at most: those with most of it
 ALERT_AT = 0.6
 
 
@@ -27,7 +28,8 @@ def judge(scene: Scene) -> list[Finding]:
     if not scene.icmp:
         return []
     pings = [c for c in scene.icmp if c.packets_out + c.packets_in >= PACKETS and _cargo(c)]
-    return [_finding(scene, c) for c in pings]
+    pings.sort(key=lambda c: (-c.bytes_out - c.bytes_in, c.peer))
+    return [_finding(scene, c) for c in pings[:REPORTED]]
 
 
 def _cargo(c: Conversation) -> bool:

@@ -24,7 +24,7 @@ DIRECTORY_PORTS = frozenset({88, 389, 464, 636, 3268})  # who answers there is a
 COPIED = 500_000  # bytes sent through file sharing
 WINDOWS = 24  # active windows learned before "never before" means something
 COMPLETE = 0.9  # probability that the next flow is of a kind already seen
-REPORTED = 50  # peers in one window, at most
+MANY = 20  # new machines in one window: one finding for all
 ALERT_AT = 0.55
 
 
@@ -36,8 +36,36 @@ def judge(scene: Scene) -> list[Finding]:
     for c in scene.inside_calls:
         if c.port in ADMIN_PORTS and c.transport == "tcp" and not scene.familiar(c):
             new.setdefault(c.peer, []).append(c)
-    peers = sorted(new)[:REPORTED]
-    return [f for peer in peers if (f := _judge_peer(scene, peer, new[peer])) is not None]
+    if len(new) >= MANY:
+        return [_everywhere(scene, new)]
+    return [f for peer in sorted(new) if (f := _judge_peer(scene, peer, new[peer])) is not None]
+
+
+def _everywhere(scene: Scene, new: dict[str, list[Conversation]]) -> Finding:
+    """One finding for many machines reached in one window, as a worm does it, or a machine that administers others."""
+    talks = [c for calls in new.values() for c in calls]
+    known = _known_enough(scene)
+    ports = sorted({c.port for c in talks})
+    return found(
+        scene,
+        "lateral_movement",
+        direction="outbound",
+        vm_address=talks[0].vm_address,
+        peer=None,
+        peers=new,
+        protocol="tcp",
+        port=None,
+        first=min(c.first for c in talks),
+        last=max(c.last for c in talks),
+        confidence=0.8 if known else 0.5,
+        severity=Severity.HIGH if known else Severity.MEDIUM,
+        alert=known,
+        why=f"The VM reached {len(new)} machines inside at administration port {', '.join(map(str, ports))} in "
+        "5 minutes, and did not call them before: worms spread like that.",
+        evidence={"machines": len(new), "ports": [str(p) for p in ports], "flows": sum(c.flows for c in talks)},
+        weight=2.6,
+        half_life=DAY,
+    )
 
 
 def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
