@@ -78,12 +78,25 @@ def without(terms: Iterable[RiskTerm], owner: str) -> list[RiskTerm]:
 def add(ledger: Sequence[RiskTerm], new: Iterable[RiskTerm], at: int) -> tuple[RiskTerm, ...]:
     """The ledger with new terms; one finding's later term replaces its earlier one only by adding to it.
 
-    What has faded below NEGLIGIBLE at `at` goes; of the rest, LEDGER_SIZE terms stay, the heaviest.
+    What has faded below NEGLIGIBLE at `at` goes; of the rest, the LEDGER_SIZE terms stay that add most.
     """
     kept = [t for t in (*ledger, *new) if decayed(t, max(at, t.at)) >= NEGLIGIBLE]
     if len(kept) > LEDGER_SIZE:
-        kept = sorted(kept, key=lambda t: (-decayed(t, max(at, t.at)), *_order(t)))[:LEDGER_SIZE]
+        kept = _weightiest(kept, at)
     return tuple(sorted(kept, key=_order))
+
+
+def _weightiest(terms: list[RiskTerm], at: int) -> list[RiskTerm]:
+    """The LEDGER_SIZE terms that add most within their groups' caps: a group over its cap drives out no other."""
+    weighed = sorted(((-decayed(t, max(at, t.at)), _order(t), i) for i, t in enumerate(terms)))
+    sums: dict[tuple[str, str | None], float] = {}
+    ranked = []
+    for negative, order, i in weighed:
+        group = (terms[i].detector, terms[i].peer)
+        before = sums.get(group, 0.0)
+        sums[group] = before - negative
+        ranked.append((min(before, GROUP_CAP) - min(sums[group], GROUP_CAP), negative, order, i))
+    return [terms[i] for *_, i in sorted(ranked)[:LEDGER_SIZE]]
 
 
 def word(risk: float) -> str:
@@ -91,5 +104,6 @@ def word(risk: float) -> str:
     return "low" if risk < 0.3 else "elevated" if risk < 0.7 else "high"
 
 
-def _order(term: RiskTerm) -> tuple[int, str, str, str]:
-    return (term.at, term.detector, term.peer or "", term.finding)
+def _order(term: RiskTerm) -> tuple[int, str, str, str, float, int, tuple[str, ...], str]:
+    peer = term.peer or ""
+    return (term.at, term.detector, peer, term.finding, term.weight, term.half_life, term.feeds, term.why)
