@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import yaml
@@ -31,6 +31,19 @@ from netpersona.intel.feed import FeedSettings
 from netpersona.policy.model import AlwaysAllow, PolicySet
 
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+
+
+class _KeysOnce(yaml.SafeLoader):
+    """Plain YAML in which no key stands twice: of two values one would be lost silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping.  Raises ConstructorError."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class _Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,12 +116,12 @@ def read_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _KeysOnce)  # noqa: S506 - a SafeLoader
         root = msgspec.convert(data if data is not None else {}, _Root)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explained(str(error))}") from error
     return _config(root, path)
@@ -116,7 +129,7 @@ def read_config(path: Path | None) -> Config:
 
 def duration(text: str, what: str) -> int:
     """A span such as 90s, 5m, 1h or 7d, in µs.  Raises ConfigError."""
-    match = re.fullmatch(r"(\d{1,9})\s*([smhd])", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9})\s*([smhd])", text.strip())
     if match is None or int(match[1]) == 0:
         raise ConfigError(f"{what}: {text!r} is no span of time; write 90s, 5m, 1h or 7d")
     return int(match[1]) * _UNITS[match[2]]
@@ -125,8 +138,8 @@ def duration(text: str, what: str) -> int:
 def _config(root: _Root, path: Path) -> Config:
     here = path.parent
     window = duration(root.window, f"{path}: window")
-    if DAY % window:
-        raise ConfigError(f"{path}: window: {root.window} does not divide a day; 1m, 5m, 10m or 1h do")
+    if HOUR % window:
+        raise ConfigError(f"{path}: window: {root.window} does not divide an hour; 1m, 5m, 10m or 1h do")
     always = root.always_allow
     return Config(
         store=_located_store(root.store, here),

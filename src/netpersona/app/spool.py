@@ -32,10 +32,14 @@ class Slice(NamedTuple):
 
 
 class Spool:
-    """Takes batches in any order, gives hours in order.  A context manager: its files go when it ends."""
+    """Takes batches in any order, gives hours in order.  A context manager: its files go when it ends.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    Beyond `limit` rows it goes to disk, below `directory` (the system's own for temporary files, where none is given).
+    """
+
+    def __init__(self, directory: Path | None = None, limit: int = IN_MEMORY) -> None:
         self._parent = directory
+        self._limit = limit
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._held: dict[tuple[str, int], list[pl.DataFrame]] = defaultdict(list)
         self._files: dict[tuple[str, int], list[Path]] = defaultdict(list)
@@ -58,7 +62,7 @@ class Spool:
         """Take one batch of what a sensor saw."""
         self._keep(_FLOWS, batch.flows)
         self._keep(_TRANSACTIONS, batch.transactions)
-        if self._rows > IN_MEMORY:
+        if self._rows > self._limit:
             self._spill()
 
     def resume(self, pending: FlowBatch) -> None:

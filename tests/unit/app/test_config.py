@@ -1,0 +1,155 @@
+from pathlib import Path
+
+import pytest
+
+from netpersona.app.config import Config, duration, read_config
+from netpersona.errors import ConfigError
+from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
+from netpersona.policy.model import AlwaysAllow, PolicySet
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Reads a configuration file of this text."""
+
+    def read(text):
+        path = tmp_path / "netpersona.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_config(path)
+
+    return read
+
+
+def refused(config, text):
+    with pytest.raises(ConfigError) as error:
+        config(text)
+    assert "netpersona.yaml" in str(error.value)
+    return str(error.value)
+
+
+def test_no_file_and_an_empty_file_are_the_defaults(config):
+    assert read_config(None) == config("") == config("# nothing\n") == Config()
+    assert Config().window == WINDOW
+    assert Config().unknown_vm == "allow"
+    assert Config().always_allow.ports == (22,)
+
+
+def test_every_key_is_read(config, tmp_path):
+    found = config(
+        """
+        store: netpersona.db
+        inventory: vms.yaml
+        feeds: [{name: drop, file: lists/drop.txt, confidence: 0.95, half_life: 7d, family: spamhaus, allow: [documentation]}]
+        policies: [policies/]
+        window: 10m
+        unknown_vm: deny
+        always_allow: {management: [192.0.2.10/32], ports: [22, 443], dhcp: false}
+        redirects: {analyser: 10.77.0.9}
+        enforcer: plan
+        """
+    )
+    assert found.store == str(tmp_path / "netpersona.db")
+    assert found.inventory == tmp_path / "vms.yaml"
+    assert found.policies == (tmp_path / "policies",)
+    [feed] = found.feeds
+    assert feed.file == tmp_path / "lists" / "drop.txt"
+    assert (feed.settings.name, feed.settings.confidence, feed.settings.half_life) == ("drop", 0.95, 7 * DAY)
+    assert (feed.settings.family, feed.settings.allow) == ("spamhaus", ("documentation",))
+    assert (found.window, found.unknown_vm) == (10 * MINUTE, "deny")
+    assert found.always_allow == AlwaysAllow(management=("192.0.2.10/32",), ports=(22, 443), dhcp=False)
+    assert found.redirects == {"analyser": "10.77.0.9"}
+
+
+def test_whole_paths_and_urls_stay_as_they_are(config):
+    found = config("{store: 'sqlite:////var/lib/n.db', inventory: /etc/vms.yaml, feeds: [{file: /etc/drop.txt}]}")
+    assert found.store == "sqlite:////var/lib/n.db"
+    assert found.inventory == Path("/etc/vms.yaml")
+    assert found.feeds[0].file == Path("/etc/drop.txt")
+
+
+def test_a_feed_without_a_name_is_named_by_its_file(config):
+    assert config("{feeds: [{file: 'a/bad hosts.txt'}]}").feeds[0].settings.name == "bad-hosts"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("stor: x", "'store'"),
+        ("policy: [x]", "'policies'"),
+        ("feeds: [{file: x, confidense: 1}]", "'confidence'"),
+        ("always_allow: {managment: []}", "'management'"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_one_meant(config, text, meant):
+    assert f"did you mean {meant}?" in refused(config, text)
+
+
+def test_an_unknown_key_like_no_other_is_told_all_that_there_are(config):
+    message = refused(config, "zzz: 1")
+    assert "unknown key 'zzz'" in message
+    assert "inventory" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "window: 7m",
+            "window: 45m",
+            "window: 2h",
+            "window: 0m",
+            "window: 5",
+            "window: 5 minutes",
+            "window: -5m",
+            "window: 999999999d",
+        ),
+        *(
+            "unknown_vm: maybe",
+            "enforcer: nft",
+            "feeds: [{name: x}]",
+            "feeds: {}",
+            "feeds: [{file: x, confidence: 1.1}]",
+        ),
+        *("feeds: [{file: x, confidence: .nan}]", "feeds: [{file: x, half_life: soon}]", "policies: x", "- a list"),
+        *(
+            "just text",
+            "store: 7",
+            "a: [",
+            "a: !!python/object:os.system {}",
+            b"\xff\xfe\x00",
+            "store: a\nstore: b",
+            "redirects: {a: 1}",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_file(config, text):
+    refused(config, text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.yaml: No such file"):
+        read_config(tmp_path / "gone.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "span"), [("90s", 90 * SECOND), ("5m", 5 * MINUTE), ("1h", HOUR), ("7d", 7 * DAY), (" 2 h ", 2 * HOUR)]
+)
+def test_a_span_of_time(text, span):
+    assert duration(text, "window") == span
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "0s", "-1s", "1.5h", "1w", "1h30m", "٥m", "9999999999s", "5M"])
+def test_what_is_no_span_is_refused(text):
+    with pytest.raises(ConfigError, match=r"window: .* is no span of time"):
+        duration(text, "window")
+
+
+def test_a_policy_files_own_always_allow_goes_before_the_configurations(config):
+    stated = config("{unknown_vm: deny, always_allow: {ports: [2222]}, redirects: {a: 10.0.0.1, b: 10.0.0.2}}")
+    applied = stated.applied(PolicySet(redirects={"b": "10.0.0.3"}))
+    assert applied.always.ports == (2222,)
+    assert applied.unknown_vm == "deny"
+    assert applied.redirects == {"a": "10.0.0.1", "b": "10.0.0.3"}
+    own = AlwaysAllow(ports=(1,))
+    assert stated.applied(PolicySet(always=own)).always == own
+    assert config("").applied(PolicySet(always=own)).always == own

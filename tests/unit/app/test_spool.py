@@ -1,0 +1,131 @@
+from collections import Counter
+
+import polars as pl
+import pytest
+
+from netpersona.app.spool import Spool
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch
+from netpersona.flow.window import HOUR
+
+MS = 1000  # µs
+START = 1_760_000_000_000_000 // HOUR * HOUR
+
+
+def flow(at, source="tap", port=50000, state="SF"):
+    """A flow `at` µs after START."""
+    ends = {"originator": "10.0.0.1", "responder": "9.9.9.9", "originator_port": port, "responder_port": 443}
+    return ends | {"start": START + at, "transport": "tcp", "state": state, "source": source}
+
+
+def asked(at, name="a.example"):
+    return {"start": START + at, "kind": "dns", "name": name, "answers": ["192.0.2.1"]}
+
+
+def given(*rows, said=()):
+    """A batch of these flows and transactions."""
+    flows = pl.DataFrame(list(rows), schema={n: FLOW_SCHEMA[n] for n in flow(0)}) if rows else None
+    transactions = pl.DataFrame(list(said), schema={n: TRANSACTION_SCHEMA[n] for n in asked(0)}) if said else None
+    return batch(flows, transactions)
+
+
+def hours(*batches, before=None, directory=None, limit=1000):
+    """The hours that a spool gives of these batches, each as (flows, transactions), and the spool after it."""
+    with Spool(directory, limit) as spool:
+        if before is not None:
+            spool.resume(before)
+        for one in batches:
+            spool.add(one)
+        slices = [
+            (
+                Counter(
+                    (t - START, port, state, source)
+                    for t, port, state, source in part.flows.select(
+                        "start", "originator_port", "state", "source"
+                    ).rows()
+                ),
+                Counter((t - START, name) for t, name in part.transactions.select("start", "name").rows()),
+            )
+            for part in spool.hours()
+        ]
+    return slices, spool
+
+
+def starts(slices):
+    return [sorted(start for start, *_ in flows.elements()) for flows, _ in slices]
+
+
+def test_hours_come_in_order_whatever_the_order_of_adding():
+    parts = [given(flow(at)) for at in (3 * HOUR, 0, HOUR - 1, HOUR, 5)]
+    expected = [[0, 5, HOUR - 1], [HOUR], [3 * HOUR]]
+    assert starts(hours(*parts)[0]) == starts(hours(*reversed(parts))[0]) == expected
+
+
+def test_an_hour_in_which_only_something_was_said_comes_too():
+    [(flows, said)], _ = hours(given(said=[asked(5), asked(5)]))
+    assert (flows, said) == (Counter(), Counter({(5, "a.example"): 2}))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 7])
+def test_a_spool_on_disk_gives_what_one_in_memory_gives(limit, tmp_path):
+    parts = [given(flow(i * HOUR // 3, port=50000 + i % 4), said=[asked(i * HOUR // 2)]) for i in range(12)]
+    assert hours(*parts, directory=tmp_path, limit=limit)[0] == hours(*parts)[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_go_when_the_work_is_broken_off(tmp_path):
+    def broken_off():
+        with Spool(tmp_path, limit=0) as spool:
+            spool.add(given(flow(0)))
+            assert list(tmp_path.iterdir())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flow_seen_by_two_sensors_comes_once_also_over_an_hours_border():
+    sights = [flow(0), flow(12 * MS, "agent"), flow(HOUR - 5 * MS), flow(HOUR + 7 * MS, "agent")]
+    for limit in (1000, 0):
+        slices, spool = hours(*(given(sight) for sight in sights), limit=limit)
+        assert starts(slices) == [[0, HOUR - 5 * MS], []]
+        assert (spool.total, spool.repeated) == (4, 2)
+
+
+def test_what_one_sensor_saw_over_an_hours_border_stays():
+    slices, spool = hours(given(flow(HOUR - 5 * MS), flow(HOUR + 7 * MS)))
+    assert starts(slices) == [[HOUR - 5 * MS], [HOUR + 7 * MS]]
+    assert spool.repeated == 0
+
+
+def test_what_was_left_open_and_is_given_again_counts_once():
+    open_ = given(flow(5), flow(HOUR), said=[asked(5)])
+    again = given(flow(5), flow(HOUR), flow(HOUR + 1, port=50001), said=[asked(5), asked(6)])
+    slices, spool = hours(again, before=open_)
+    assert starts(slices) == [[5], [HOUR, HOUR + 1]]
+    assert slices[0][1] == Counter({(5, "a.example"): 1, (6, "a.example"): 1})
+    assert spool.repeated == 2
+
+
+def test_what_was_left_open_stays_when_nothing_comes():
+    slices, spool = hours(before=given(flow(5), said=[asked(5)]))
+    assert starts(slices) == [[5]]
+    assert (spool.first, spool.last) == (START + 5, START + 5)
+
+
+def test_equal_flows_of_one_log_all_count():
+    assert starts(hours(given(flow(5), flow(5)), given(flow(5)))[0]) == [[5, 5, 5]]
+
+
+def test_first_and_last_are_of_all_that_came():
+    _, spool = hours(given(flow(7)), given(said=[asked(9 * HOUR)]), given(flow(3)))
+    assert (spool.first, spool.last, spool.total) == (START + 3, START + 9 * HOUR, 3)
+
+
+def test_nothing_gives_no_hours():
+    slices, spool = hours(given())
+    assert (slices, spool.first, spool.last, spool.total) == ([], None, None, 0)
+
+
+def test_times_before_the_epoch_have_their_hour():
+    assert starts(hours(given(flow(-START - 1)))[0]) == [[-START - 1]]
