@@ -4,13 +4,14 @@ SHELL = /bin/sh
 PYTHON = python3
 BIN = .venv/bin
 
-.PHONY: help setup setup-dev run test lint bench lock clean
+.PHONY: help setup setup-dev run test lint bench docs lock clean
 
 help:
 	@echo 'make setup   install netpersona into .venv (then .venv/bin/netpersona works)'
 	@echo 'make run     generate sample traffic, judge it, and tell what was found'
 	@echo 'make test    check style and types, run every test'
 	@echo 'make bench   measure speed and memory, as ratios'
+	@echo 'make docs    write the generated pages of docs/ anew'
 	@echo 'make lock    pin the dependencies anew'
 	@echo 'make clean   remove what the others made'
 
@@ -30,10 +31,13 @@ lint: setup-dev
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2
 
 bench: setup-dev
 	@$(BIN)/python bench/run.py
+
+docs: setup-dev
+	@$(BIN)/python docs/generate.py
 
 lock: setup-dev
 	@sh scripts/lock.sh

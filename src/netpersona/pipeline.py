@@ -24,8 +24,8 @@ from netpersona.flow.window import WINDOW
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.observation.model import Observation
 from netpersona.observation.observe import FLOW_COLUMNS, TRANSACTION_COLUMNS
-from netpersona.persona.model import BaseNetworkConfig, Persona
 from netpersona.persona.memory import Memory
+from netpersona.persona.model import BaseNetworkConfig, Persona
 from netpersona.persona.state import VmState
 from netpersona.policy import triggers
 from netpersona.policy.model import PolicySet

@@ -78,9 +78,11 @@ def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> 
         "would_stop": _would_stop(now, in_force, desired),
         "vms": plan_objects(desired),
     }
-    if nft:
+    if nft and output != "table":
         told["nft"] = enforcer.text()
     emit(told, output, _planned)
+    if nft and output == "table":
+        click.echo(f"nft\n{enforcer.text()}", nl=False)
 
 
 @policy.command("list")
@@ -227,8 +229,6 @@ def _planned(told: Mapping[str, Any]) -> Any:
         f"  {s['vm']} to {s['peer']} {s['service']} ({s['flows']:g} flows): {s['verdict']}, {s['why']}"
         for s in told["would_stop"]
     ] or ["  nothing"]
-    if "nft" in told:
-        lines += ["nft", told["nft"].rstrip()]
     return Text("\n".join(lines))
 
 

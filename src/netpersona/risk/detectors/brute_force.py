@@ -105,6 +105,6 @@ def _finding(scene: Scene, now: Conversation, past: Logins, confidence: float, b
             "payload_in_bytes": past.payload_in,
             "longest_s": round(past.longest / 1e6, 3),
         },
-        weight=2.5 if not inbound else (1.5 if broken else 0.1),
+        weight=2.5 if not inbound else (1.5 if broken else 0.0),
         half_life=12 * HOUR,
     )

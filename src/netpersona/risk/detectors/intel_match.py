@@ -19,7 +19,7 @@ from netpersona.risk.finding import Finding, Severity
 NAME = "intel_match"
 ALERT_AT = 0.5  # confidence that a listing must have before a person is asked
 _WEIGHT = 3.4  # log-odds at certainty, for an answered flow
-_ASKED, _UNANSWERED, _TALKED_BACK, _PROBED = 0.6, 0.5, 0.05, 0.01  # shares of it
+_ASKED, _UNANSWERED = 0.6, 0.5  # shares of it; what calls the VM from outside is not the VM's doing, and weighs nothing
 
 
 def judge(scene: Scene) -> list[Finding]:
@@ -82,7 +82,7 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
 
 def _share(s: Sighting) -> float:
     if s.direction != "outbound":
-        return _TALKED_BACK if s.answered else _PROBED
+        return 0.0
     if s.via == "dns":
         return _ASKED
     return 1.0 if s.answered else _UNANSWERED

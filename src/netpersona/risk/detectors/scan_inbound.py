@@ -5,7 +5,8 @@ Cost: looks only at peers with many unanswered flows behind them.
 Method: threshold counting on failed connections, as in A. Sridharan et al., "Connectionless port scan detection" (2006)
 and Zeek's scan policy; the counts decay only by a day of silence, since today's scanners take their time.
 
-Being scanned is weather, not guilt: these findings weigh little.
+Being scanned is weather, not guilt: these findings weigh nothing, or a server that many scan would be taken for one
+that was broken into.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from netpersona.risk.detectors.words import span
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "scan_inbound"
-_WEIGHT = 0.1
 _EPHEMERAL = 32768  # from here on, what comes from a peer the VM called is likely its late replies
 
 
@@ -86,6 +86,6 @@ def _finding(scene: Scene, peer: str, now: list[Conversation], past: Probing, po
         alert=True,
         why=why,
         evidence={"distinct_ports_at_least": ports, "unanswered_flows": past.flows, "last_port": now[-1].port},
-        weight=_WEIGHT,
+        weight=0.0,
         half_life=6 * HOUR,
     )
