@@ -95,7 +95,7 @@ def _grown(
 ) -> TrafficProfile:
     at = observation.window.end
     kinds, singletons = dict(profile.kinds), profile.singletons
-    flows = 0
+    flows = bytes_out = bytes_in = 0
     for c in own:
         kind = kind_of(c)
         before = kinds.get(kind)
@@ -105,14 +105,16 @@ def _grown(
             singletons = max(0, singletons - 1)  # a count that faded for years is 1 again when touched
         kinds[kind] = _touched(before, c.flows, c.bytes_out, c.bytes_in, c.first, c.last)
         flows += c.flows
+        bytes_out += c.bytes_out
+        bytes_in += c.bytes_in
     kept = _heaviest(kinds, KINDS_KEPT, at)
     return TrafficProfile(
         kinds=kept.table,
         names=_names(profile, observation, own, but),
         fingerprints=_fingerprints(profile, observation),
         hours=_at(profile.hours, 24, observation.window.start // HOUR % 24, float(flows)),
-        volumes_out=_at(profile.volumes_out, BINS, volume_bin(sum(c.bytes_out for c in own)), 1),
-        volumes_in=_at(profile.volumes_in, BINS, volume_bin(sum(c.bytes_in for c in own)), 1),
+        volumes_out=_at(profile.volumes_out, BINS, volume_bin(bytes_out), 1),
+        volumes_in=_at(profile.volumes_in, BINS, volume_bin(bytes_in), 1),
         windows=profile.windows + 1,
         flows=profile.flows + flows,
         singletons=singletons,
@@ -138,12 +140,12 @@ def _names(
     profile: TrafficProfile, observation: Observation, own: list[Conversation], but: Collection[str]
 ) -> dict[str, Usage]:
     """Names that the VM addressed, by what it called them in DNS, TLS and HTTP; not what its callers call it."""
+    spoken = [c for c in own if c.server_name is not None and c.direction == "outbound"]
+    if not observation.names and not spoken:
+        return profile.names
     called = {c.peer for c in observation.conversations if c.direction == "outbound"}
     callers = {c.peer for c in observation.conversations} - called
     used = [n for n in observation.names if n.kind != "alert" and n.peer not in callers and n.peer not in but]
-    spoken = [c for c in own if c.server_name is not None and c.direction == "outbound"]
-    if not used and not spoken:
-        return profile.names
     table = dict(profile.names)
     for n in used:
         name = n.name[:64]
