@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -154,6 +154,7 @@ def _listings(now: Standing, packet: Packet, asked: str) -> dict[str, Any]:
             "label": listing.label,
             "confidence": listing.confidence,
             "freshness": round(listing.freshness, 3),
+            "since": seconds(listing.valid_from),
             "until": seconds(listing.valid_until),
             "in_force": listing.in_force,
         }
@@ -165,6 +166,7 @@ def _listings(now: Standing, packet: Packet, asked: str) -> dict[str, Any]:
 
 def _drawn(told: Mapping[str, Any]) -> Any:
     from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
     colour = (
@@ -177,37 +179,51 @@ def _drawn(told: Mapping[str, Any]) -> Any:
     head = Text.assemble(
         (told["verdict"], colour), f": {flow} {told['protocol']} flow of {told['vm']} {way} {told['peer']}{name}{port}"
     )
-    return Group(head, *(Text(line) for line in _lines(told)))
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    for label, text in _lines(told):
+        grid.add_row(f"  {label}", Text(text))
+    return Group(head, grid)
 
 
-def _lines(told: Mapping[str, Any]) -> list[str]:
+def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    persona, listed, rule = told["persona"], told["indicators"], told["rule"]
+    yield "because", told["why"]
+    yield "by", _rule_words(rule)
+    for text in told["staged"]:
+        yield "staged", text
+    yield "known", _known_words(persona["known_peer"])
+    yield "indicator", listed["words"]
+    for row in listed["listings"]:
+        yield "", _listing_words(row)
+    learned = f"persona version {persona['version']}, {persona['completeness']:.1%} learned"
+    yield "risk", f"{persona['risk']:.3f} ({learned})"
+    for t in persona["risk_terms"]:
+        yield "", f"+{t['log_odds']:.2f} {t['detector']} {t['peer'] or 'many'}: {t['why']}"
+    for f in persona["findings"]:
+        yield "finding", f"{f['kind']}: {f['why']}"
+    for text in told["otherwise"]:
+        yield "otherwise", text
+
+
+def _rule_words(rule: Mapping[str, Any] | None) -> str:
+    if rule is None:
+        return "no rule; the built-in order decides"
+    return f"{rule['policy']}/{rule['rule']}, version {rule['version']}"
+
+
+def _known_words(known: Sequence[Mapping[str, Any]]) -> str:
     from netpersona.app.account import clock
 
-    persona, listed, rule = told["persona"], told["indicators"], told["rule"]
-    by = (
-        "no rule; the built-in order decides"
-        if rule is None
-        else f"{rule['policy']}/{rule['rule']}, version {rule['version']}"
-    )
-    lines = [f"  because   {told['why']}", f"  by        {by}"]
-    lines += [f"  staged    {text}" for text in told["staged"]]
-    known = ", ".join(
-        f"{k['service']} {k['flows']:g} flows since {clock(round(k['first'] * 1e6))}" for k in persona["known_peer"]
-    )
-    lines.append(f"  known     {known or 'this peer is not in the learned profile'}")
-    lines.append(f"  indicator {listed['words']}")
-    for row in listed["listings"]:
-        until = f", until {clock(round(row['until'] * 1e6))}" if row["until"] is not None else ""
-        state = "" if row["in_force"] else ", not in force"
-        where = f"{row['value']} in {row['feed']}, line {row['line']}"
-        lines.append(f"            {where}, confidence {row['confidence']:.2f}{until}{state}")
-    lines.append(
-        f"  risk      {persona['risk']:.3f}"
-        f" (persona version {persona['version']}, {persona['completeness']:.1%} learned)"
-    )
-    lines += [
-        f"            +{t['log_odds']:.2f} {t['detector']} {t['peer'] or ''}: {t['why']}" for t in persona["risk_terms"]
-    ]
-    lines += [f"  finding   {f['kind']}: {f['why']}" for f in persona["findings"]]
-    lines += [f"  otherwise {text}" for text in told["otherwise"]]
-    return lines
+    said = [f"{k['service']} {k['flows']:g} flows since {clock(round(k['first'] * 1e6))}" for k in known]
+    return ", ".join(said) or "this peer is not in the learned profile"
+
+
+def _listing_words(row: Mapping[str, Any]) -> str:
+    from netpersona.app.account import clock
+
+    since = "no date given" if row["since"] is None else f"since {clock(round(row['since'] * 1e6))}"
+    until = "" if row["until"] is None else f", until {clock(round(row['until'] * 1e6))}"
+    state = "" if row["in_force"] else ", not in force"
+    said = f"{row['value']} in {row['feed']}, line {row['line']}, {since}{until}"
+    return f"{said}, confidence {row['confidence']:.2f}{state}"

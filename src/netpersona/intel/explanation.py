@@ -11,7 +11,8 @@ from netpersona.intel.allow import AllowEntry
 from netpersona.intel.indicator import IndicatorType
 from netpersona.intel.reputation import freshness, in_force
 
-_COLUMNS = ["value", "type", "feed", "line", "label", "category", "confidence", "freshness", "valid_until", "family"]
+_COLUMNS = ["value", "type", "feed", "line", "label", "category", "confidence", "freshness"]
+_COLUMNS += ["valid_from", "valid_until", "family"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Listing:
     category: str | None
     confidence: float  # 0 to 1
     freshness: float  # 0 to 1; 1 where the feed does not fade
+    valid_from: int | None  # µs; None: the feed gives no date
     valid_until: int | None  # µs
     family: str
     in_force: bool  # false: expired, or not yet valid; it counts nothing
