@@ -39,6 +39,7 @@ def judge(scene: Scene) -> list[Finding]:
 
 def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Finding:
     s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed))
+    so_far = _so_far(scene, s)
     by_feed: dict[str, float] = {}
     for sighting in sightings:
         feed = sighting.indicator.feed
@@ -62,22 +63,31 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
         confidence=confidence,
         severity=_severity(s, confidence),
         alert=outbound and confidence >= ALERT_AT,
-        why=_sentence(s, sorted(by_feed), confidence),
+        why=_sentence(so_far, sorted(by_feed), confidence),
         evidence={
             "indicator": shown(s.indicator.value),
             "via": s.via,
             "feeds": sorted(by_feed),
             "feed_line": s.indicator.line,
             "label": shown(s.indicator.label or s.indicator.category or "unlabelled"),
-            "flows": s.flows,
-            "flows_answered": s.answered,
-            "sent_bytes": s.bytes_out,
-            "received_bytes": s.bytes_in,
+            "flows": so_far.flows,
+            "flows_answered": so_far.answered,
+            "sent_bytes": so_far.bytes_out,
+            "received_bytes": so_far.bytes_in,
         },
         feeds=tuple(sorted(by_feed)),
         weight=_WEIGHT * _share(s),
         half_life=DAY,
     )
+
+
+def _so_far(scene: Scene, s: Sighting) -> Sighting:
+    """The sighting with the counts of all remembered calls to this peer, not of this window alone."""
+    contact = scene.memory.contacts.get((s.transport, s.port, s.peer))
+    if contact is None or s.via != "address" or s.direction != "outbound":
+        return s
+    counts = {name: getattr(contact, name) for name in ("flows", "answered", "bytes_out", "bytes_in")}
+    return s._replace(**counts)
 
 
 def _share(s: Sighting) -> float:
