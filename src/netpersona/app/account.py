@@ -80,7 +80,9 @@ def _read(done: Done) -> Group:
         f"from {clock(intake.first)} to {clock(intake.last)} UTC",
     ]
     if intake.duplicates:
-        lines.append(f"{intake.duplicates:,} flows came again, from another sensor or replayed before: each counts once")
+        lines.append(
+            f"{intake.duplicates:,} flows came again, from another sensor or replayed before: each counts once"
+        )
     lines += [f"skipped {count:,}: {reason}" for reason, count in sorted(intake.skipped.items())]
     lines += [f"not read: {path}: {reason}" for path, reason in list(done.unread)[:5]]
     for snapshot in done.snapshots:

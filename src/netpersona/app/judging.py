@@ -21,6 +21,7 @@ from netpersona.ports import Outcome, PersonaVersion
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
 
+AT_ONCE = 50_000  # rows that are observed at once
 NAMES_KEPT = 2_000  # DNS names remembered for each VM
 
 Names = dict[VmId, dict[str, dict[str, int]]]  # VM -> name -> address -> last seen, µs
@@ -87,8 +88,9 @@ class Judging:
     def hour(self, hour: Hour) -> None:
         """Judge one hour; hours come in order."""
         with _no_collector():
-            for observation in observe(hour.flows, hour.transactions, self.ground.intel, self.ground.window):
-                self._window(observation, hour)
+            for part in _in_parts(hour):
+                for observation in observe(part.flows, part.transactions, self.ground.intel, self.ground.window):
+                    self._window(observation, hour)
 
     def _window(self, observation: Observation, hour: Hour) -> None:
         vm, end = observation.vm, observation.window.end
@@ -105,6 +107,17 @@ class Judging:
         self.open.join(other.open)
         self.names |= other.names
         self.at = max((at for at in (self.at, other.at) if at is not None), default=None)
+
+
+def _in_parts(hour: Hour) -> Iterator[Hour]:
+    """The hour whole or, where it holds much, window by window: observations are made for a part at a time."""
+    if hour.flows.height + hour.transactions.height <= AT_ONCE:
+        yield hour
+        return
+    windows = pl.concat([hour.flows["window"].unique(), hour.transactions["window"].unique()]).unique().sort()
+    for window in windows:
+        now = pl.col("window") == window
+        yield hour._replace(flows=hour.flows.filter(now), transactions=hour.transactions.filter(now))
 
 
 def _remember(names: dict[str, dict[str, int]], observation: Observation) -> None:

@@ -36,7 +36,7 @@ class Replayed:
     intake: Intake
     fleet: Fleet
     at: int | None  # µs: the end of the last window judged
-    helpers: int = 0  # processes that judged beside this one
+    memory_beside: int = 0  # bytes: the sum of the peaks of the processes that judged beside this one
 
 
 def replay(
@@ -56,7 +56,7 @@ def replay(
         passed = _passed(spool, fleet, ground, store, meter)
         intake = _intake(accounts, spool, passed, fleet)
     store.commit(passed.checkpoint(context))
-    return Replayed(intake, passed.fleet, passed.judging.at, passed.helpers)
+    return Replayed(intake, passed.fleet, passed.judging.at, passed.memory_beside)
 
 
 def _read(sensors: Sequence[Sensor], spool: Spool, store: Store, meter: Meter) -> list[SourceAccount]:
@@ -81,7 +81,7 @@ class _Passed:
     judging: Judging
     pending: list[FlowBatch] = field(default_factory=list)
     flows: int = 0
-    helpers: int = 0
+    memory_beside: int = 0
     learned_before: int = 0  # flows of windows that an earlier replay closed
 
     def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
@@ -108,7 +108,8 @@ def _passed(spool: Spool, fleet: Fleet, ground: Ground, store: Store, meter: Met
         return done
     with Shards(judging, processors()) as shards:
         _pass(spool, done, store, shards, meter)
-        done.judging, done.helpers = shards.finish(), processors()
+        done.judging = shards.finish()
+        done.memory_beside = shards.memory
     return done
 
 

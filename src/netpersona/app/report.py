@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from netpersona.flow.account import SourceAccount
@@ -33,18 +34,29 @@ class Stopwatch:
         """A stopwatch that runs from now."""
         return cls(time.perf_counter(), time.process_time())
 
-    def timing(self, helpers: int = 0) -> dict[str, float | int]:
-        """What the run has cost so far, in this process and the `helpers` that judged beside it.
+    def timing(self, beside: int = 0) -> dict[str, float | int]:
+        """What the run has cost so far, in all its processes; `beside` is the sum of the other processes' peaks, bytes.
 
-        The peak is this process's and, for each judging process, that of the largest: together they never held more.
+        The peak is the sum of all peaks: together the processes never held more.
         """
-        own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        peak = own.ru_maxrss + helpers * others.ru_maxrss
+        others = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "wall_s": round(time.perf_counter() - self.wall, 3),
             "cpu_s": round(time.process_time() - self.cpu + others.ru_utime + others.ru_stime, 3),
-            "peak_rss_bytes": peak * 1024,
+            "peak_rss_bytes": peak_memory() + beside,
         }
+
+
+def peak_memory() -> int:
+    """The most memory that this process ever held, in bytes.
+
+    The kernel's own figure for a process counts from before it became this program, so it is read from /proc if there.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @dataclass(frozen=True, slots=True)

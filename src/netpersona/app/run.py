@@ -82,7 +82,7 @@ def run(request: Request, watch: Stopwatch) -> Done:
     enforcer = Plan()
     enforcer.apply(ruleset)
     planned = {"vms": plan(enforcer.in_force()), "nft": enforcer.text()}
-    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.helpers))
+    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.memory_beside))
     return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
 
 

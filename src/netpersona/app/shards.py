@@ -15,11 +15,12 @@ import zlib
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
 from netpersona.app.judging import Hour, Judging
+from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
 
 _AHEAD = 3  # hours that may lie written and not yet judged, for each process
@@ -46,6 +47,7 @@ class Shards:
             there.close()
             here.send(_part(judging, shard, count))
             self._workers.append((process, here))
+        self.memory = 0  # bytes: the sum of the processes' peaks, once they are done
         self._sent = [0] * count
         self._done = [0] * count
 
@@ -88,7 +90,9 @@ class Shards:
             connection.send(None)
         for shard, (_, connection) in enumerate(self._workers):
             self._wait(shard, 0)
-            whole.join(self._receive(connection))
+            judged, memory = self._receive(connection)
+            whole.join(judged)
+            self.memory += memory
         return whole
 
     def _wait(self, shard: int, ahead: int) -> None:
@@ -98,7 +102,7 @@ class Shards:
             self._receive(connection)
             self._done[shard] += 1
 
-    def _receive(self, connection: Connection) -> Judging:
+    def _receive(self, connection: Connection) -> Any:
         try:
             answer = connection.recv()
         except EOFError as error:
@@ -107,8 +111,7 @@ class Shards:
             ) from error
         if isinstance(answer, NetpersonaError):
             raise answer
-        judged: Judging = answer
-        return judged
+        return answer
 
 
 def shard_of(vm: str, count: int) -> int:
@@ -134,7 +137,7 @@ def _work(connection: Connection) -> None:
             flows.unlink()
             transactions.unlink()
             connection.send(None)
-        connection.send(judging)
+        connection.send((judging, peak_memory()))
     except NetpersonaError as error:
         connection.send(error)
     except (EOFError, KeyboardInterrupt):
