@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from netpersona.policy.model import Policy, PolicySet
     from netpersona.ruleset.model import Ruleset
 
-_FILES = click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+_FILES = click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False))
 
 
 @click.group()
@@ -27,7 +27,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @store_option
 @output_option
 def validate(files: tuple[Path, ...], store: str | None, output: str) -> None:
@@ -51,7 +51,7 @@ def validate(files: tuple[Path, ...], store: str | None, output: str) -> None:
 
 @policy.command()
 @_FILES
-@click.option("--nft", is_flag=True, help="Also the nft text.")
+@click.option("--nft", is_flag=True, help="The nft text alone; beside the rest in JSON and YAML.")
 @store_option
 @output_option
 def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> None:
@@ -72,17 +72,19 @@ def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> 
         wanted, _ = policy_files.versioned(policy_files.parsed(policy_files.read(files)), before)
     in_force, desired = now.ruleset(), now.ruleset(wanted)
     enforcer = Plan(in_force)
+    changes = words(enforcer.apply(desired))
+    if nft and output == "table":
+        click.echo(enforcer.text(), nl=False)
+        return
     told: dict[str, Any] = {
         "at": now.at / 1e6,
-        "changes": words(enforcer.apply(desired)),
+        "changes": changes,
         "would_stop": _would_stop(now, in_force, desired),
         "vms": plan_objects(desired),
     }
-    if nft and output != "table":
+    if nft:
         told["nft"] = enforcer.text()
     emit(told, output, _planned)
-    if nft and output == "table":
-        click.echo(f"nft\n{enforcer.text()}", nl=False)
 
 
 @policy.command("list")
@@ -114,7 +116,7 @@ def show(name: str, store: str | None, output: str) -> None:
 
 
 @policy.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @output_option
 def test(files: tuple[Path, ...], output: str) -> None:
     """Run the given/expect cases in FILES.  Exit code 0: all hold; 1: some do not."""

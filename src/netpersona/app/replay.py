@@ -19,6 +19,7 @@ from netpersona.app.progress import Meter
 from netpersona.app.report import Intake
 from netpersona.app.shards import Shards, processors
 from netpersona.app.spool import IN_MEMORY, Spool
+from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.window import HOUR, window_of
@@ -26,6 +27,7 @@ from netpersona.pipeline import Fleet, Ground
 from netpersona.ports import Checkpoint, Sensor, Store
 
 LATENESS = HOUR  # µs of event time for which a flow may come late
+ASTRAY = "its time is years away from all other traffic: a clock was wrong"
 LEARNED = "its window was learned by an earlier replay into this store"
 
 
@@ -53,6 +55,7 @@ def replay(
     """
     with Spool() as spool:
         accounts = _read(sensors, spool, store, meter)
+        _check_readable(accounts)
         passed = _passed(spool, fleet, ground, store, meter)
         intake = _intake(accounts, spool, passed, fleet)
     store.commit(passed.checkpoint(context))
@@ -73,6 +76,22 @@ def _read(sensors: Sequence[Sensor], spool: Spool, store: Store, meter: Meter) -
     return accounts
 
 
+def _check_readable(accounts: Sequence[SourceAccount]) -> None:
+    """Refuse a source of which not one record could be read, though it has some.  Raises SourceError."""
+    for account in accounts:
+        if account.flows == 0 and account.skipped and not any(map(_no_fault, account.skipped)):
+            said = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(account.skipped.items()))
+            raise SourceError(
+                f"{account.path}: recognised as {account.format}, but not one of its records could be read: {said};"
+                " expected records with a time, two addresses and counters as that format has them"
+            )
+
+
+def _no_fault(reason: str) -> bool:
+    """Whether records skipped for this reason are sound, and only say nothing of flows."""
+    return reason.startswith(("not IP", "not an IP packet", "NODATA", "SKIPDATA"))
+
+
 @dataclass(slots=True)
 class _Passed:
     """The spool's hours after they were judged."""
@@ -82,6 +101,8 @@ class _Passed:
     pending: list[FlowBatch] = field(default_factory=list)
     flows: int = 0
     memory_beside: int = 0
+    astray: int = 0  # rows left out for their clock
+    pending_before: int = 0  # flows that an earlier replay left open
     learned_before: int = 0  # flows of windows that an earlier replay closed
 
     def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
@@ -99,9 +120,10 @@ class _Passed:
 
 def _passed(spool: Spool, fleet: Fleet, ground: Ground, store: Store, meter: Meter) -> _Passed:
     """Every hour judged, by this process alone or, where there is much, by several."""
+    astray = spool.discard_astray(store.closed_until())
     horizon = _horizon(spool.last, store.closed_until(), ground.window)
     judging = Judging(ground, horizon, Verdicts(store.states()), names=store.names())
-    done = _Passed(fleet, judging)
+    done = _Passed(fleet, judging, astray=astray, pending_before=store.pending().flows.height)
     meter.stage("judging flows", spool.total)
     if spool.total <= IN_MEMORY or processors() < 2:
         _pass(spool, done, store, judging, meter)
@@ -155,8 +177,14 @@ def _joined(parts: Sequence[FlowBatch]) -> FlowBatch:
 
 
 def _intake(accounts: Sequence[SourceAccount], spool: Spool, passed: _Passed, fleet: Fleet) -> Intake:
-    skipped: dict[str, int] = {LEARNED: passed.learned_before} if passed.learned_before else {}
+    skipped = {reason: count for reason, count in ((LEARNED, passed.learned_before), (ASTRAY, passed.astray)) if count}
     for account in accounts:
         for reason, count in account.skipped.items():
             skipped[reason] = skipped.get(reason, 0) + count
-    return Intake(accounts, passed.flows, spool.repeated, skipped, spool.first, spool.last, fleet.inferred)
+    starts = [at for account in accounts for at in (account.first, account.last) if at is not None]
+    sound = [
+        at for at in starts if spool.first is not None and spool.last is not None and spool.first <= at <= spool.last
+    ]
+    first, last = (min(sound), max(sound)) if sound else (spool.first, spool.last)
+    flows = passed.flows - passed.pending_before
+    return Intake(accounts, flows, spool.repeated, skipped, first, last, fleet.inferred)

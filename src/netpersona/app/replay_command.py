@@ -12,19 +12,21 @@ import click
 from netpersona.app.report import Stopwatch
 from netpersona.errors import ConfigError
 
+_PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is told by who reads it
+
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=_PATH)
 @click.option("--vm", "vms", multiple=True, metavar="[NAME=]ADDRESS", help="A VM to watch; repeat for more.")
-@click.option("--inventory", type=click.Path(path_type=Path), help="A YAML file that says which VMs there are.")
-@click.option("--feed", "feeds", multiple=True, type=click.Path(path_type=Path), help="A file of indicators; repeat.")
-@click.option("--policy", "policies", multiple=True, type=click.Path(path_type=Path), help="A policy file or folder.")
-@click.option("--config", type=click.Path(path_type=Path), help="The configuration file.")
+@click.option("--inventory", type=_PATH, help="A YAML file that says which VMs there are.")
+@click.option("--feed", "feeds", multiple=True, type=_PATH, help="A file of indicators; repeat.")
+@click.option("--policy", "policies", multiple=True, type=_PATH, help="A policy file or folder.")
+@click.option("--config", type=_PATH, help="The configuration file.")
 @click.option(
     "--store", envvar="NETPERSONA_STORE", metavar="URL", help="Where personas are kept: FILE.db, sqlite:///..."
 )
 @click.option("--learn-until", metavar="TIME", help="Flows before TIME (epoch or RFC 3339) are the baseline.")
-@click.option("--report", "report_path", type=click.Path(path_type=Path), help="Write the whole report as JSON.")
+@click.option("--report", "report_path", type=_PATH, help="Write the whole report as JSON.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "none"]), default="text", help="What to print.")
 def replay(
     sources: tuple[Path, ...],

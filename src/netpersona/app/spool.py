@@ -7,8 +7,8 @@ everything is read first, kept by hour (in memory while it is little, on disk fr
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,11 +17,13 @@ import polars as pl
 
 from netpersona.flow.distinct import TOLERANCE, distinct, union
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch
-from netpersona.flow.window import HOUR
+from netpersona.flow.window import DAY, HOUR
 
 _FLOWS, _TRANSACTIONS = "flows", "transactions"
 _FLOWS_BEFORE, _TRANSACTIONS_BEFORE = "flows-before", "transactions-before"
 IN_MEMORY = 400_000  # rows; beyond this the spool goes to disk
+FAR = 1_000 * DAY  # from the middle of all rows, or from what the store holds: no traffic, but a clock that was wrong
+_FEW, _SHARE = 100, 0.1  # rows that are taken for astray; more of them are taken for traffic of another time
 
 
 class Slice(NamedTuple):
@@ -44,6 +46,7 @@ class Spool:
         self._held: dict[tuple[str, int], list[pl.DataFrame]] = defaultdict(list)
         self._files: dict[tuple[str, int], list[Path]] = defaultdict(list)
         self._rows = 0
+        self._counts: Counter[int] = Counter()  # rows by hour
         self.first: int | None = None  # µs: the earliest start
         self.last: int | None = None  # µs: the latest start
         self.total = 0  # rows taken
@@ -69,6 +72,28 @@ class Spool:
         """Take what a former run left open; a row that comes again from a sensor counts once."""
         self._keep(_FLOWS_BEFORE, pending.flows)
         self._keep(_TRANSACTIONS_BEFORE, pending.transactions)
+
+    def discard_astray(self, known: int | None) -> int:
+        """Leave out the few rows whose clock was wrong, and say how many: one such row would close the store for years.
+
+        `known` (µs) is the time up to which the store holds traffic.  Rows are astray where they start FAR from it, or
+        from the middle of all rows, and are few.
+        """
+        rows = sorted(self._counts.items())
+        total = sum(count for _, count in rows)
+        middle = known if known is not None else _middle(rows)
+        far = [hour for hour, _ in rows if abs(hour - middle) > FAR]
+        count = sum(self._counts[hour] for hour in far)
+        if not count or (count >= _SHARE * total and (known is None or count > _FEW)):
+            return 0
+        for table, hour in [*self._held, *self._files]:
+            if hour in far:
+                self._held.pop((table, hour), None)
+                self._files.pop((table, hour), None)
+        kept = [hour for hour, _ in rows if hour not in far]
+        self.first = max(kept[0], self.first or 0) if kept else None
+        self.last = min(kept[-1] + HOUR - 1, self.last or 0) if kept else None
+        return count
 
     def hours(self) -> Iterator[Slice]:
         """The hours that hold anything, in order; a flow that two sensors saw comes once."""
@@ -100,6 +125,7 @@ class Spool:
         hours = frame.with_columns(hour=pl.col("start") - pl.col("start") % HOUR)
         for (hour,), part in hours.partition_by("hour", as_dict=True, include_key=False).items():
             self._held[table, hour].append(part)
+            self._counts[hour] += part.height
 
     def _spill(self) -> None:
         if self._directory is None:
@@ -115,3 +141,14 @@ class Spool:
         stored = [pl.read_ipc(path) for path in self._files.get((table, hour), [])]
         parts = stored + self._held.get((table, hour), [])
         return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+
+
+def _middle(rows: Sequence[tuple[int, int]]) -> int:
+    """The hour in which the middle one of all rows starts."""
+    half = sum(count for _, count in rows) / 2
+    seen = 0
+    for hour, count in rows:
+        seen += count
+        if seen >= half:
+            return hour
+    return 0

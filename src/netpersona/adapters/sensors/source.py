@@ -56,7 +56,8 @@ class _Decompressed(io.RawIOBase):
         if self.damage is not None:
             return 0
         try:
-            piece = self._inner.read(min(len(buffer), _PIECE))
+            # read1 gives what one step of decompression yields: data before damage is not lost with it
+            piece = self._inner.read1(min(len(buffer), _PIECE))  # type: ignore[attr-defined]
         except _BROKEN as error:
             self.damage = f"compressed data damaged or cut short ({error})"
             return 0

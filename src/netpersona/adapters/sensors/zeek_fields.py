@@ -61,7 +61,7 @@ def kind_of(path: str | None, fields: Collection[str]) -> str | None:
         return "dns"
     if "trans_depth" in has and has & {"method", "response_body_len"} and not has & _SIP_ONLY:
         return "http"
-    if "established" in has and has & {"resumed", "version", "cipher", "server_name"}:
+    if "server_name" in has or ("established" in has and has & {"resumed", "version", "cipher"}):
         return "ssl"
     if "auth_attempts" in has or ("auth_success" in has and "server" in has) or "host_key_alg" in has:
         return "ssh"

@@ -27,6 +27,8 @@ def edited(state: VmState | None, before: Persona | None, after: Persona) -> VmS
     if before is None:
         return replace(state, persona=after)
     changed = {f.name: getattr(after, f.name) for f in fields(Persona) if _differs(before, after, f.name)}
+    if changed.get("learning") == "frozen":  # what was shown when it was frozen is what stays normal
+        changed |= {"profile": before.profile, "completeness": before.completeness}
     emptied = "profile" in changed and after.profile == TrafficProfile()
     return VmState(replace(state.persona, **changed), Memory() if emptied else state.memory)
 

@@ -13,7 +13,7 @@ from netpersona.flow.window import DAY
 from netpersona.observation.model import Sighting
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import Scene
-from netpersona.risk.detectors.words import shown, size
+from netpersona.risk.detectors.words import shown, size, times
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "intel_match"
@@ -70,10 +70,7 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
             "feeds": sorted(by_feed),
             "feed_line": s.indicator.line,
             "label": shown(s.indicator.label or s.indicator.category or "unlabelled"),
-            "flows": so_far.flows,
-            "flows_answered": so_far.answered,
-            "sent_bytes": so_far.bytes_out,
-            "received_bytes": so_far.bytes_in,
+            **_counts(so_far),
         },
         feeds=tuple(sorted(by_feed)),
         weight=_WEIGHT * _share(s),
@@ -88,6 +85,18 @@ def _so_far(scene: Scene, s: Sighting) -> Sighting:
         return s
     counts = {name: getattr(contact, name) for name in ("flows", "answered", "bytes_out", "bytes_in")}
     return s._replace(**counts)
+
+
+def _counts(s: Sighting) -> dict[str, int]:
+    """What is known in numbers: of a name only how often it was used."""
+    if s.via != "address":
+        return {"uses": s.flows}
+    return {
+        "flows": s.flows,
+        "flows_answered": s.answered,
+        "sent_bytes": s.bytes_out,
+        "received_bytes": s.bytes_in,
+    }
 
 
 def _share(s: Sighting) -> float:
@@ -110,12 +119,14 @@ def _sentence(s: Sighting, feeds: list[str], confidence: float) -> str:
     )
     by = f"by {', '.join(shown(feed) for feed in feeds[:3])} ({confidence:.2f})"
     if s.via == "dns":
-        did = f"the VM asked for its address {s.flows} times"
+        did = f"the VM asked for its address {times(s.flows)}"
+    elif s.via != "address":
+        did = f"{'the VM named it to' if s.direction == 'outbound' else 'was named by'} {s.peer} {times(s.flows)}"
     elif s.direction == "outbound":
         answer = f"{size(s.bytes_out)} went out, {size(s.bytes_in)} came back" if s.answered else "it did not answer"
-        did = f"the VM called {s.peer} there {s.flows} times; {answer}"
+        did = f"the VM called {s.peer} there {times(s.flows)}; {answer}"
     else:
-        did = f"it called the VM {s.flows} times, of which the VM answered {s.answered}"
+        did = f"it called the VM {times(s.flows)}, of which the VM answered {s.answered}"
     return f"{listed} {by}, and {did}."
 
 
