@@ -22,6 +22,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _POINTS = 32  # of a risk line
 _ALERTS = 12  # shown; the report holds all
 _VMS = 20
+_REFUSED = 5  # refusals of a feed that are shown
 _RULED = 5  # VMs whose rules are shown
 _COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
 
@@ -88,8 +89,12 @@ def _read(done: Done) -> Group:
     for snapshot in done.snapshots:
         held = f", {snapshot.refused_total:,} refused" if snapshot.refused_total else ""
         lines.append(f"feed {snapshot.settings.name}: {snapshot.indicators.height:,} indicators{held}")
-        lines += [f"  line {r.line}: {r.value}: {r.reason}" for r in snapshot.refused[:3]]
-    if intake.inferred:
+        lines += [f"  line {r.line}: {r.value}: {r.reason}" for r in snapshot.refused[:_REFUSED]]
+        if snapshot.refused_total > _REFUSED:
+            lines.append(f"  and {snapshot.refused_total - _REFUSED:,} more")
+    if not done.personas:
+        lines.append("no VM was seen: name them with --vm ADDRESS or --inventory FILE")
+    elif intake.inferred:
         lines.append("no inventory was given: the VMs are the private addresses that open or answer flows")
     return Group(*(Text(line) for line in lines))
 

@@ -70,6 +70,7 @@ class Intake:
     first: int | None  # µs
     last: int | None
     inferred: bool  # no inventory named the VMs
+    unread: Sequence[tuple[str, str]] = ()  # files in the folders named that nobody recognised, and why
 
 
 def report(
@@ -133,6 +134,7 @@ def _input(intake: Intake, personas: Mapping[VmId, Persona]) -> dict[str, Any]:
         "vms": sorted(personas),
         "vms_inferred": intake.inferred,
         "skipped": dict(sorted(intake.skipped.items())),
+        "unread": [{"path": path, "reason": reason} for path, reason in intake.unread],
     }
 
 

@@ -5,13 +5,14 @@ Request -> configuration, inventory, feeds, policies -> Fleet, Ground -> replay(
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from netpersona.adapters.enforcers.plan import Plan
-from netpersona.adapters.feeds.file import FileFeed
+from netpersona.adapters.feeds.file import FileFeed, feed_name
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import recognise
 from netpersona.adapters.stores import open_store
@@ -22,7 +23,7 @@ from netpersona.app.replay import Replayed, replay
 from netpersona.app.report import Stopwatch, report
 from netpersona.errors import ConfigError, InventoryError
 from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id_of_address
-from netpersona.intel.feed import FeedSnapshot
+from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.gate import Protected, refuse
 from netpersona.intel.indicators import AllowEntry, AllowList, IndicatorSet
 from netpersona.persona.model import Persona
@@ -82,7 +83,8 @@ def run(request: Request, watch: Stopwatch) -> Done:
     enforcer = Plan()
     enforcer.apply(ruleset)
     planned = {"vms": plan(enforcer.in_force()), "nft": enforcer.text()}
-    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.memory_beside))
+    intake = replace(replayed.intake, unread=[(str(path), reason) for path, reason in found.unread])
+    outcome = report(intake, personas, store.findings(), planned, at, watch.timing(replayed.memory_beside))
     return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
 
 
@@ -139,8 +141,24 @@ def _vm(text: str) -> Vm:
 
 def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnapshot]:
     protected = Protected.of(fleet.vms.values(), config.always_allow.management)
-    feeds = [FileFeed(path) for path in request.feeds] + [FileFeed(f.file, f.settings, f.column) for f in config.feeds]
+    feeds = [FileFeed(f.file, f.settings, f.column) for f in config.feeds]
+    feeds += [FileFeed(path, FeedSettings(name)) for path, name in _feed_names(request.feeds, feeds).items()]
     return [refuse(feed.fetch(), protected) for feed in feeds]
+
+
+def _feed_names(paths: Sequence[Path], named: Sequence[FileFeed]) -> dict[Path, str]:
+    """A name for each feed file, no two alike: its stem, with its ending where that tells it apart, else numbered."""
+    names: dict[Path, str] = {}
+    taken = {feed.settings.name for feed in named}
+    for path in paths:
+        choices = chain([feed_name(path), feed_name(path.with_name(f"{path.name}.x"))], _numbered(feed_name(path)))
+        names[path] = next(name for name in choices if name not in taken)
+        taken.add(names[path])
+    return names
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}-{number}" for number in count(2))
 
 
 def _policies(request: Request, config: Config, store: Store) -> tuple[PolicySet, bytes]:

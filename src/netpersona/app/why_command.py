@@ -96,7 +96,7 @@ def _told(now: Standing, persona: Persona, packet: Packet, asked: str) -> dict[s
         "staged": [f"{r.action} by {r.policy}/{r.rule}@{r.version}" for r in decision.staged],
         "persona": _facts(now, persona, packet),
         "indicators": _listings(now, packet, asked),
-        "otherwise": explain_other(ruleset, packet),
+        "otherwise": explain_other(ruleset, packet) or ["a policy would have to have a rule that concerns this packet"],
     }
 
 
