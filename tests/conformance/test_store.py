@@ -175,22 +175,31 @@ def test_the_world_is_as_the_last_checkpoint_had_it(store):
 
 def test_what_a_person_changed_holds_now_and_at_the_next_windows(store):
     store.commit(checkpoint(Outcome(state(), [version(1)]), Outcome(state(version=2, profile=LEARNED), [version(2)])))
+    named = persona(version=3, profile=LEARNED, labels={"role": "web"})
+    store.put_persona(named, 7, "labelled")
+    assert store.personas()[WEB] == named
+    assert store.history(WEB)[-1] == PersonaVersion(named, 7, "labelled")
+    # What the open windows taught is not in the keyed state: they are judged again.
+    assert store.states()[WEB] == VmState(persona(version=3, labels={"role": "web"}), MEMORY)
+    store.commit(checkpoint(until=200))
+    assert store.personas()[WEB] == persona(version=3, labels={"role": "web"})
+    assert [v.persona.version for v in store.history(WEB)] == [1, 3]
+
+
+def test_what_was_shown_when_it_was_frozen_stays_what_is_normal(store):
+    store.commit(checkpoint(Outcome(state(), [version(1)]), Outcome(state(version=2, profile=LEARNED), [version(2)])))
     frozen = persona(version=3, profile=LEARNED, learning="frozen")
     store.put_persona(frozen, 7, "frozen")
-    assert store.personas()[WEB] == frozen
-    assert store.history(WEB)[-1] == PersonaVersion(frozen, 7, "frozen")
-    # What the open windows taught is not in the keyed state: they are judged again.
-    assert store.states()[WEB] == VmState(persona(version=3, learning="frozen"), MEMORY)
+    assert store.states()[WEB] == VmState(frozen, MEMORY)
     store.commit(checkpoint(until=200))
-    assert store.personas()[WEB] == persona(version=3, learning="frozen")
-    assert [v.persona.version for v in store.history(WEB)] == [1, 3]
+    assert store.personas()[WEB] == frozen
 
 
 def test_a_persona_known_from_open_windows_only_can_be_changed(store):
     store.commit(checkpoint(opened=Outcome(state(profile=LEARNED), [version(1)])))
-    store.put_persona(persona(version=2, profile=LEARNED, learning="frozen"), 7, "frozen")
+    store.put_persona(persona(version=2, profile=LEARNED, labels={"role": "web"}), 7, "labelled")
     store.commit(checkpoint(until=200))
-    assert store.personas()[WEB] == persona(version=2, learning="frozen")
+    assert store.personas()[WEB] == persona(version=2, labels={"role": "web"})
 
 
 def test_emptying_the_profile_empties_the_memory(store):

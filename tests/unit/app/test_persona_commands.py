@@ -75,8 +75,9 @@ def store(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    """Run one command; gives its exit code, what it said, and what it said of errors."""
+def run(capsys, monkeypatch):
+    """Run one command at 160 columns; gives its exit code, what it said, and what it said of errors."""
+    monkeypatch.setenv("COLUMNS", "160")
 
     def run_it(*words):
         code = 0

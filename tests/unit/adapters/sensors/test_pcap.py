@@ -300,7 +300,7 @@ FILES = [
 ]
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(max_examples=100, deadline=None)
 @given(
     content=st.sampled_from(FILES),
     flips=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=12),
