@@ -87,10 +87,9 @@ class Judging:
 
     def hour(self, hour: Hour) -> None:
         """Judge one hour; hours come in order."""
-        with _no_collector():
-            for part in _in_parts(hour):
-                for observation in observe(part.flows, part.transactions, self.ground.intel, self.ground.window):
-                    self._window(observation, hour)
+        for part in _in_parts(hour):
+            for observation in observe(part.flows, part.transactions, self.ground.intel, self.ground.window):
+                self._window(observation, hour)
 
     def _window(self, observation: Observation, hour: Hour) -> None:
         vm, end = observation.vm, observation.window.end
@@ -142,8 +141,11 @@ def _address(answer: str) -> str | None:
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without Python's cycle collector: judging makes millions of tuples and no cycles, and it costs a third."""
+def no_collector() -> Iterator[None]:
+    """Without Python's cycle collector: judging makes millions of tuples and no cycles, and it costs a third.
+
+    For the whole of a run, not for each hour: switched on again it would first walk over all that is kept.
+    """
     was = gc.isenabled()
     gc.disable()
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from netpersona import pipeline
-from netpersona.app.judging import Hour, Judging, Verdicts
+from netpersona.app.judging import Hour, Judging, Verdicts, no_collector
 from netpersona.app.progress import Meter
 from netpersona.app.report import Intake
 from netpersona.app.shards import Shards, processors
@@ -56,7 +56,8 @@ def replay(
     with Spool() as spool:
         accounts = _read(sensors, spool, store, meter)
         _check_readable(accounts)
-        passed = _passed(spool, fleet, ground, store, meter)
+        with no_collector():
+            passed = _passed(spool, fleet, ground, store, meter)
         intake = _intake(accounts, spool, passed, fleet)
     store.commit(passed.checkpoint(context))
     return Replayed(intake, passed.fleet, passed.judging.at, passed.memory_beside)

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from netpersona.app.judging import Hour, Judging
+from netpersona.app.judging import Hour, Judging, no_collector
 from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
 
@@ -131,13 +131,14 @@ def _work(connection: Connection) -> None:
     """One process: hours in, a word for each that is done, and at the end what was judged."""
     try:
         judging: Judging = connection.recv()
-        while (task := connection.recv()) is not None:
-            flows, transactions, vms, addresses = task
-            judging.hour(Hour(pl.read_ipc(flows), pl.read_ipc(transactions), vms, addresses))
-            flows.unlink()
-            transactions.unlink()
-            connection.send(None)
-        connection.send((judging, peak_memory()))
+        with no_collector():
+            while (task := connection.recv()) is not None:
+                flows, transactions, vms, addresses = task
+                judging.hour(Hour(pl.read_ipc(flows), pl.read_ipc(transactions), vms, addresses))
+                flows.unlink()
+                transactions.unlink()
+                connection.send(None)
+            connection.send((judging, peak_memory()))
     except NetpersonaError as error:
         connection.send(error)
     except (EOFError, KeyboardInterrupt):
