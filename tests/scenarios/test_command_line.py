@@ -96,6 +96,38 @@ def test_a_refused_value_is_explained(tmp_path, argv, word):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "content", "code"),
+    [
+        ("--inventory", "vms: [{name: web 1}]\n", 2),
+        ("--inventory", "vms: []\n", 2),
+        ("--feed", "<html>not found</html>\n", 3),
+        ("--policy", "kind: Policy\n", 2),
+        ("--config", "storr: x\n", 2),
+    ],
+)
+def test_what_is_written_wrong_has_code_2_and_what_cannot_be_read_3(sample, tmp_path, option, content, code):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(content)
+    done = call("replay", sample.logs, option, wrong)
+    assert done.returncode == code, done.stderr
+    assert str(wrong) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["findings", "--all"], ["persona", "export"], ["policy", "plan", "--nft"]]
+)
+def test_a_reader_that_goes_away_ends_us_quietly(store, argv):
+    reads, writes = os.pipe()
+    os.close(reads)
+    where = {**os.environ, "NETPERSONA_STORE": str(store)}
+    process = subprocess.Popen([*NETPERSONA, *argv], stdout=writes, stderr=subprocess.PIPE, text=True, env=where)
+    os.close(writes)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (141, "")
+
+
 def test_bad_records_are_counted_and_good_ones_used(sample, tmp_path):
     log = tmp_path / "conn.log"
     lines = (sample.logs / "conn.log").read_text().splitlines()

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from netpersona.app.output import terminal
 from netpersona.app.run import Done
 from netpersona.flow.vm import VmId
 from netpersona.persona.model import Persona, RiskTerm
@@ -29,7 +30,7 @@ _COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
 
 def tell(done: Done, console: Console | None = None) -> None:
     """Print the account."""
-    out = console if console is not None else Console(highlight=False, soft_wrap=False)
+    out = console if console is not None else terminal()
     findings = done.store.findings()
     for part in _parts(done, findings):
         out.print(part)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from netpersona import __version__
-from netpersona.errors import ConfigError, NetpersonaError, PolicyError, SourceError
+from netpersona.errors import ConfigError, FeedError, InventoryError, NetpersonaError, PolicyError, SourceError
 
 _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help imports nothing else)
     "replay": ("netpersona.app.replay_command:replay", "Learn and judge recorded traffic; report what was found."),
@@ -20,11 +24,44 @@ _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help
     "why": ("netpersona.app.why_command:why", "Explain what happens to traffic between a VM and a peer, and why."),
     "demo": ("netpersona.app.demo_command:demo", "Generate sample traffic and tell its story."),
 }
-_EXIT = {SourceError: 3, PolicyError: 2, ConfigError: 2}  # any other error of ours: 1
+# What an operator wrote is refused: 2.  What comes from elsewhere cannot be read: 3.  Any other error of ours: 1.
+_EXIT = {SourceError: 3, FeedError: 3, PolicyError: 2, ConfigError: 2, InventoryError: 2}
+_READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+
+
+class _ReaderGoneError(Exception):
+    """Nobody reads our output any more, as with `| head`."""
+
+
+@contextmanager
+def _reader_watched() -> Iterator[None]:
+    """Tell a reader that went away before click sees it: click would call it a failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _reader_gone():  # a pipe between our own processes broke: that is no quiet end
+            raise RuntimeError("a process of this run ended early") from error
+        raise _ReaderGoneError from error
+
+
+def _reader_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
 
 
 class _Commands(click.Group):
     """A group that imports a command when it is called, not before."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_watched():  # --help is printed here
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_watched():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -61,7 +98,8 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> Any:
     """Run one command; errors become one clear line and an exit code.
 
-    Exit codes: 0 done, 1 failed, 2 a value or a policy is refused, 3 a source cannot be read, 130 interrupted.
+    Exit codes: 0 done; 1 failed; 2 a value, the configuration, the inventory or a policy is refused; 3 a source or a
+    feed cannot be read; 130 interrupted; 141 the reader of the output went away.
     """
     try:
         return cli.main(args=argv, prog_name="netpersona", standalone_mode=False)
@@ -74,6 +112,13 @@ def main(argv: list[str] | None = None) -> Any:
     except NetpersonaError as error:
         click.echo(f"netpersona: {error}", err=True)
         sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone: nothing more to say
-        sys.exit(0)
+    except _ReaderGoneError:
+        _hush()
+        sys.exit(_READER_GONE)
+
+
+def _hush() -> None:
+    """Let what is still buffered go nowhere, or the interpreter complains of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

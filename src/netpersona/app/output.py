@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 T = TypeVar("T")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -71,11 +71,20 @@ def _harmless_text(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _print(drawn: RenderableType) -> None:
+def terminal(width: int | None = None) -> Console:
+    """What draws on standard output; a reader that went away is told as BrokenPipeError, not as a failure."""
     from rich.console import Console
 
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Terminal(width=width, markup=False, highlight=False, emoji=False)
+
+
+def _print(drawn: RenderableType) -> None:
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    Console(width=fixed, markup=False, highlight=False, emoji=False).print(drawn)
+    terminal(fixed).print(drawn)
 
 
 def _dumper(yaml: Any) -> Any:

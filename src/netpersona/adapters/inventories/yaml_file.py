@@ -5,7 +5,8 @@
          gateways: [10.77.0.1], resolvers: [10.77.0.1], mtu: 1500, labels: {role: web}}
 
 Only `name` and `addresses` are needed.  An address without its prefix stands for itself alone (/32, /128).  Every
-problem of the file is told at once, with its place; nothing is made of a file that has any.
+problem of the file is told at once, with its place; nothing is made of a file that has any.  A list without a VM is
+a problem: whoever gives an inventory wants somebody watched.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _Claims = dict[tuple[str, str], tuple[VmId, Place]]  # (what, its text) -> whose
 KNOWN = ("name", "interface", "mac", "addresses", "gateways", "resolvers", "mtu", "labels")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_NOBODY = (
+    "`vms` lists no VM, so nothing would be watched; list one, or give no inventory: "
+    "then the private addresses of the traffic are the VMs"
+)
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,62}")
 
 
@@ -91,12 +96,12 @@ def _entries(documents: Sequence[Node], file: str, problems: _Problems) -> Seque
     if node is None:
         problems.note(documents[0].place, "an inventory needs the field `vms`")
         return ()
-    if isinstance(node, Scalar) and node.null:
-        return ()
-    if not isinstance(node, NodeSequence):
+    empty = not node.items if isinstance(node, NodeSequence) else isinstance(node, Scalar) and node.null
+    if empty:
+        problems.note(node.place, _NOBODY)
+    elif not isinstance(node, NodeSequence):
         problems.note(node.place, "`vms` is a list of VMs")
-        return ()
-    return node.items
+    return node.items if isinstance(node, NodeSequence) else ()
 
 
 def _known_fields(node: Mapping, known: Sequence[str], what: str, problems: _Problems) -> dict[str, Node]:

@@ -117,9 +117,10 @@ def test_what_is_not_yaml_is_told_with_its_line():
     assert "not YAML" in line
 
 
-def test_no_vms_are_no_problem():
-    assert read_inventory("vms: []", "vms.yaml") == []
-    assert read_inventory("vms:", "vms.yaml") == []
+@pytest.mark.parametrize("text", ["vms: []", "vms:", "vms: null"])
+def test_an_inventory_without_a_vm_is_a_mistake(text):
+    with pytest.raises(InventoryError, match=r"vms.yaml:1:\d+: `vms` lists no VM"):
+        read_inventory(text, "vms.yaml")
 
 
 def test_words_and_numbers_of_labels_stay_text():
