@@ -38,6 +38,7 @@ FLOW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "responder_mac": pl.String,
     "vlan": pl.UInt16,
     "uid": pl.String,  # the sensor's own name for this flow; joins transactions to flows
+    "part": pl.Int64,  # null or 0: the flow, or its beginning; n: what the same flow did in a later window, so no new flow
     "sensor": pl.String,  # which sensor saw it, in its own words
     "source": pl.String,  # the file or stream it came from
 }
@@ -54,6 +55,7 @@ TRANSACTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "detail": pl.String,  # dns: query type (A, TXT, ...); http: method and path; alert: category
     "status": pl.String,  # dns: NOERROR, NXDOMAIN, ... ; http: status code; null: no answer
     "answers": pl.List(pl.String),  # dns: addresses and names answered
+    "ttl": pl.Int64,  # s, dns: the least of the answers' times to live (RFC 2181); null: no answers, or not said
     "agent": pl.String,  # http: user agent; tls: JA3
     "uid": pl.String,
     "sensor": pl.String,

@@ -168,6 +168,19 @@ def test_hostile_names_are_refused(name, tmp_path):
     assert skipped == {"DNS message damaged": 1}
 
 
+def test_the_least_time_to_live_counts_and_one_with_the_top_bit_is_none():
+    def lived(*ttls):
+        wire = dns(1, "x", answers=[(1, bytes(4))] * len(ttls))
+        at = len(wire) - 16 * len(ttls)
+        for place, ttl in enumerate(ttls):
+            wire = wire[: at + 16 * place + 6] + struct.pack(">I", ttl) + wire[at + 16 * place + 10 :]
+        return read_message(wire).ttl
+
+    assert [lived(), lived(300), lived(300, 20, 60), lived(300, 1 << 31)] == [None, 300, 20, 0]
+    _, (row,) = said([udp(*ASK, dns(1, "a.example")), udp(*TELL, dns(1, "a.example", answers=[(1, bytes(4))]))])
+    assert row["ttl"] == 60
+
+
 def test_many_answers_that_point_far_are_bounded():
     labels = b"".join(b"\x01a" for _ in range(120)) + b"\0"
     answers = [(5, b"\xc0\x1d")] * 3000

@@ -30,6 +30,7 @@ class Said:
     detail: str | None = None
     status: str | None = None
     answers: tuple[str, ...] | None = None
+    ttl: int | None = None  # s
     agent: str | None = None
 
 
@@ -74,7 +75,7 @@ class Dialogue:
             if said is None and key in self._answered:
                 continue
             said = said or Said(not by_opener, at, "dns", name, kind)
-            said.status, said.answers = message.code, message.answers
+            said.status, said.answers, said.ttl = message.code, message.answers, message.ttl
             self._answered = [*self._answered[-ANSWERED:], key]
             done.append(said)
         return done + self._impatient(at)

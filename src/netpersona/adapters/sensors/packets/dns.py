@@ -74,6 +74,7 @@ class Message:
     code: str  # NOERROR, NXDOMAIN, ...
     questions: tuple[tuple[str, str], ...]  # name, type
     answers: tuple[str, ...]  # addresses, names, texts
+    ttl: int | None  # s: the least of the answers' (RFC 2181); None without answers
 
 
 def read_message(wire: bytes) -> Message | None:
@@ -93,24 +94,27 @@ def read_message(wire: bytes) -> Message | None:
     except (struct.error, ValueError):
         return None
     code = flags & 15
+    given = list(_answers(wire, at, min(answers, MOST_ANSWERS)))
     return Message(
         ident=ident,
         response=flags & 0x8000 != 0,
         code=_CODES[code] if code < len(_CODES) else f"RCODE{code}",
         questions=tuple(asked),
-        answers=tuple(_answers(wire, at, min(answers, MOST_ANSWERS))),
+        answers=tuple(value for value, _ in given),
+        ttl=min((ttl for _, ttl in given), default=None),
     )
 
 
-def _answers(wire: bytes, at: int, count: int) -> Iterator[str]:
+def _answers(wire: bytes, at: int, count: int) -> Iterator[tuple[str, int]]:
+    """Each answer with its time to live, s; a TTL with the top bit set means 0 (RFC 2181 section 8)."""
     try:
         for _ in range(count):
             at = _after_name(wire, at)
-            kind, _class, _ttl, length = struct.unpack_from(">HHIH", wire, at)
+            kind, _class, ttl, length = struct.unpack_from(">HHIH", wire, at)
             at += 10
             value = _value(wire, at, kind, length) if at + length <= len(wire) else None
             if value is not None:
-                yield value
+                yield value, ttl if ttl < 1 << 31 else 0
             at += length
     except (struct.error, ValueError):
         return

@@ -98,6 +98,7 @@ class Meter:
                 "detail": pl.Series([one.detail for one in said], dtype=pl.String),
                 "status": pl.Series([one.status for one in said], dtype=pl.String),
                 "answers": pl.Series([one.answers for one in said], dtype=pl.List(pl.String)),
+                "ttl": pl.Series([one.ttl for one in said], dtype=pl.Int64),
                 "agent": pl.Series([one.agent for one in said], dtype=pl.String),
                 "sensor": pl.repeat(self._sensor, len(said), dtype=pl.String, eager=True),
             }
