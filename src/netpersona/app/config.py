@@ -16,7 +16,7 @@ Paths are relative to the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +28,9 @@ import yaml
 from netpersona.errors import ConfigError
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
 from netpersona.intel.feed import FeedSettings
+from netpersona.intel.gate import GATES
 from netpersona.policy.model import AlwaysAllow, PolicySet
+from netpersona.policy.values import UnreadableError, network, target
 
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
@@ -140,7 +142,12 @@ def _config(root: _Root, path: Path) -> Config:
     window = duration(root.window, f"{path}: window")
     if HOUR % window:
         raise ConfigError(f"{path}: window: {root.window} does not divide an hour; 1m, 5m, 10m or 1h do")
-    always = root.always_allow
+    always = root.always_allow if root.always_allow is not None else _AlwaysAllow()
+    for port in always.ports:
+        if not 1 <= port <= 65535:
+            raise ConfigError(f"{path}: always_allow: ports: {port} is no port; ports go from 1 to 65535")
+    for text in always.management:
+        _meant(network, text, f"{path}: always_allow: management")
     return Config(
         store=_located_store(root.store, here),
         inventory=None if root.inventory is None else here / root.inventory,
@@ -148,10 +155,28 @@ def _config(root: _Root, path: Path) -> Config:
         policies=tuple(here / policy for policy in root.policies),
         window=window,
         unknown_vm=root.unknown_vm,
-        always_allow=AlwaysAllow() if always is None else AlwaysAllow(**msgspec.structs.asdict(always)),
-        says_always_allow=always is not None,
-        redirects=root.redirects,
+        always_allow=AlwaysAllow(**msgspec.structs.asdict(always)),
+        says_always_allow=root.always_allow is not None,
+        redirects={
+            name: _meant(_redirect, text, f"{path}: redirects: {name}") for name, text in root.redirects.items()
+        },
     )
+
+
+def _redirect(text: str) -> str:
+    """An address, or an address with a port."""
+    found = target(text)
+    if found[0] not in "0123456789[" and ":" not in found:
+        raise UnreadableError("not an address", "write an address, or address:port")
+    return found
+
+
+def _meant(read: Callable[[str], str], text: str, what: str) -> str:
+    """What the text means to `read`, in canonical text.  Raises ConfigError."""
+    try:
+        return read(text)
+    except UnreadableError as error:
+        raise ConfigError(f"{what}: {text!r} is {error}" + (f"; {error.hint}" if error.hint else "")) from error
 
 
 def _located_store(store: str | None, here: Path) -> str | None:
@@ -163,6 +188,11 @@ def _feed(feed: _Feed, path: Path) -> FeedSource:
     name = feed.name if feed.name is not None else re.sub(r"[^A-Za-z0-9._-]", "-", Path(feed.file).stem)
     if not 0.0 <= feed.confidence <= 1.0:
         raise ConfigError(f"{path}: feed {name}: confidence {feed.confidence} is not between 0 and 1")
+    for gate in feed.allow:
+        if gate not in GATES:
+            near = get_close_matches(gate, GATES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(GATES)}"
+            raise ConfigError(f"{path}: feed {name}: allow: there is no gate {gate!r}; {hint}")
     fade = None if feed.half_life is None else duration(feed.half_life, f"{path}: feed {name}: half_life")
     settings = FeedSettings(name, feed.confidence, fade, feed.family, feed.category, feed.allow)
     return FeedSource(path.parent / feed.file, settings, feed.column)

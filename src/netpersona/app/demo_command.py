@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from netpersona.app.report import Stopwatch
+from netpersona.errors import ConfigError
 
 
 @click.command()
@@ -23,11 +24,14 @@ def demo(folder: Path) -> None:
 
     config = folder / "netpersona.yaml"
     store = folder / "netpersona.db"
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = write_sample(folder)
-    config.write_text(_CONFIG)
-    for old in folder.glob("netpersona.db*"):
-        old.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sample = write_sample(folder)
+        config.write_text(_CONFIG)
+        for old in folder.glob("netpersona.db*"):
+            old.unlink()
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot write there: {error.strerror}; name another --folder") from error
     click.echo(f"A day of four machines, generated into {folder}: a web server, a database and two desktops.\n")
     done = run(Request([sample.logs], config=config, store=str(store)), watch)
     write_report(folder / "report.json", done.report)

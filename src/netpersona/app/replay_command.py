@@ -12,6 +12,7 @@ import click
 from netpersona.app.report import Stopwatch
 from netpersona.errors import ConfigError
 
+_LATEST = 1 << 53  # µs: the year 2255, as far as sensors believe a clock
 _PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is told by who reads it
 
 
@@ -65,17 +66,22 @@ def replay(
 def parse_time(text: str) -> int:
     """Epoch seconds, or RFC 3339 (UTC where no offset is given), as µs.  Raises ConfigError."""
     try:
-        return round(float(text) * 1e6)
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        instant = round(_seconds(text) * 1e6)
+    except (ValueError, OverflowError):  # of infinity
         raise ConfigError(
             f"{text!r} is no time; give epoch seconds or RFC 3339, such as 2026-01-31T12:00:00Z"
         ) from None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return round(at.timestamp() * 1e6)
+    if not 0 <= instant < _LATEST:
+        raise ConfigError(f"{text!r} is no time that traffic can have: a time from 1970 to 2255 is expected")
+    return instant
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

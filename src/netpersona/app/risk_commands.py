@@ -31,7 +31,8 @@ def explain(vm: str, at: str | None, left_out: tuple[str, ...], store: str | Non
     kept = opened(store)
     persona = the_vm(kept, vm)
     instant = parse_time(at) if at is not None else None
-    told = explanation(persona, kept.terms(persona.vm), instant, left_out)
+    present = {f.id: f for f in kept.findings(persona.vm)}
+    told = explanation(persona, kept.terms(persona.vm), instant, left_out, present)
     emit(told, output, table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group
@@ -15,10 +16,20 @@ from netpersona.app.report import seconds
 from netpersona.errors import ConfigError
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.risk import ledger
+from netpersona.risk.finding import Finding
 
 
-def explanation(persona: Persona, terms: Sequence[RiskTerm], at: int | None, left_out: Sequence[str]) -> dict[str, Any]:
-    """The risk of a persona at an instant (µs; None: when it was last seen), without the named feeds and detectors."""
+def explanation(
+    persona: Persona,
+    terms: Sequence[RiskTerm],
+    at: int | None,
+    left_out: Sequence[str],
+    findings: Mapping[str, Finding] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """The risk of a persona at an instant (µs; None: when it was last seen), without the named feeds and detectors.
+
+    `findings`: those that the store still has, by id; each reason is told as they tell it now.
+    """
     instant = at if at is not None else _now(persona, terms)
     kept = list(terms)
     for owner in left_out:
@@ -29,12 +40,22 @@ def explanation(persona: Persona, terms: Sequence[RiskTerm], at: int | None, lef
         "at": seconds(instant),
         "risk": ledger.score(persona.risk_prior, kept, instant),
         "prior": persona.risk_prior,
-        "contributions": [_contribution(c, instant) for c in ledger.contributions(kept, instant)],
+        "contributions": [_contribution(c, findings, instant) for c in ledger.contributions(kept, instant)],
     }
     if left_out:
         told["without"] = sorted(left_out)
         told["risk_with_all"] = ledger.score(persona.risk_prior, terms, instant)
     return told
+
+
+def sentence(term: RiskTerm, findings: Mapping[str, Finding], at: int) -> str:
+    """The reason for a term: its finding's sentence as it is now; the term's own where the finding is gone.
+
+    A term keeps the sentence of the window that raised it, while its finding goes on to count.  At an instant (µs)
+    before the finding was last seen, the term's own sentence is the one that was true.
+    """
+    finding = findings.get(term.finding)
+    return term.why if finding is None or at < finding.last_seen else finding.why
 
 
 def table(told: Mapping[str, Any]) -> Group:
@@ -87,17 +108,17 @@ def _check(owner: str, terms: Sequence[RiskTerm]) -> None:
     raise ConfigError(f"this VM's risk rests on no feed or detector {owner!r}; {hint}")
 
 
-def _contribution(part: ledger.Contribution, at: int) -> dict[str, Any]:
+def _contribution(part: ledger.Contribution, findings: Mapping[str, Finding], at: int) -> dict[str, Any]:
     return {
         "detector": part.detector,
         "peer": part.peer,
         "log_odds": round(part.log_odds, 6),
         "capped": part.capped,
-        "terms": [_term(term, at) for term in part.terms if ledger.decayed(term, at) > 0.0],
+        "terms": [_term(term, findings, at) for term in part.terms if ledger.decayed(term, at) > 0.0],
     }
 
 
-def _term(term: RiskTerm, at: int) -> dict[str, Any]:
+def _term(term: RiskTerm, findings: Mapping[str, Finding], at: int) -> dict[str, Any]:
     return {
         "finding": term.finding,
         "at": seconds(term.at),
@@ -105,5 +126,6 @@ def _term(term: RiskTerm, at: int) -> dict[str, Any]:
         "half_life_s": term.half_life / 1e6,
         "now": round(ledger.decayed(term, at), 6),
         "feeds": list(term.feeds),
-        "why": term.why,
+        "why": sentence(term, findings, at),
+        "why_then": term.why,
     }

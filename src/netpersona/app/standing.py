@@ -15,6 +15,9 @@ from netpersona.persona.model import Persona
 from netpersona.policy.model import PolicySet
 from netpersona.ports import Store
 from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.resolve import resolve
+
+_UNUSED = tuple(f"240.0.0.{host}" for host in range(1, 9))  # reserved (RFC 1112, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,21 @@ class Standing:
         """The rules that the store's policies come to, or others in their place."""
         chosen = self.policies if policies is None else policies
         return in_force(self.personas, chosen, self.intel, self.at, self.store)
+
+    def supposed(self, vm: VmId, name: str) -> tuple[Ruleset, str]:
+        """The rules for one VM, had DNS answered it a new address for this name; and that address.
+
+        The address is one that nobody lists or uses, so that what is decided of it is decided of the name.
+        """
+        address = next(
+            a for a in _UNUSED if not any(s.holds(a) for s in self.ruleset().sets.values()) or a == _UNUSED[-1]
+        )
+        answers = {known: tuple((a, None) for a in sorted(found)) for known, found in self._answers(vm).items()}
+        names = {vm: {**answers, name: ((address, None),)}}
+        return resolve(self.personas.values(), self.policies, self.intel, self.at, names=names), address
+
+    def _answers(self, vm: VmId) -> Mapping[str, Mapping[str, int]]:
+        return self.store.names().get(vm, {})
 
 
 def standing(store: Store, at: int | None = None) -> Standing:

@@ -1,32 +1,67 @@
-"""`netpersona why VM PEER[:PORT]`: the verdict on traffic between a VM and a peer, and everything it rests on."""
+"""`netpersona why VM PEER[:PORT]`: the verdict on traffic between a VM and a peer, and everything it rests on.
+
+A peer may be given by a name.  Then the newest address that the VM addressed by it is judged, and the others beside
+it; where no address is known, an address that nobody knows but by this name.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from netpersona.app.lookup import opened, store_option, the_vm
 from netpersona.app.output import emit, output_option
+from netpersona.app.why_table import drawn
 from netpersona.errors import ConfigError
 from netpersona.flow.vm import canonical_address
 
 if TYPE_CHECKING:
+    from netpersona.app.named_peer import NamedPeer
     from netpersona.app.standing import Standing
-    from netpersona.persona.model import Persona
-    from netpersona.ports import Store
+    from netpersona.persona.model import Persona, RiskTerm
+    from netpersona.risk.finding import Finding
+    from netpersona.risk.ledger import Contribution
+    from netpersona.ruleset.model import Ruleset
     from netpersona.ruleset.verdict import Decision, Packet
 
-_TERMS = 5
+
+class _Question(NamedTuple):
+    """What was asked: a packet under some rules, and the name that the peer was given by, if it was."""
+
+    now: Standing
+    persona: Persona
+    ruleset: Ruleset
+    packet: Packet
+    named: NamedPeer | None
+    supposed: bool  # no address is known: the packet's stands for the name alone
+
+    @property
+    def peer(self) -> str:
+        """The peer as people call it."""
+        return self.named.name if self.named is not None and self.supposed else self.packet.peer
+
+    def said(self, text: str) -> str:
+        """A sentence about the packet, with the name in place of the supposed address."""
+        return text.replace(self.packet.peer, self.named.name) if self.named is not None and self.supposed else text
+
+    def findings(self) -> list[Finding]:
+        """The findings that concern the peer."""
+        peer = self.packet.peer
+        about = {f.id for f in self.named.findings} if self.named is not None else set()
+        found = self.now.store.findings(self.persona.vm)
+        return [f for f in found if f.peer == peer or peer in f.peers or f.id in about]
 
 
 @click.command()
 @click.argument("vm")
 @click.argument("peer", metavar="PEER[:PORT]")
 @click.option("--direction", type=click.Choice(["outbound", "inbound"]), default="outbound", show_default=True)
-@click.option("--protocol", default="tcp", show_default=True, help="tcp, udp, icmp, ...")
+@click.option("--protocol", default="tcp", show_default=True, help="tcp, udp, icmp, ..., or its number.")
 @click.option("--established", is_flag=True, help="A flow that is established already, not a new one.")
 @click.option("--at", metavar="TIME", help="The instant: epoch seconds or RFC 3339; else when the VM was last judged.")
 @store_option
@@ -36,20 +71,30 @@ def why(
 ) -> None:
     """Explain what happens to traffic between VM and PEER: the verdict, the rule, and what it rests on.
 
-    PEER is an address or a name that the VM asked for; an IPv6 address with a port stands in brackets.
+    PEER is an address or a name; an IPv6 address with a port stands in brackets.  Of a name the addresses are judged
+    that the VM addressed by it, the newest first; if none is known, what is known of the name is told.
     """
+    from netpersona.app.named_peer import name_of, named_peer
     from netpersona.app.replay_command import parse_time
     from netpersona.app.standing import standing
     from netpersona.policy.model import Direction
     from netpersona.ruleset.verdict import Packet
 
+    text, port = _split(peer)
+    transport = _transport(protocol, port)
+    name = name_of(text)
     kept = opened(store)
     persona = the_vm(kept, vm)
     now = standing(kept, None if at is None else parse_time(at))
-    text, port = _split(peer)
-    address = _address(kept, persona, text)
-    packet = Packet(persona.vm, Direction(direction), address, protocol.lower(), port, established=established)
-    emit(_told(now, persona, packet, text), output, _drawn)
+    named = None if name is None else named_peer(kept, persona, name)
+    supposed = named is not None and not named.addresses
+    ruleset, address = now.supposed(persona.vm, name) if supposed and name else (now.ruleset(), "")
+    if named is not None and named.addresses:
+        address = named.addresses[0].address
+    packet = Packet(
+        persona.vm, Direction(direction), address or canonical_address(text), transport, port, established=established
+    )
+    emit(_told(_Question(now, persona, ruleset, _of_family(packet), named, supposed)), output, drawn)
 
 
 def _split(text: str) -> tuple[str, int]:
@@ -63,40 +108,100 @@ def _split(text: str) -> tuple[str, int]:
     return match[1] or match[3], port
 
 
-def _address(store: Store, persona: Persona, text: str) -> str:
-    """The peer's address; a name stands for the address that DNS last answered this VM for it."""
-    try:
-        return canonical_address(text)
-    except ValueError:
-        answers = store.names().get(persona.vm, {}).get(text.lower().rstrip("."))
-    if not answers:
-        raise ConfigError(f"{text!r} is no address, and {persona.vm} was never seen to get one for it; give an address")
-    return max(answers, key=lambda address: (answers[address], address))
+def _transport(text: str, port: int) -> str:
+    """The protocol as flows name it.
+
+    Raises ConfigError for one that nobody knows, and for a port where the protocol has none.
+    """
+    from netpersona.adapters.sensors.flow_records import TRANSPORTS
+    from netpersona.policy.rules import PROTOCOLS
+    from netpersona.ruleset.model import PORTED
+
+    name = text.strip().lower()
+    if re.fullmatch(r"[0-9]{1,3}", name) and int(name) < 256:
+        name = TRANSPORTS.get(int(name), str(int(name)))
+    name = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}.get(name, name)
+    known = dict.fromkeys([*PROTOCOLS, *TRANSPORTS.values()])
+    if name not in known and not (re.fullmatch(r"[0-9]{1,3}", name) and int(name) < 256):
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(
+            f"--protocol {text}: no such protocol; {hint}known are {', '.join(known)}, and numbers from 0 to 255"
+        )
+    if port and name not in PORTED:
+        raise ConfigError(f"--protocol {text} has no ports, but port {port} was given; ask without it")
+    return name
 
 
-def _told(now: Standing, persona: Persona, packet: Packet, asked: str) -> dict[str, Any]:
+def _of_family(packet: Packet) -> Packet:
+    """The packet with the ICMP of its peer's family."""
+    return replace(packet, transport="icmp6") if packet.transport == "icmp" and ":" in packet.peer else packet
+
+
+def _told(asked: _Question) -> dict[str, Any]:
     from netpersona.app.report import seconds
     from netpersona.ruleset.explain import explain_other
     from netpersona.ruleset.verdict import verdict
 
-    ruleset = now.ruleset()
-    decision = verdict(ruleset, packet)
+    packet, named = asked.packet, asked.named
+    decision = verdict(asked.ruleset, packet)
+    otherwise = explain_other(asked.ruleset, packet) or ["a policy would have to have a rule that concerns this packet"]
     return {
-        "vm": persona.vm,
-        "peer": packet.peer,
-        **({"name": asked} if asked != packet.peer else {}),
+        "vm": asked.persona.vm,
+        "peer": None if asked.supposed else packet.peer,
+        **({} if named is None else {"name": named.name, "known_by_name": _known_by_name(asked, named)}),
         "port": packet.port or None,
         "protocol": packet.transport,
         "direction": packet.direction.value,
         "established": packet.established,
-        "at": seconds(now.at),
+        "at": seconds(asked.now.at),
         "verdict": decision.verdict,
-        "why": decision.why,
+        "why": asked.said(decision.why),
         "rule": _rule(decision),
         "staged": [f"{r.action} by {r.policy}/{r.rule}@{r.version}" for r in decision.staged],
-        "persona": _facts(now, persona, packet),
-        "indicators": _listings(now, packet, asked),
-        "otherwise": explain_other(ruleset, packet) or ["a policy would have to have a rule that concerns this packet"],
+        "persona": _facts(asked),
+        "indicators": _listings(asked),
+        "otherwise": [asked.said(text) for text in otherwise],
+    }
+
+
+def _known_by_name(asked: _Question, named: NamedPeer) -> dict[str, Any]:
+    """The addresses that the VM addressed by the name, each with its verdict, and how much the VM used the name.
+
+    `if_answered` is the verdict on the name itself: on an address that nobody knows but as its DNS answer.
+    """
+    from netpersona.app.report import seconds
+    from netpersona.ruleset.verdict import verdict
+
+    addresses = []
+    for seen in named.addresses:
+        decision = verdict(asked.ruleset, _of_family(replace(asked.packet, peer=seen.address)))
+        addresses.append(
+            {
+                "address": seen.address,
+                "name": seen.name,
+                "how": seen.how,
+                "last": seconds(seen.last),
+                "verdict": decision.verdict,
+                "why": decision.why,
+            }
+        )
+    used = named.learned
+    ruleset, address = (
+        (asked.ruleset, asked.packet.peer) if asked.supposed else asked.now.supposed(asked.persona.vm, named.name)
+    )
+    answered = verdict(ruleset, _of_family(replace(asked.packet, peer=address)))
+    return {
+        "addresses": addresses,
+        "if_answered": {"verdict": answered.verdict, "why": answered.why.replace(address, named.name)},
+        "learned": None
+        if used is None
+        else {
+            "name": named.learned_as,
+            "uses": round(used.flows, 1),
+            "first": seconds(used.first),
+            "last": seconds(used.last),
+        },
     }
 
 
@@ -107,22 +212,19 @@ def _rule(decision: Decision) -> dict[str, Any] | None:
     return {"policy": rule.policy, "version": rule.version, "rule": rule.rule, "action": rule.action.value}
 
 
-def _facts(now: Standing, persona: Persona, packet: Packet) -> dict[str, Any]:
+def _facts(asked: _Question) -> dict[str, Any]:
     """What of the persona bears on the answer: its risk with its owners, its signatures, and how it knows this peer."""
     from netpersona.app.report import seconds
     from netpersona.risk import ledger
 
+    now, persona, packet = asked.now, asked.persona, asked.packet
     terms = now.store.terms(persona.vm)
-    parts = ledger.contributions(terms, now.at)
     met = [(k, u) for k, u in sorted(persona.profile.kinds.items()) if k.peer == packet.peer]
-    found = [f for f in now.store.findings(persona.vm) if f.peer == packet.peer or packet.peer in f.peers]
+    found = asked.findings()
     return {
         "version": persona.version,
         "risk": ledger.score(persona.risk_prior, terms, now.at),
-        "risk_terms": [
-            {"detector": p.detector, "peer": p.peer, "log_odds": round(p.log_odds, 3), "why": p.terms[-1].why}
-            for p in parts[:_TERMS]
-        ],
+        **_worries(asked, ledger.contributions(terms, now.at), {f.id: f for f in found}),
         "completeness": round(persona.completeness.seen, 6),
         "signatures": sorted({s.name for s in persona.signatures}),
         "known_peer": [
@@ -138,12 +240,45 @@ def _facts(now: Standing, persona: Persona, packet: Packet) -> dict[str, Any]:
     }
 
 
-def _listings(now: Standing, packet: Packet, asked: str) -> dict[str, Any]:
-    """The indicators that cover the peer, or the name it was asked by: feed, line, date, and what they come to."""
+def _worries(asked: _Question, parts: Sequence[Contribution], found: Mapping[str, Finding]) -> dict[str, Any]:
+    """The parts of the risk that concern the peer, and of the rest their number, sum and owners."""
+    from netpersona.app.risk_explanation import sentence
+
+    peers = {asked.packet.peer, *(a.address for a in (asked.named.addresses if asked.named is not None else ()))}
+    about = [p for p in parts if p.peer in peers or any(term.finding in found for term in p.terms)]
+    rest = [p for p in parts if p not in about]
+    return {
+        "risk_terms": [
+            {
+                "detector": p.detector,
+                "peer": p.peer,
+                "log_odds": round(p.log_odds, 3),
+                "why": sentence(_latest(p.terms, found), found, asked.now.at),
+            }
+            for p in about
+        ],
+        "risk_elsewhere": {
+            "terms": len(rest),
+            "log_odds": round(sum(p.log_odds for p in rest), 3),
+            "owners": [" ".join((p.detector, p.peer or "many")) for p in rest],
+        },
+    }
+
+
+def _latest(terms: Sequence[RiskTerm], found: Mapping[str, Finding]) -> RiskTerm:
+    """The latest of the terms that is of one of these findings; else the latest."""
+    return next((term for term in reversed(terms) if term.finding in found), terms[-1])
+
+
+def _listings(asked: _Question) -> dict[str, Any]:
+    """The indicators that cover the peer, or a name it was met by: feed, line, date, and what they come to."""
     from netpersona.app.report import seconds
 
+    now, packet, named = asked.now, asked.packet, asked.named
     names = {name for name, answers in now.store.names().get(packet.vm, {}).items() if packet.peer in answers}
-    values = [packet.peer, *sorted(names | ({asked} if asked != packet.peer else set()))]
+    if named is not None:
+        names |= {named.name, *(seen.name for seen in named.addresses if seen.address == packet.peer)}
+    values = [*([] if asked.supposed else [packet.peer]), *sorted(names)]
     told = [now.intel.explain(value, now.at) for value in values]
     rows = [
         {
@@ -161,69 +296,7 @@ def _listings(now: Standing, packet: Packet, asked: str) -> dict[str, Any]:
         for explanation in told
         for listing in explanation
     ]
-    return {"reputation": round(told[0].reputation, 6), "words": told[0].words, "listings": rows}
-
-
-def _drawn(told: Mapping[str, Any]) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    colour = (
-        "green" if told["verdict"] == "allow" else "bold red" if told["verdict"] in {"deny", "reject"} else "yellow"
-    )
-    port = f" port {told['port']}" if told["port"] else ""
-    way = "to" if told["direction"] == "outbound" else "from"
-    flow = "an established" if told["established"] else "a new"
-    name = f" ({told['name']})" if "name" in told else ""
-    head = Text.assemble(
-        (told["verdict"], colour), f": {flow} {told['protocol']} flow of {told['vm']} {way} {told['peer']}{name}{port}"
-    )
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    for label, text in _lines(told):
-        grid.add_row(f"  {label}", Text(text))
-    return Group(head, grid)
-
-
-def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    persona, listed, rule = told["persona"], told["indicators"], told["rule"]
-    yield "because", told["why"]
-    yield "by", _rule_words(rule)
-    for text in told["staged"]:
-        yield "staged", text
-    yield "known", _known_words(persona["known_peer"])
-    yield "indicator", listed["words"]
-    for row in listed["listings"]:
-        yield "", _listing_words(row)
-    learned = f"persona version {persona['version']}, {persona['completeness']:.1%} learned"
-    yield "risk", f"{persona['risk']:.3f} ({learned})"
-    for t in persona["risk_terms"]:
-        yield "", f"+{t['log_odds']:.2f} {t['detector']} {t['peer'] or 'many'}: {t['why']}"
-    for f in persona["findings"]:
-        yield "finding", f"{f['kind']}: {f['why']}"
-    for text in told["otherwise"]:
-        yield "otherwise", text
-
-
-def _rule_words(rule: Mapping[str, Any] | None) -> str:
-    if rule is None:
-        return "no rule; the built-in order decides"
-    return f"{rule['policy']}/{rule['rule']}, version {rule['version']}"
-
-
-def _known_words(known: Sequence[Mapping[str, Any]]) -> str:
-    from netpersona.app.account import clock
-
-    said = [f"{k['service']} {k['flows']:g} flows since {clock(round(k['first'] * 1e6))}" for k in known]
-    return ", ".join(said) or "this peer is not in the learned profile"
-
-
-def _listing_words(row: Mapping[str, Any]) -> str:
-    from netpersona.app.account import clock
-
-    since = "no date given" if row["since"] is None else f"since {clock(round(row['since'] * 1e6))}"
-    until = "" if row["until"] is None else f", until {clock(round(row['until'] * 1e6))}"
-    state = "" if row["in_force"] else ", not in force"
-    said = f"{row['value']} in {row['feed']}, line {row['line']}, {since}{until}"
-    return f"{said}, confidence {row['confidence']:.2f}{state}"
+    unique = list({(row["value"], row["feed"], row["line"]): row for row in rows}.values())
+    worst = min(told, key=lambda explanation: explanation.reputation)
+    words = told[0].words if worst.reputation == told[0].reputation else f"{told[0].words} {worst.words}"
+    return {"reputation": round(told[0].reputation, 6), "words": words, "listings": unique}

@@ -153,3 +153,18 @@ def test_a_policy_files_own_always_allow_goes_before_the_configurations(config):
     own = AlwaysAllow(ports=(1,))
     assert stated.applied(PolicySet(always=own)).always == own
     assert config("").applied(PolicySet(always=own)).always == own
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("feeds: [{file: a.txt, allow: [documentatoin]}]", "did you mean 'documentation'?"),
+        ("feeds: [{file: a.txt, allow: [everything]}]", "known are private, loopback"),
+        ("always_allow: {management: [nonsense]}", "always_allow: management: 'nonsense' is not an address or prefix"),
+        ("always_allow: {management: [192.0.2.10/24]}", "did you mean 192.0.2.0/24"),
+        ("always_allow: {ports: [70000]}", "70000 is no port"),
+        ("redirects: {analyser: nobody}", "redirects: analyser: 'nobody' is not an address"),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused(config, text, word):
+    assert word in refused(config, text)
