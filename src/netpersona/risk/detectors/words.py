@@ -5,11 +5,14 @@ from __future__ import annotations
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND
 
 _SHOWN = 80  # characters of outside text in a sentence
+_END = 37  # of them from its end: of a name, whose it is
 
 
 def shown(text: str) -> str:
-    """Outside text made fit to show: printable ASCII, anything else as `?`, cut to 80 characters."""
-    return "".join(ch if " " <= ch <= "~" else "?" for ch in text[:_SHOWN])
+    """Outside text made fit to show: printable ASCII, anything else as `?`; cut to 80 characters in its middle."""
+    if len(text) > _SHOWN:
+        text = f"{text[: _SHOWN - _END - 3]}...{text[-_END:]}"
+    return "".join(ch if " " <= ch <= "~" else "?" for ch in text)
 
 
 def span(length: float) -> str:
