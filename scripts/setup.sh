@@ -36,5 +36,6 @@ echo "setting up .venv from $lock"
 [ -x .venv/bin/python ] && [ "$(cat .venv/.place 2>/dev/null)" = "$(pwd)" ] || { rm -rf .venv && "$python" -m venv .venv && pwd >.venv/.place; }
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.venv/bin/python -m compileall -q src # else every process that may not write its byte code compiles it again
 echo "$want" >"$mark"
 [ "$lock" = requirements.lock ] || cp "$mark" "$mark.dev"

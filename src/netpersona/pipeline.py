@@ -13,8 +13,9 @@ Nothing here reads a clock, a file or a global.  What runs it (replay today, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import polars as pl
 
@@ -33,7 +34,7 @@ from netpersona.risk.detectors import Context
 from netpersona.risk.judge import Step, advance
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fleet:
     """The VMs by address.  `inferred`: no inventory names them, so the traffic does, from `since` (µs) on."""
 
@@ -41,16 +42,27 @@ class Fleet:
     inferred: bool = False
     since: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def owners(self) -> dict[str, VmId]:
         """Which VM has which address."""
         return owners(self.vms.values())
+
+    @cached_property
+    def addresses(self) -> frozenset[str]:
+        """The addresses of all VMs."""
+        return frozenset(self.owners)
+
+    def part(self, vms: Iterable[VmId]) -> Fleet:
+        """The fleet of only these VMs."""
+        return replace(self, vms={vm: self.vms[vm] for vm in vms})
 
     def joined(self, flows: pl.DataFrame) -> Fleet:
         """The fleet with the private addresses that these flows show for the first time, if VMs are inferred."""
         if not self.inferred:
             return self
         new = {a: t for a, t in first_activity(flows).iter_rows() if a not in self.since or t < self.since[a]}
+        if not new:
+            return self
         vms = {vm_id_of_address(a): Vm(vm_id_of_address(a), (a,), inferred=True) for a in new}
         return Fleet({**self.vms, **vms}, inferred=True, since={**self.since, **new})
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netpersona.flow.window import SECOND, WINDOW, Window
 from netpersona.intel.indicator import Indicator, IndicatorType
-from netpersona.observation.model import Conversation, NameUse, Observation, Sighting
+from netpersona.observation.model import Conversation, NameUse, Observation, Probe, Sighting
 from netpersona.persona.memory import Memory, remember
 from netpersona.persona.model import Completeness, Persona, TrafficProfile
 from netpersona.persona.profile import BINS
@@ -34,9 +34,10 @@ texts = st.one_of(
 def conversations(draw, start):
     begun = tuple(sorted(draw(st.lists(st.integers(start, start + WINDOW - 1), min_size=1, max_size=30))))
     flows = len(begun)
-    answered = draw(st.integers(0, flows))
+    direction = draw(st.sampled_from(["inbound", "outbound"]))
+    answered = flows if direction == "inbound" else draw(st.integers(0, flows))
     return Conversation(
-        direction=draw(st.sampled_from(["inbound", "outbound"])),
+        direction=direction,
         transport=draw(st.sampled_from(["tcp", "udp", "icmp", "icmp6", "sctp", "17"])),
         port=draw(st.one_of(st.sampled_from([0, 22, 53, 80, 443, 445, 3333, 5985, 18080]), st.integers(0, 65535))),
         peer=draw(addresses),
@@ -87,6 +88,14 @@ def sightings(draw, start):
 
 
 @st.composite
+def probes(draw, start):
+    ports = tuple(sorted(draw(st.sets(st.integers(0, 65535), max_size=30))))
+    first, last = sorted(draw(st.tuples(*[st.integers(start, start + WINDOW - 1)] * 2)))
+    flows = len(ports) + draw(counts) if ports else 0
+    return Probe(draw(addresses), draw(addresses), draw(st.sampled_from(["tcp", "udp"])), ports, flows, 1, first, last)
+
+
+@st.composite
 def observations(draw, number=0):
     start = START + number * WINDOW
     talks = {c[:5]: c for c in draw(st.lists(conversations(start), max_size=12))}
@@ -95,6 +104,7 @@ def observations(draw, number=0):
         vm=VM,
         window=Window(start, start + WINDOW),
         conversations=tuple(talks[k] for k in sorted(talks)),
+        probes=tuple({p.peer: p for p in draw(st.lists(probes(start), max_size=8))}.values()),
         names=tuple(said[k] for k in sorted(said)),
         sightings=tuple(draw(st.lists(sightings(start), max_size=3))),
     )

@@ -16,7 +16,16 @@ from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.indicator import INDICATOR_SCHEMA, Indicator, IndicatorType
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.observation.merge import merge
-from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting, sighting_order
+from netpersona.observation.model import (
+    CHATTER,
+    Conversation,
+    FingerprintUse,
+    NameUse,
+    Observation,
+    Probe,
+    Sighting,
+    sighting_order,
+)
 from netpersona.observation.observe import observe
 from properties.given_flows import (
     NAMES,
@@ -145,6 +154,21 @@ def slow_conversation(key, rows):
     )
 
 
+def slow_probe(peer, rows):
+    """`rows`: (VM's address, port, row)."""
+    tried = [port for _, port, row in rows if row["transport"] in {"tcp", "udp"} and port not in CHATTER]
+    return Probe(
+        peer,
+        vm_address=min(own for own, _, _ in rows),
+        transport=min(row["transport"] for _, _, row in rows),
+        ports=tuple(sorted(set(tried))),
+        flows=len(tried),
+        bytes_in=sum(row["bytes_orig"] or 0 for _, _, row in rows),
+        first=min(row["start"] for _, _, row in rows),
+        last=max(row["start"] for _, _, row in rows),
+    )
+
+
 def slow_name(key, rows):
     return NameUse(
         *key,
@@ -176,9 +200,12 @@ def slow_sighting(key, uses):
 
 def slowly(flows, transactions, listed, allow):
     """What observe() must say, by (window start, VM)."""
-    talks, names, prints, macs = (defaultdict(lambda: defaultdict(list)) for _ in range(4))
+    talks, probes, names, prints, macs = (defaultdict(lambda: defaultdict(list)) for _ in range(5))
     for where, direction, own, peer, port, row in as_each_vm_sees(flows):
-        talks[where][direction, row["transport"], port, peer, own].append(row)
+        if direction == "outbound" or was_answered(row):
+            talks[where][direction, row["transport"], port, peer, own].append(row)
+        else:
+            probes[where][peer].append((own, port, row))
         if direction == "outbound":
             macs[where][row["originator_mac"]].append(row)
             for kind in ("tcp", "tls"):
@@ -192,6 +219,7 @@ def slowly(flows, transactions, listed, allow):
             vm=where[1],
             window=Window(where[0], where[0] + WINDOW),
             conversations=tuple(slow_conversation(key, rows) for key, rows in sorted(talks[where].items())),
+            probes=tuple(slow_probe(peer, rows) for peer, rows in sorted(probes[where].items())),
             names=tuple(slow_name(key, rows) for key, rows in sorted(names[where].items())),
             sightings=tuple(sorted((slow_sighting(*item) for item in sightings[where].items()), key=sighting_order)),
             fingerprints=tuple(
@@ -199,7 +227,7 @@ def slowly(flows, transactions, listed, allow):
             ),
             mac=least(macs[where]),
         )
-        for where in talks.keys() | names.keys()
+        for where in talks.keys() | probes.keys() | names.keys()
     }
 
 

@@ -10,7 +10,7 @@ from netpersona.app.shards import Shards, shard_of
 from netpersona.app.spool import Spool
 from netpersona.flow.window import HOUR
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.pipeline import Fleet, Ground, as_seen
+from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
 
 
@@ -23,12 +23,8 @@ def hours(tmp_path_factory):
         for sensor in sensors([sample.logs]):
             for batch in sensor.batches():
                 spool.add(batch)
-        seen = [as_seen(part.flows, part.transactions, fleet, ground) for part in spool.hours()]
-    return (
-        ground,
-        [Hour(flows, transactions, fleet.vms, frozenset(fleet.owners)) for flows, transactions in seen],
-        spool.last,
-    )
+        hours = [Hour(part.flows, part.transactions, fleet, fleet.addresses) for part in spool.hours()]
+    return ground, hours, spool.last
 
 
 def judged(ground, horizon):

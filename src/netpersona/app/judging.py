@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from typing import NamedTuple
 import polars as pl
 
 from netpersona import pipeline
-from netpersona.flow.vm import Vm, VmId, canonical_address
+from netpersona.flow.vm import VmId, canonical_address
 from netpersona.observation.model import Observation
 from netpersona.observation.observe import observe
 from netpersona.persona.model import RiskTerm
 from netpersona.persona.state import VmState
-from netpersona.pipeline import Ground
+from netpersona.pipeline import Fleet, Ground
 from netpersona.ports import Outcome, PersonaVersion
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
@@ -28,12 +28,12 @@ Names = dict[VmId, dict[str, dict[str, int]]]  # VM -> name -> address -> last s
 
 
 class Hour(NamedTuple):
-    """One hour as the VMs see it: oriented flows and transactions, and the fleet at that time."""
+    """One hour of flows and transactions, each once, and whose of them are to be judged."""
 
     flows: pl.DataFrame
     transactions: pl.DataFrame
-    vms: Mapping[VmId, Vm]
-    addresses: frozenset[str]
+    fleet: Fleet
+    addresses: frozenset[str]  # of all VMs, also of those that are judged elsewhere
 
 
 @dataclass(slots=True)
@@ -87,15 +87,18 @@ class Judging:
 
     def hour(self, hour: Hour) -> None:
         """Judge one hour; hours come in order."""
-        for part in _in_parts(hour):
-            for observation in observe(part.flows, part.transactions, self.ground.intel, self.ground.window):
+        flows, transactions = pipeline.as_seen(hour.flows, hour.transactions, hour.fleet, self.ground)
+        for part in _in_parts(flows, transactions):
+            seen = list(observe(*part, self.ground.intel, self.ground.window))
+            seen.sort(key=_by_vm)  # what one VM's windows need stays in the processor's cache
+            for observation in seen:
                 self._window(observation, hour)
 
     def _window(self, observation: Observation, hour: Hour) -> None:
         vm, end = observation.vm, observation.window.end
         over = self.horizon is not None and end <= self.horizon
         state = self.closed.states.get(vm) if over else self.open.states.get(vm, self.closed.states.get(vm))
-        step = pipeline.step(state or pipeline.begun(hour.vms[vm]), observation, hour.addresses, self.ground)
+        step = pipeline.step(state or pipeline.begun(hour.fleet.vms[vm]), observation, hour.addresses, self.ground)
         (self.closed if over else self.open).take(step, end)
         _remember(self.names.setdefault(vm, {}), observation)
         self.at = end if self.at is None else max(self.at, end)
@@ -108,15 +111,18 @@ class Judging:
         self.at = max((at for at in (self.at, other.at) if at is not None), default=None)
 
 
-def _in_parts(hour: Hour) -> Iterator[Hour]:
-    """The hour whole or, where it holds much, window by window: observations are made for a part at a time."""
-    if hour.flows.height + hour.transactions.height <= AT_ONCE:
-        yield hour
+def _in_parts(flows: pl.DataFrame, transactions: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The tables whole or, where they hold much, window by window: observations are made for a part at a time."""
+    if flows.height + transactions.height <= AT_ONCE:
+        yield flows, transactions
         return
-    windows = pl.concat([hour.flows["window"].unique(), hour.transactions["window"].unique()]).unique().sort()
-    for window in windows:
+    for window in pl.concat([flows["window"].unique(), transactions["window"].unique()]).unique().sort():
         now = pl.col("window") == window
-        yield hour._replace(flows=hour.flows.filter(now), transactions=hour.transactions.filter(now))
+        yield flows.filter(now), transactions.filter(now)
+
+
+def _by_vm(observation: Observation) -> tuple[VmId, int]:
+    return observation.vm, observation.window.start
 
 
 def _remember(names: dict[str, dict[str, int]], observation: Observation) -> None:

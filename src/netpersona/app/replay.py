@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from netpersona import pipeline
 from netpersona.app.judging import Hour, Judging, Verdicts, no_collector
 from netpersona.app.progress import Meter
 from netpersona.app.report import Intake
@@ -145,8 +144,7 @@ def _pass(spool: Spool, done: _Passed, store: Store, judge: Judging | Shards, me
         done.flows += flows.height
         done.learned_before += late
         done.pending.append(_open_part(flows, transactions, done.judging.horizon))
-        own_flows, own_transactions = pipeline.as_seen(flows, transactions, done.fleet, ground)
-        judge.hour(Hour(own_flows, own_transactions, done.fleet.vms, frozenset(done.fleet.owners)))
+        judge.hour(Hour(flows, transactions, done.fleet, done.fleet.addresses))
         meter.advance(slice_.flows.height)
 
 

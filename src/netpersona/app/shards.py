@@ -1,7 +1,7 @@
 """Judging on several processors: each process has its own VMs, and no two processes share one.
 
-    hour --> split by a hash of the VM --> Arrow files --> process 0: Judging of its VMs --.
-                                                      --> process 1: Judging of its VMs --+--> joined
+    hour --> Arrow files --> process 0: Judging of the VMs whose hash is 0 --.
+                         --> process 1: Judging of the VMs whose hash is 1 --+--> joined
 
 Every VM's windows are judged in order by one process, so the result is the same as that of one process alone.
 """
@@ -22,6 +22,7 @@ import polars as pl
 from netpersona.app.judging import Hour, Judging, no_collector
 from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
+from netpersona.observation.observe import FLOW_COLUMNS, TRANSACTION_COLUMNS
 
 _AHEAD = 3  # hours that may lie written and not yet judged, for each process
 
@@ -48,8 +49,8 @@ class Shards:
             here.send(_part(judging, shard, count))
             self._workers.append((process, here))
         self.memory = 0  # bytes: the sum of the processes' peaks, once they are done
-        self._sent = [0] * count
-        self._done = [0] * count
+        self._hours = self._cleared = 0  # how many hours were given out, and how many are gone from the disk
+        self._done = [0] * count  # how many hours each process has judged
 
     def __enter__(self) -> Self:
         return self
@@ -66,22 +67,28 @@ class Shards:
 
     def hour(self, hour: Hour) -> None:
         """Judge one hour; hours come in order."""
+        flows, transactions = self._files(self._hours)
+        hour.flows.select(FLOW_COLUMNS).write_ipc(flows, compression="uncompressed")
+        hour.transactions.select(TRANSACTION_COLUMNS).write_ipc(transactions, compression="uncompressed")
+        self._hours += 1
         count = len(self._workers)
-        shards = {vm: shard_of(vm, count) for vm in hour.vms}
-        table = pl.DataFrame(
-            {"vm": list(shards), "shard": list(shards.values())}, schema={"vm": pl.String, "shard": pl.Int64}
-        )
-        split = [part.join(table, on="vm") for part in (hour.flows, hour.transactions)]
         for shard, (_, connection) in enumerate(self._workers):
             self._wait(shard, _AHEAD)
-            paths = []
-            for name, part in zip(("flows", "transactions"), split, strict=True):
-                path = Path(self._directory.name) / f"{shard}-{self._sent[shard]}-{name}.arrow"
-                part.filter(pl.col("shard") == shard).drop("shard").write_ipc(path, compression="uncompressed")
-                paths.append(path)
-            own = {vm: hour.vms[vm] for vm, number in shards.items() if number == shard}
-            connection.send((paths[0], paths[1], own, hour.addresses))
-            self._sent[shard] += 1
+            own = hour.fleet.part([vm for vm in hour.fleet.vms if shard_of(vm, count) == shard])
+            connection.send((flows, transactions, own, hour.addresses))
+        self._clear()
+
+    def _files(self, number: int) -> tuple[Path, Path]:
+        """Where the tables of an hour lie for the processes to read."""
+        directory = Path(self._directory.name)
+        return directory / f"{number}-flows.arrow", directory / f"{number}-transactions.arrow"
+
+    def _clear(self) -> None:
+        """Remove the files of hours that every process has judged."""
+        while self._cleared < min(self._done):
+            for path in self._files(self._cleared):
+                path.unlink()
+            self._cleared += 1
 
     def finish(self) -> Judging:
         """What all of them judged, joined."""
@@ -98,7 +105,7 @@ class Shards:
     def _wait(self, shard: int, ahead: int) -> None:
         """Until at most `ahead` of the shard's hours are not judged yet."""
         connection = self._workers[shard][1]
-        while self._sent[shard] - self._done[shard] > ahead:
+        while self._hours - self._done[shard] > ahead:
             self._receive(connection)
             self._done[shard] += 1
 
@@ -133,10 +140,8 @@ def _work(connection: Connection) -> None:
         judging: Judging = connection.recv()
         with no_collector():
             while (task := connection.recv()) is not None:
-                flows, transactions, vms, addresses = task
-                judging.hour(Hour(pl.read_ipc(flows), pl.read_ipc(transactions), vms, addresses))
-                flows.unlink()
-                transactions.unlink()
+                flows, transactions, fleet, addresses = task
+                judging.hour(Hour(pl.read_ipc(flows), pl.read_ipc(transactions), fleet, addresses))
                 connection.send(None)
             connection.send((judging, peak_memory()))
     except NetpersonaError as error:

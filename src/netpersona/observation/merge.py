@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting, sighting_order
+from netpersona.observation.model import (
+    Conversation,
+    FingerprintUse,
+    NameUse,
+    Observation,
+    Probe,
+    Sighting,
+    sighting_order,
+)
 
-_Entry = TypeVar("_Entry", Conversation, NameUse, Sighting, FingerprintUse)
+_Entry = TypeVar("_Entry", Conversation, Probe, NameUse, Sighting, FingerprintUse)
 
 
 def merge(one: Observation, other: Observation) -> Observation:
@@ -24,6 +32,7 @@ def merge(one: Observation, other: Observation) -> Observation:
         vm=one.vm,
         window=one.window,
         conversations=_merged(one.conversations, other.conversations, lambda c: c[:5], _conversation),
+        probes=_merged(one.probes, other.probes, lambda p: p.peer, _probe),
         names=_merged(one.names, other.names, lambda n: n[:3], _name),
         sightings=_merged(one.sightings, other.sightings, lambda s: s[:6], _sighting, sighting_order),
         fingerprints=_merged(one.fingerprints, other.fingerprints, lambda f: f[:2], _fingerprint),
@@ -66,6 +75,19 @@ def _conversation(one: Conversation, other: Conversation) -> Conversation:
         application=_first(one.application, other.application),
         server_name=_first(one.server_name, other.server_name),
         tls_fingerprint=_first(one.tls_fingerprint, other.tls_fingerprint),
+    )
+
+
+def _probe(one: Probe, other: Probe) -> Probe:
+    return Probe(
+        peer=one.peer,
+        vm_address=min(one.vm_address, other.vm_address),
+        transport=min(one.transport, other.transport),
+        ports=tuple(sorted({*one.ports, *other.ports})),
+        flows=one.flows + other.flows,
+        bytes_in=one.bytes_in + other.bytes_in,
+        first=min(one.first, other.first),
+        last=max(one.last, other.last),
     )
 
 

@@ -13,9 +13,12 @@ from netpersona.flow.vm import VmId
 from netpersona.flow.window import Window
 from netpersona.intel.indicator import Indicator
 
+# Announcements and discovery: they are sent to nobody in particular, so that nobody answers says nothing.
+CHATTER = frozenset({67, 68, 137, 138, 546, 547, 1900, 3702, 5353, 5355})
+
 
 class Conversation(NamedTuple):
-    """All flows of a window between the VM and one peer at one service."""
+    """The flows of a window between the VM and one peer at one service: all that the VM opened, or that it answered."""
 
     direction: str  # outbound: the VM opened them | inbound
     transport: str
@@ -40,6 +43,19 @@ class Conversation(NamedTuple):
     application: str | None
     server_name: str | None  # the alphabetically first, where there were several
     tls_fingerprint: str | None
+
+
+class Probe(NamedTuple):
+    """The flows of a window that one peer opened at the VM and the VM did not answer."""
+
+    peer: str
+    vm_address: str  # the alphabetically first, where there were several; so too the transport
+    transport: str
+    ports: tuple[int, ...]  # sorted, distinct: what was tried by TCP and UDP, but for CHATTER
+    flows: int  # at these ports
+    bytes_in: int  # of all the flows, with headers
+    first: int  # µs: the earliest start
+    last: int  # µs: the latest start
 
 
 class NameUse(NamedTuple):
@@ -95,6 +111,7 @@ class Observation:
     vm: VmId
     window: Window
     conversations: tuple[Conversation, ...]
+    probes: tuple[Probe, ...] = ()
     names: tuple[NameUse, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     fingerprints: tuple[FingerprintUse, ...] = ()

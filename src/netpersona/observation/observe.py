@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from sys import intern
 from typing import Any, TypeVar
 
 import polars as pl
@@ -17,7 +20,16 @@ from netpersona.flow.vm import VmId
 from netpersona.flow.window import WINDOW, Window
 from netpersona.intel.indicator import Indicator
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.observation.model import Conversation, FingerprintUse, NameUse, Observation, Sighting, sighting_order
+from netpersona.observation.model import (
+    CHATTER,
+    Conversation,
+    FingerprintUse,
+    NameUse,
+    Observation,
+    Probe,
+    Sighting,
+    sighting_order,
+)
 
 # what of a sensor's tables is read here; the rest may be dropped before
 FLOW_COLUMNS = [
@@ -29,7 +41,7 @@ TRANSACTION_COLUMNS = [
     *("start", "transport", "originator", "responder", "responder_port"),
     *("kind", "name", "detail", "status", "answers", "agent"),
 ]
-_Row = TypeVar("_Row")
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
 _Key = tuple[int, str]  # (window start, VM)
 _CONVERSATION = ["direction", "transport", "port", "peer", "vm_address"]
 _NAME = ["kind", "name", "peer"]
@@ -44,20 +56,24 @@ def observe(
 
     `flows` and `transactions` are oriented (flow.orient.oriented); the order of their rows means nothing.
     """
-    conversations = _conversations(flows)
-    names = _names(transactions)
-    sightings = _sightings(conversations, transactions, intel, length)
-    fingerprints = _by_key(_fingerprints(flows), FingerprintUse._make)
-    by_key = _by_key(conversations, Conversation._make)
-    names_by_key = _by_key(names, NameUse._make)
+    flows = flows.with_columns(was_answered=answered_by_responder())
+    met = (pl.col("direction") == OUTBOUND) | pl.col("was_answered")
+    unmet = flows.filter(~met)
+    conversations = _conversations(flows.filter(met))
+    sightings = _sightings(conversations, unmet, transactions, intel, length)
+    talks = _by_key(conversations, Conversation)
+    probes = _by_key(_probes(unmet), Probe)
+    names = _by_key(_names(transactions), NameUse)
+    fingerprints = _by_key(_fingerprints(flows), FingerprintUse)
     macs = _macs(flows)
-    for key in sorted(by_key.keys() | names_by_key.keys()):
+    for key in sorted(talks.keys() | probes.keys() | names.keys()):
         start, vm = key
         yield Observation(
             vm=VmId(vm),
             window=Window(start, start + length),
-            conversations=by_key.get(key, ()),
-            names=names_by_key.get(key, ()),
+            conversations=talks.get(key, ()),
+            probes=probes.get(key, ()),
+            names=names.get(key, ()),
             sightings=sightings.get(key, ()),
             fingerprints=fingerprints.get(key, ()),
             mac=macs.get(key),
@@ -67,8 +83,7 @@ def observe(
 def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
     """One row for each conversation, columns: window, vm and those of Conversation, sorted by them."""
     out = pl.col("direction") == OUTBOUND
-    answered = answered_by_responder()
-    refused = ~answered & pl.col("state").is_in(["REJ", "RSTOS0", "RSTRH"])
+    refused = ~pl.col("was_answered") & pl.col("state").is_in(["REJ", "RSTOS0", "RSTRH"])
     failed, ok = pl.col("auth_success").eq(False), pl.col("auth_success").eq(True)  # noqa: FBT003
     end = pl.col("start") + pl.col("duration").fill_null(0)
 
@@ -79,11 +94,10 @@ def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
         return pl.when(out).then(pl.col(f"{what}_resp")).otherwise(pl.col(f"{what}_orig")).sum()
 
     return (
-        flows.sort("start")
-        .group_by(["window", "vm", *_CONVERSATION])
+        flows.group_by(["window", "vm", *_CONVERSATION])
         .agg(
             flows=pl.len(),
-            answered=answered.sum(),
+            answered=pl.col("was_answered").sum(),
             refused=refused.sum(),
             bytes_out=sent("bytes"),
             bytes_in=received("bytes"),
@@ -94,7 +108,7 @@ def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
             first=pl.col("start").min(),
             last=end.max(),
             longest=pl.col("duration").fill_null(0).max(),
-            starts=pl.col("start"),
+            starts=pl.col("start").sort(),
             logins_failed=failed.sum(),
             logins_ok=ok.sum(),
             application=pl.col("application").min(),
@@ -102,6 +116,24 @@ def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
             tls_fingerprint=pl.col("tls_fingerprint").min(),
         )
         .sort(["window", "vm", *_CONVERSATION])
+    )
+
+
+def _probes(unmet: pl.DataFrame) -> pl.DataFrame:
+    """One row for each peer whose flows were not answered: window, vm and the columns of Probe, sorted by them."""
+    tried = pl.col("transport").is_in(["tcp", "udp"]) & ~pl.col("port").is_in(CHATTER)
+    return (
+        unmet.group_by(["window", "vm", "peer"])
+        .agg(
+            vm_address=pl.col("vm_address").min(),
+            transport=pl.col("transport").min(),
+            ports=pl.col("port").filter(tried).unique().sort(),
+            flows=tried.sum(),
+            bytes_in=pl.col("bytes_orig").sum(),
+            first=pl.col("start").min(),
+            last=pl.col("start").max(),
+        )
+        .sort(["window", "vm", "peer"])
     )
 
 
@@ -142,7 +174,7 @@ def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
 
 
 def _sightings(
-    conversations: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int
+    conversations: pl.DataFrame, unmet: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int
 ) -> dict[_Key, tuple[Sighting, ...]]:
     """The indicators seen, by (window, VM): addresses that were talked to, names that were used.
 
@@ -151,7 +183,7 @@ def _sightings(
     """
     if not len(intel):
         return {}
-    parts = [_talked_to(conversations, intel), _named(transactions, intel)]
+    parts = [_talked_to(conversations, intel), _talked_to(_visits(unmet), intel), _named(transactions, intel)]
     seen = pl.concat(parts, how="vertical_relaxed").join(_validity(intel), on="indicator")
     begun = (pl.col("valid_from") < pl.col("window") + length).fill_null(value=True)
     seen = seen.filter(begun & (pl.col("valid_until") > pl.col("window")).fill_null(value=True))
@@ -162,6 +194,13 @@ def _sightings(
     for window, vm, row, *rest in merged.sort(_SIGHTING).iter_rows():
         found[window, vm].append(Sighting(indicators[row], *rest))
     return {key: tuple(sorted(those, key=sighting_order)) for key, those in found.items()}
+
+
+def _visits(unmet: pl.DataFrame) -> pl.DataFrame:
+    """Flows that the VM did not answer, each as a conversation of its own."""
+    end = pl.col("start") + pl.col("duration").fill_null(0)
+    sent, received = pl.col("bytes_resp").fill_null(0), pl.col("bytes_orig").fill_null(0)
+    return unmet.with_columns(flows=1, answered=0, bytes_out=sent, bytes_in=received, first="start", last=end)
 
 
 def _talked_to(conversations: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:
@@ -202,11 +241,11 @@ def _indicators(table: pl.DataFrame, rows: pl.Series) -> dict[int, Indicator]:
     return {row: Indicator(*values) for row, values in zip(rows, wanted.iter_rows(), strict=True)}
 
 
-def _by_key(table: pl.DataFrame, row: Callable[[Iterable[Any]], _Row]) -> dict[_Key, tuple[_Row, ...]]:
+def _by_key(table: pl.DataFrame, row: type[_Row]) -> dict[_Key, tuple[_Row, ...]]:
     """The table's rows, sorted by window and vm, as tuples of `row` by (window, VM)."""
-    columns = [name for name in table.columns if name not in {"window", "vm"}]
-    values = (_tuples(table[name]) if table[name].dtype == pl.List else table[name].to_list() for name in columns)
-    rows = tuple(map(row, zip(*values, strict=True)))
+    columns = [_values(table[name]) for name in table.columns if name not in {"window", "vm"}]
+    make: Callable[[Any], _Row] = partial(tuple.__new__, row)
+    rows = tuple(map(make, zip(*columns, strict=True)))
     found: dict[_Key, tuple[_Row, ...]] = {}
     begin = 0
     for window, vm, count in table.group_by(["window", "vm"], maintain_order=True).len().iter_rows():
@@ -215,5 +254,11 @@ def _by_key(table: pl.DataFrame, row: Callable[[Iterable[Any]], _Row]) -> dict[_
     return found
 
 
-def _tuples(column: pl.Series) -> Iterator[tuple[Any, ...]]:
-    return map(tuple, column.to_list())
+def _values(column: pl.Series) -> Sequence[Any]:
+    """The column's values; lists as tuples, and equal texts as one object, which makes them quick to compare."""
+    if column.dtype == pl.List:
+        flat = tuple(column.explode(empty_as_null=False).to_list())
+        return [flat[begin:end] for begin, end in pairwise(accumulate(column.list.len().to_list(), initial=0))]
+    if column.dtype == pl.String:
+        return [text if text is None else intern(text) for text in column.to_list()]
+    return column.to_list()

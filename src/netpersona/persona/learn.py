@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from netpersona.flow.window import DAY, HOUR
-from netpersona.observation.model import Conversation, NameUse, Observation
+from netpersona.observation.model import Conversation, NameUse, Observation, Probe
 from netpersona.persona.model import BaseNetworkConfig, Kind, Persona, TrafficProfile, Usage
 from netpersona.persona.profile import (
     BINS,
@@ -45,13 +45,17 @@ def learn(persona: Persona, observation: Observation, but: Collection[str] = ())
     window = observation.window
     if persona.learned_until is not None and window.end <= persona.learned_until:
         return persona.profile
-    own = [c for c in observation.conversations if (c.direction == "outbound" or c.answered) and c.peer not in but]
+    own = [c for c in observation.conversations if c.peer not in but]
     return persona.profile if not own else _grown(_faded(persona, window.start), observation, own, but)
 
 
 def span(persona: Persona, observation: Observation) -> tuple[int, int]:
     """The VM's first and last activity (µs) with this window's; windows come in order."""
-    seen: tuple[Conversation | NameUse, ...] = (*observation.conversations, *observation.names)
+    seen: tuple[Conversation | Probe | NameUse, ...] = (
+        *observation.conversations,
+        *observation.probes,
+        *observation.names,
+    )
     first = persona.first_seen if persona.first_seen is not None else min([each.first for each in seen])
     last = max([each.last for each in seen])
     return first, last if persona.last_seen is None else max(persona.last_seen, last)
@@ -63,10 +67,9 @@ def inferred_base(base: BaseNetworkConfig, observation: Observation) -> BaseNetw
         return base
     own, resolvers = set(base.addresses), set(base.resolvers)
     for c in observation.conversations:
-        if c.direction == "outbound" or c.answered:
-            own.add(c.vm_address)
-            if c.port == 53 and c.direction == "outbound" and c.answered:
-                resolvers.add(c.peer)
+        own.add(c.vm_address)
+        if c.port == 53 and c.direction == "outbound" and c.answered:
+            resolvers.add(c.peer)
     if len(own) == len(base.addresses) and len(resolvers) == len(base.resolvers) and (base.mac or not observation.mac):
         return base
     return replace(
@@ -144,7 +147,7 @@ def _names(
     if not observation.names and not spoken:
         return profile.names
     called = {c.peer for c in observation.conversations if c.direction == "outbound"}
-    callers = {c.peer for c in observation.conversations} - called
+    callers = {c.peer for c in observation.conversations}.union(p.peer for p in observation.probes) - called
     used = [n for n in observation.names if n.kind != "alert" and n.peer not in callers and n.peer not in but]
     table = dict(profile.names)
     for n in used:

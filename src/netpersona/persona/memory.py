@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from netpersona.flow.window import DAY, HOUR, MINUTE
-from netpersona.observation.model import Conversation, NameUse, Observation
+from netpersona.observation.model import CHATTER, Conversation, NameUse, Observation, Probe
 from netpersona.persona.domains import registered_domain
 
 GAPS_KEPT = 24
@@ -44,8 +44,6 @@ DOMAIN_CUT = 48  # characters of a domain that are kept
 CEILING = 1 << 60  # bytes: what hostile records claim must not outgrow the codec
 UNSUITED = "?"  # stands for the registered domain of names under no public suffix
 
-# Announcements and discovery: they are sent to nobody in particular, so that nobody answers says nothing.
-CHATTER = frozenset({67, 68, 137, 138, 546, 547, 1900, 3702, 5353, 5355})
 LOGIN_PORTS = frozenset({21, 22, 23, 2222, 3389, 5900})  # where people log in; databases are opened often by design
 _WEB = frozenset({80, 443, 8080, 8443})
 _MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
@@ -144,10 +142,11 @@ def remember(memory: Memory, observation: Observation) -> Memory:
         if c.direction == "outbound":
             _call(contacts, c)
             vain = vain or not c.answered
-        elif c.answered < c.flows and c.port not in CHATTER and c.transport in _PORTED:
-            sources[c.peer] = _probed(sources.get(c.peer), c, DAY)
         if c.answered and _like_logins(c):
             logins = _attempts(logins, c)
+    for p in observation.probes:
+        if p.flows:
+            sources[p.peer] = _tried(sources.get(p.peer), p)
     targets, spreads = memory.targets, memory.spreads
     if spreads:
         fresh = observation.window.start - HOUR
@@ -219,10 +218,21 @@ def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([max(0, b - a) // 1000 for a, b in pairwise(starts[-GAPS_KEPT - 1 :])])
 
 
-def _probed(old: Probing | None, c: Conversation, idle: int) -> Probing:
+def _tried(old: Probing | None, p: Probe) -> Probing:
+    """What a peer tried at the VM, with its probes of one window."""
+    if old is None or p.first - old.last > DAY:
+        return _new(Probing, (p.ports[:PORTS_KEPT], p.flows, p.first, p.last))
+    ports, flows, first, last = old
+    if ports != p.ports and len(ports) < PORTS_KEPT:
+        ports = tuple(sorted((*ports, *sorted(set(p.ports).difference(ports))[: PORTS_KEPT - len(ports)])))
+    return _new(Probing, (ports, flows + p.flows, first, max(last, p.last)))
+
+
+def _missed_at(old: Probing | None, c: Conversation) -> Probing:
+    """What the VM tried at a peer, with one conversation that was not answered."""
     port, missed = c.port, c.flows - c.answered
-    if old is None or c.first - old.last > idle:
-        return _new(Probing, ((port,), missed, c.first, c.starts[-1] if c.starts else c.first))
+    if old is None or c.first - old.last > HOUR:
+        return _new(Probing, ((port,), missed, c.first, _newest(c)))
     ports, flows, first, last = old
     return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, _newest(c))))
 
@@ -237,7 +247,7 @@ def _failures(
             continue
         service = (c.transport, c.port)
         if not c.answered:
-            targets[c.peer] = _probed(targets.get(c.peer), c, HOUR)
+            targets[c.peer] = _missed_at(targets.get(c.peer), c)
             spreads[service] = _missed(spreads.get(service), c)
         elif service in spreads:
             spreads[service] = _met(spreads[service], c)

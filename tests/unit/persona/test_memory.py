@@ -62,9 +62,9 @@ def test_unanswered_inbound_flows_are_counted_by_source():
 
 
 def test_a_hostile_end_time_does_not_keep_an_entry_for_ever():
-    forged = probe(FAR, 22)._replace(last=START + 10_000 * DAY)
-    late = probe(FAR, 23, at=2 * DAY)
-    assert remembered(window([forged]), window([late], number=2 * DAY // WINDOW)).sources[FAR].ports == (23,)
+    forged = talk(FAR, 22, answered=0)._replace(last=START + 10_000 * DAY)
+    late = talk(FAR, 23, answered=0, at=2 * HOUR)
+    assert remembered(window([forged]), window([late], number=2 * HOUR // WINDOW)).targets[FAR].ports == (23,)
 
 
 def test_names_that_do_not_exist_are_kept_for_an_hour():

@@ -29,7 +29,8 @@ def judge(scene: Scene) -> list[Finding]:
     groups: dict[tuple[str, str, str, str, int], list[Sighting]] = {}
     for s in scene.observation.sightings:
         groups.setdefault((s.indicator.value, s.via, s.peer, s.direction, s.port), []).append(s)
-    addresses = {(c.peer, c.direction): c.vm_address for c in reversed(scene.observation.conversations)}
+    addresses = {(p.peer, "inbound"): p.vm_address for p in scene.observation.probes}
+    addresses |= {(c.peer, c.direction): c.vm_address for c in reversed(scene.observation.conversations)}
     found_at = own_address(scene)
     return [
         _finding(scene, sightings, addresses.get((peer, direction), found_at))
@@ -134,5 +135,7 @@ def own_address(scene: Scene) -> str:
     """An address of the VM: one it used in this window, else one that its persona knows, else its name."""
     if scene.observation.conversations:
         return scene.observation.conversations[0].vm_address
+    if scene.observation.probes:
+        return scene.observation.probes[0].vm_address
     addresses = scene.persona.base.addresses
     return addresses[0].partition("/")[0] if addresses else scene.observation.vm

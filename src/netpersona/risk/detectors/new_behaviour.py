@@ -10,8 +10,7 @@ Method: novelty against a profile that says how complete it is (Good-Turing), so
 from __future__ import annotations
 
 from netpersona.flow.window import DAY
-from netpersona.observation.model import Conversation
-from netpersona.persona.memory import CHATTER
+from netpersona.observation.model import CHATTER, Conversation
 from netpersona.risk.detectors.peers import scope
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import Scene

@@ -12,7 +12,7 @@ that was broken into.
 from __future__ import annotations
 
 from netpersona.flow.window import HOUR
-from netpersona.observation.model import Conversation
+from netpersona.observation.model import Probe
 from netpersona.persona.memory import Probing
 from netpersona.risk.detectors.report import found, going_on, grows, subject
 from netpersona.risk.detectors.scene import ENOUGH_PORTS, Scene
@@ -25,19 +25,17 @@ _EPHEMERAL = 32768  # from here on, what comes from a peer the VM called is like
 
 def judge(scene: Scene) -> list[Finding]:
     """One finding for each peer that scans, renewed when its count has grown by about a fifth."""
-    if not scene.probed:
-        return []
-    return [f for peer in scene.probed if (f := _judge_peer(scene, peer, scene.probed[peer])) is not None]
+    return [f for probe in scene.probed if (f := _judge_peer(scene, probe)) is not None]
 
 
-def _judge_peer(scene: Scene, peer: str, now: list[Conversation]) -> Finding | None:
-    past = scene.memory.sources.get(peer)
+def _judge_peer(scene: Scene, now: Probe) -> Finding | None:
+    past = scene.memory.sources.get(now.peer)
     if past is None:
         return None
-    ports = max(len(past.ports), len({c.port for c in now}))
-    if _told(scene, peer, past, sum(c.flows - c.answered for c in now), ports) or _leftovers(scene, peer, now):
+    ports = max(len(past.ports), len(now.ports))
+    if _told(scene, now.peer, past, now.flows, ports) or _leftovers(scene, now):
         return None
-    return _finding(scene, peer, now, past, ports)
+    return _finding(scene, now, past, ports)
 
 
 def _told(scene: Scene, peer: str, past: Probing, fresh: int, ports: int) -> bool:
@@ -49,9 +47,9 @@ def _told(scene: Scene, peer: str, past: Probing, fresh: int, ports: int) -> boo
     return going_on(scene, subject(kind, "inbound", peer=peer)) is not None
 
 
-def _leftovers(scene: Scene, peer: str, now: list[Conversation]) -> bool:
+def _leftovers(scene: Scene, now: Probe) -> bool:
     """Whether these are replies to the VM's own flows that came too late or were seen by half."""
-    return all(c.port >= _EPHEMERAL for c in now) and scene.called(peer)
+    return now.ports[0] >= _EPHEMERAL and scene.called(now.peer)
 
 
 def _step(count: int) -> int:
@@ -60,10 +58,9 @@ def _step(count: int) -> int:
     return bits * 4 + ((count << 2) >> (bits - 1) & 3 if bits else 0)
 
 
-def _finding(scene: Scene, peer: str, now: list[Conversation], past: Probing, ports: int) -> Finding:
-    vertical = ports >= ENOUGH_PORTS
-    last = max(past.last, *(c.last for c in now))
-    within = span(last - past.first)
+def _finding(scene: Scene, now: Probe, past: Probing, ports: int) -> Finding:
+    peer, vertical = now.peer, ports >= ENOUGH_PORTS
+    within = span(past.last - past.first)
     some = "at least " if ports == len(past.ports) else ""
     if vertical:
         why = f"{peer} tried {some}{ports} ports of the VM within {within}; none of {past.flows} flows was answered."
@@ -74,18 +71,18 @@ def _finding(scene: Scene, peer: str, now: list[Conversation], past: Probing, po
         "scan_vertical" if vertical else "scan_horizontal",
         detector=NAME,
         direction="inbound",
-        vm_address=now[0].vm_address,
+        vm_address=now.vm_address,
         peer=peer,
         peers=[peer],
-        protocol=now[0].transport,
+        protocol=now.transport,
         port=None,
         first=past.first,
-        last=last,
+        last=past.last,
         confidence=max(grows(ports, 5.0) if vertical else 0.0, grows(past.flows, 14.0)),
         severity=Severity.LOW if vertical else Severity.INFORMATIONAL,
         alert=True,
         why=why,
-        evidence={"distinct_ports_at_least": ports, "unanswered_flows": past.flows, "last_port": now[-1].port},
+        evidence={"distinct_ports_at_least": ports, "unanswered_flows": past.flows},
         weight=0.0,
         half_life=6 * HOUR,
     )

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from netpersona.flow.window import HOUR
-from netpersona.observation.model import Conversation
-from netpersona.persona.memory import CHATTER
+from netpersona.observation.model import CHATTER, Conversation
 from netpersona.risk.detectors.peers import scope
 from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Scene

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from netpersona.flow.window import MINUTE
-from netpersona.observation.model import Conversation, Observation
+from netpersona.observation.model import Conversation, Observation, Probe
 from netpersona.persona.memory import Contact, Logins, Memory
 from netpersona.persona.model import Persona
 from netpersona.persona.profile import kind_of, knows
@@ -65,7 +65,7 @@ class Scene(NamedTuple):
     icmp: list[Conversation]  # ICMP in both directions
     outside: list[Conversation]  # outbound and answered, at another than the ordinary ports of a public peer
     inside_calls: list[Conversation]  # outbound and answered, at a peer inside
-    probed: dict[str, list[Conversation]]  # inbound, unanswered, from peers that did so often
+    probed: list[Probe]  # from peers whose flows often had no answer
     attempts: list[Attempt]
     bytes_out: int
     bytes_in: int
@@ -101,7 +101,7 @@ def look(  # noqa: C901, PLR0912 - one pass for all detectors is what keeps a ca
     icmp: list[Conversation] = []
     outside: list[Conversation] = []
     inside_calls: list[Conversation] = []
-    probed: dict[str, list[Conversation]] = {}
+    probed: list[Probe] = []
     attempts: list[Attempt] = []
     bytes_out = bytes_in = 0
     contacts, sources, logins = memory.contacts, memory.sources, memory.logins
@@ -128,16 +128,17 @@ def look(  # noqa: C901, PLR0912 - one pass for all detectors is what keeps a ca
                     heavy.append(Call(c, contact))
                 if c.longest >= LASTING:
                     lasting.append(Call(c, contact))
-        elif c.answered < c.flows:
-            source = sources.get(peer)
-            if source is not None and (source.flows >= ENOUGH_PROBES or len(source.ports) >= ENOUGH_PORTS):
-                probed.setdefault(peer, []).append(c)
         elif c.transport in _ICMP:
             icmp.append(c)
         if logins and c.answered:
             tried = logins.get((c.direction, peer, c.port))
             if tried is not None and tried.flows >= ENOUGH_LOGINS:
                 attempts.append(Attempt(c, tried))
+    for p in observation.probes:
+        bytes_in += p.bytes_in
+        source = sources.get(p.peer)
+        if source is not None and p.flows and (source.flows >= ENOUGH_PROBES or len(source.ports) >= ENOUGH_PORTS):
+            probed.append(p)
     return Scene(
         observation, persona, memory, context,
         frequent, heavy, lasting, unanswered, pings, icmp, outside, inside_calls, probed, attempts, bytes_out, bytes_in,

@@ -9,7 +9,7 @@ sixteen times that, since volumes spread over orders of magnitude.
 from __future__ import annotations
 
 from netpersona.flow.window import HOUR
-from netpersona.observation.model import Conversation
+from netpersona.observation.model import Conversation, Probe
 from netpersona.persona.profile import volume_quantile
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import Scene
@@ -46,7 +46,8 @@ def judge(scene: Scene) -> list[Finding]:
 
 def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
     out = direction == "outbound"
-    top = max(scene.observation.conversations, key=lambda c: (_share(c, out), c.peer))
+    seen: list[Conversation | Probe] = [*scene.observation.conversations, *scene.observation.probes]
+    top = max(seen, key=lambda c: (_share(c, out), c.peer))
     times = volume / band
     alert = out and times >= TIMES_ALERT and volume >= FLOOR_ALERT and _mature(scene) and not scene.inside(top.peer)
     return found(
@@ -58,8 +59,8 @@ def _finding(scene: Scene, direction: str, volume: int, band: float) -> Finding:
         peers=[top.peer],
         protocol=None,
         port=None,
-        first=min(c.first for c in scene.observation.conversations),
-        last=max(c.last for c in scene.observation.conversations),
+        first=min(c.first for c in seen),
+        last=max(c.last for c in seen),
         confidence=min(0.9, 0.3 + 0.1 * (times / TIMES)),
         severity=Severity.MEDIUM if alert else Severity.LOW,
         alert=alert,
@@ -82,5 +83,7 @@ def _mature(scene: Scene) -> bool:
     return scene.learned and (scene.context.learn_until is not None or scene.persona.profile.windows >= WINDOWS_ALERT)
 
 
-def _share(c: Conversation, out: bool) -> int:
-    return c.bytes_out if out else c.bytes_in
+def _share(c: Conversation | Probe, out: bool) -> int:
+    if out:
+        return c.bytes_out if isinstance(c, Conversation) else 0
+    return c.bytes_in

@@ -50,9 +50,7 @@ def test_late_replies_of_a_server_the_vm_called_are_no_scan():
 
 
 def test_announcements_are_no_scan():
-    heard = [
-        talk("10.77.0.9", port, direction="inbound", transport="udp", answered=0) for port in (137, 138, 1900, 5353)
-    ]
+    heard = [probe("10.77.0.9", port, transport="udp") for port in (137, 138, 1900, 5353)]
     assert judged([window(heard, number=i) for i in range(30)]) == [[]] * 30
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import SECOND, WINDOW, Window
-from netpersona.observation.model import Conversation, NameUse, Observation, Sighting
+from netpersona.observation.model import CHATTER, Conversation, NameUse, Observation, Probe, Sighting
 from netpersona.persona.memory import Memory, remember
 from netpersona.persona.model import Persona
 from netpersona.risk.detectors import Context, judge_all, settle
@@ -70,9 +70,10 @@ def talk(
     )
 
 
-def probe(peer: str, port: int, *, at: int = 0, flows: int = 1) -> Conversation:
-    """Inbound flows that nobody answers."""
-    return talk(peer, port, at=at, every=SECOND, flows=flows, direction="inbound", answered=0, out=0, back=60)
+def probe(peer: str, port: int, *, at: int = 0, flows: int = 1, transport: str = "tcp") -> Probe:
+    """Inbound flows that nobody answers, one every second."""
+    ports, count = ((), 0) if port in CHATTER else ((port,), flows)
+    return Probe(peer, OWN, transport, ports, count, 60 * flows, START + at, START + at + (flows - 1) * SECOND)
 
 
 def asked(name: str, *, at: int = 0, failed: int = 0, peer: str = "10.77.0.1", kind: str = "dns") -> NameUse:
@@ -81,21 +82,37 @@ def asked(name: str, *, at: int = 0, failed: int = 0, peer: str = "10.77.0.1", k
 
 
 def window(
-    conversations: Iterable[Conversation] = (),
+    seen: Iterable[Conversation | Probe] = (),
     *,
     number: int = 0,
     names: Iterable[NameUse] = (),
     sightings: Iterable[Sighting] = (),
 ) -> Observation:
     """The window `number` windows after START; the times of what is in it stand as they are."""
-    start = START + number * WINDOW
+    start, seen = START + number * WINDOW, list(seen)
     return Observation(
         vm=VM,
         window=Window(start, start + WINDOW),
-        conversations=tuple(sorted(conversations, key=lambda c: c[:5])),
+        conversations=tuple(sorted((c for c in seen if isinstance(c, Conversation)), key=lambda c: c[:5])),
+        probes=joined([p for p in seen if isinstance(p, Probe)]),
         names=tuple(sorted(names, key=lambda n: n[:3])),
         sightings=tuple(sightings),
     )
+
+
+def joined(probes: Iterable[Probe]) -> tuple[Probe, ...]:
+    """The probes, those of one peer as one."""
+    found: dict[str, Probe] = {}
+    for p in probes:
+        old = found.get(p.peer, p._replace(ports=(), flows=0, bytes_in=0))
+        found[p.peer] = p._replace(
+            ports=tuple(sorted({*old.ports, *p.ports})),
+            flows=old.flows + p.flows,
+            bytes_in=old.bytes_in + p.bytes_in,
+            first=min(old.first, p.first),
+            last=max(old.last, p.last),
+        )
+    return tuple(sorted(found.values()))
 
 
 def judged(
