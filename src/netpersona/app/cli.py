@@ -23,6 +23,7 @@ _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help
     "findings": ("netpersona.app.risk_commands:findings", "List what the detectors found, with their reasons."),
     "why": ("netpersona.app.why_command:why", "Explain what happens to traffic between a VM and a peer, and why."),
     "demo": ("netpersona.app.demo_command:demo", "Generate sample traffic and tell its story."),
+    "lab": ("netpersona.app.lab_command:lab", "Machines of network namespaces, with traffic and attacks."),
 }
 # What an operator wrote is refused: 2.  What comes from elsewhere cannot be read: 3.  Any other error of ours: 1.
 _EXIT = {SourceError: 3, FeedError: 3, PolicyError: 2, ConfigError: 2, InventoryError: 2}

@@ -1,0 +1,57 @@
+"""Guesses passwords: FTP log-ins with USER and PASS, and sessions that look like refused SSH log-ins, by turns."""
+
+from __future__ import annotations
+
+import socket
+
+from netpersona.app.lab.attacks.order import Order, Tally, connected
+from netpersona.app.lab.layout import WEB, Machine, others
+from netpersona.app.lab.programs.login_server import SSH_EXCHANGE
+
+_WORDS = ("123456", "password", "letmein", "admin", "welcome", "dragon", "monkey", "master")
+
+
+def target_of(vm: str) -> Machine:
+    """Whom this VM attacks: the web server, and the web server its neighbour."""
+    return next(machine for machine in others(vm)) if vm == WEB.name else WEB
+
+
+def run(order: Order, tally: Tally) -> str:
+    """Guess; what was done, in words.  A log-in that is refused was answered."""
+    target = target_of(order.vm)
+    for number, family in order.turns():
+        guess = _guess_ftp if number % (2 * len(order.families)) < len(order.families) else guess_ssh
+        try:
+            guess(target.address(family), f"{_WORDS[number % len(_WORDS)]}{number}")
+            tally.answer()
+        except OSError as error:
+            tally.failure(error)
+    return f"log-ins to {target.name}, ports 21 and 22"
+
+
+def _guess_ftp(address: str, password: str) -> None:
+    with connected(address, 21) as line, line.makefile("rwb") as lines:
+        lines.readline()
+        for said in (b"USER root\r\n", f"PASS {password}\r\n".encode(), b"QUIT\r\n"):
+            lines.write(said)
+            lines.flush()
+            if not lines.readline():
+                raise ConnectionResetError
+
+
+def guess_ssh(address: str, _: str) -> None:
+    """One session with an ssh-like server; its sizes are those of a refused password."""
+    with connected(address, 22) as line:
+        line.sendall(b"SSH-2.0-np_lab_client\r\n")
+        _take(line, 16)
+        for asked, answered in SSH_EXCHANGE:
+            line.sendall(bytes(asked))
+            _take(line, answered)
+
+
+def _take(line: socket.socket, size: int) -> None:
+    while size > 0:
+        block = line.recv(size)
+        if not block:
+            raise ConnectionResetError
+        size -= len(block)

@@ -1,0 +1,142 @@
+"""The files that a lab lays out: what netpersona reads (inventory, feed, policies, configuration), and its programs.
+
+netpersona.yaml   vms.yaml   feeds/bad-peers.txt   policies/*.yaml      for `netpersona up --config`
+dnsmasq.conf   names.json   nginx.conf   repository/   tls.pem          for the lab's own programs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from netpersona.app.lab import layout
+from netpersona.app.lab.cast import installed
+from netpersona.app.lab.machine import run
+
+
+def write(folder: Path, *, bridged: bool) -> None:
+    """Lay out all files, below a folder that exists.  Raises LabError, OSError."""
+    for part in ("feeds", "policies", "repository", "log", "counts"):
+        (folder / part).mkdir()
+    (folder / "vms.yaml").write_text("".join(_inventory(bridged)))
+    (folder / "netpersona.yaml").write_text(_CONFIG)
+    (folder / "feeds" / "bad-peers.txt").write_text("".join(_feed()))
+    for name, text in _POLICIES.items():
+        (folder / "policies" / f"{name}.yaml").write_text(text)
+    (folder / "names.json").write_text(json.dumps(layout.NAMES))
+    (folder / "dnsmasq.conf").write_text("".join(_dnsmasq()))
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
+    for name, size in (("index", 20_000), ("package-1", 300_000), ("package-2", 90_000)):
+        (folder / "repository" / name).write_bytes(bytes(range(32, 112)) * (size // 80))
+    _certificate(folder)
+
+
+def _inventory(bridged: bool) -> Iterator[str]:
+    width, width6 = (24, 64) if bridged else (32, 128)
+    yield "# The lab's VMs, as `ip` shows them.\nvms:\n"
+    for vm in layout.VMS:
+        yield f"""\
+  - name: {vm.name}
+    interface: {vm.tap}
+    mac: "{vm.mac}"
+    addresses: [{vm.v4}/{width}, "{vm.v6}/{width6}"]
+    gateways: [{layout.GATEWAY}, "{layout.GATEWAY6}"]
+    resolvers: [{layout.RESOLVER.v4}, "{layout.RESOLVER.v6}"]
+    mtu: {layout.MTU}
+    labels: {{role: {vm.role}}}
+"""
+
+
+def _feed() -> Iterator[str]:
+    yield "# The lab's bad peers.  Not all of them: what nobody lists has to be found by what it does.\n"
+    for value in (*layout.CONTROL, *layout.LISTED_NETWORKS, layout.BAD_DOMAIN):
+        yield f"{value}\n"
+
+
+def _dnsmasq() -> Iterator[str]:
+    yield "no-resolv\nno-hosts\nno-poll\nuser=root\npid-file=\nbind-interfaces\nlocal-ttl=30\nlocal=/example/\n"
+    yield f"listen-address={layout.RESOLVER.v4}\nlisten-address={layout.RESOLVER.v6}\n"
+    yield f"server=/{layout.TUNNEL}/{layout.AUTHORITY.v4}\n"
+    for name, peer in layout.NAMES.items():
+        yield f"host-record={name},{peer.v4},{peer.v6}\n"
+
+
+def _certificate(folder: Path) -> None:
+    """One key and certificate for every name, made anew for each lab; without openssl there is no HTTPS."""
+    openssl = installed("openssl")
+    if openssl is None:
+        return
+    names = ",".join(f"DNS:{name}" for name in sorted(layout.NAMES))
+    key, certificate = folder / "tls.key", folder / "tls.crt"
+    words = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-days", "365", "-subj", "/CN=np-lab", "-addext", f"subjectAltName={names}"]
+    run([*words, "-keyout", str(key), "-out", str(certificate)])
+    (folder / "tls.pem").write_text(key.read_text() + certificate.read_text())
+
+
+_CONFIG = f"""\
+# What netpersona needs to watch the lab.  Paths are relative to this file.
+store: netpersona.db
+inventory: vms.yaml
+feeds:
+  # the lab lives in documentation ranges, which the gate would refuse from any other feed
+  - {{file: feeds/bad-peers.txt, name: bad-peers, confidence: 0.95, category: c2, allow: [documentation]}}
+policies: [policies]
+unknown_vm: allow
+always_allow: {{management: [{layout.ADMIN.v4}/32, "{layout.ADMIN.v6}/128"], ports: [22]}}
+redirects: {{analyser: {layout.ANALYSER.v4}}}
+"""
+
+_POLICIES = {
+    "block-outbound-low-reputation": """\
+# Above a risk of 0.7 nothing goes out; else peers of low reputation are blocked; else traffic is allowed.
+apiVersion: netpersona/v1
+kind: Policy
+metadata: {name: block-outbound-low-reputation}
+spec:
+  mode: enforce
+  order: 100
+  rules:
+    - {name: nothing-out-when-risky, when: persona.risk_score > 0.7, direction: outbound, action: deny, existing: cut}
+    - {name: no-low-reputation, direction: outbound, peers: {reputation_below: 0.3}, action: deny, existing: cut}
+""",
+    "isolate-command-and-control": """\
+# A VM that calls back like malware is cut off for ten minutes; management stays reachable.
+apiVersion: netpersona/v1
+kind: Policy
+metadata: {name: isolate-command-and-control}
+spec:
+  mode: enforce
+  order: 10
+  rules:
+    - name: isolate
+      when: persona.signatures.exists(s, s.name in ['c2_beacon', 'c2_channel'] && s.confidence >= 0.8)
+      until: persona.risk_score < 0.3
+      action: isolate
+      existing: cut
+      for: 10m
+""",
+}
+
+_NGINX = """\
+user root;
+worker_processes 1;
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    server {{
+        listen 80;
+        listen [::]:80;
+        root {folder}/repository;
+    }}
+}}
+"""
