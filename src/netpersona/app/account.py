@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from netpersona.app.clock import clock
+from netpersona.app.finding_table import finding_lines
 from netpersona.app.output import terminal
+from netpersona.app.report import finding_object
 from netpersona.app.run import Done
 from netpersona.flow.vm import VmId
+from netpersona.flow.words import counted
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.risk import ledger
 from netpersona.risk.finding import Finding
@@ -43,16 +46,6 @@ def risk_line(prior: float, terms: Sequence[RiskTerm], first: int, last: int) ->
     return "".join(_BARS[min(len(_BARS) - 1, int(score * len(_BARS)))] for score in scores)
 
 
-def clock(at: int | None) -> str:
-    """An instant (µs) for a person: UTC to the second."""
-    if at is None:
-        return "-"
-    try:
-        return datetime.fromtimestamp(at / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return f"{at / 1e6:.0f} s"
-
-
 def _parts(done: Done, findings: Sequence[Finding]) -> Iterator[object]:
     yield _read(done)
     yield _heading("Personas")
@@ -78,18 +71,17 @@ def _read(done: Done) -> Group:
     formats = sorted({account.format for account in intake.accounts if account.flows})
     what = ", ".join(formats) or "nothing readable"
     lines = [
-        f"{intake.flows:,} flows from {len(intake.accounts)} files ({what})",
+        f"{counted(intake.flows, 'flow')} from {counted(len(intake.accounts), 'file')} ({what})",
         f"from {clock(intake.first)} to {clock(intake.last)} UTC",
     ]
     if intake.duplicates:
-        lines.append(
-            f"{intake.duplicates:,} flows came again, from another sensor or replayed before: each counts once"
-        )
+        again = counted(intake.duplicates, "flow")
+        lines.append(f"{again} came again, from another sensor or replayed before: each counts once")
     lines += [f"skipped {count:,}: {reason}" for reason, count in sorted(intake.skipped.items())]
     lines += [f"not read: {path}: {reason}" for path, reason in list(done.unread)[:5]]
     for snapshot in done.snapshots:
         held = f", {snapshot.refused_total:,} refused" if snapshot.refused_total else ""
-        lines.append(f"feed {snapshot.settings.name}: {snapshot.indicators.height:,} indicators{held}")
+        lines.append(f"feed {snapshot.settings.name}: {counted(snapshot.indicators.height, 'indicator')}{held}")
         lines += [f"  line {r.line}: {r.value}: {r.reason}" for r in snapshot.refused[:_REFUSED]]
         if snapshot.refused_total > _REFUSED:
             lines.append(f"  and {snapshot.refused_total - _REFUSED:,} more")
@@ -130,26 +122,13 @@ def _persona(persona: Persona, at: int) -> tuple[Text, ...]:
 
 def _findings(findings: Sequence[Finding]) -> Group:
     alerts = sorted((f for f in findings if f.alert), key=lambda f: (-f.weight, f.judged_at, f.id))
-    parts: list[RenderableType] = []
-    for finding in alerts[:_ALERTS]:
-        head = Text.assemble(
-            (f"{finding.severity.value:9}", "bold red" if finding.severity in {"high", "critical"} else "yellow"),
-            f"{finding.kind}  {finding.vm}  ",
-            (f"{_span(finding)}, confidence {finding.confidence:.2f}", "dim"),
-        )
-        parts += [head, Padding(Text(finding.why), (0, 0, 0, 9))]
+    parts = [part for finding in alerts[:_ALERTS] for part in finding_lines(finding_object(finding))]
     if len(alerts) > _ALERTS:
-        parts.append(Text(f"and {len(alerts) - _ALERTS} more alerts", style="dim"))
-    context = len(findings) - len(alerts)
+        parts.append(Text(f"and {counted(len(alerts) - _ALERTS, 'more alert')}", style="dim"))
     quiet = "no alert; " if not alerts else ""
-    parts.append(Text(f"{quiet}{context} findings kept as context", style="dim"))
+    context = counted(len(findings) - len(alerts), "finding")
+    parts.append(Text(f"{quiet}{context} kept as context", style="dim"))
     return Group(*parts)
-
-
-def _span(finding: Finding) -> str:
-    """When it was seen: a date and two times, or two dates."""
-    first, last = clock(finding.first_seen)[:16], clock(finding.last_seen)[:16]
-    return f"{first} to {last[11:]}" if first[:10] == last[:10] and len(last) == 16 else f"{first} to {last}"
 
 
 def _risk(done: Done, vms: Sequence[VmId]) -> Table:
@@ -176,7 +155,9 @@ def _rules(done: Done) -> Group:
     shown = replace(done.ruleset, vms={vm: done.ruleset.vms[vm] for vm in ranked[:_RULED]})
     parts: list[RenderableType] = [_indented(line) for line in listing(shown).splitlines()]
     if len(ranked) > _RULED:
-        parts.append(Text(f"and the rules of {len(ranked) - _RULED} more VMs: see the report's plan", style="dim"))
+        parts.append(
+            Text(f"and the rules of {counted(len(ranked) - _RULED, 'more VM')}: see the report's plan", style="dim")
+        )
     return Group(*parts)
 
 

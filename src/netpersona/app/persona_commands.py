@@ -14,6 +14,7 @@ from netpersona.app.lookup import opened, store_option, the_vm
 from netpersona.app.output import emit, json_text, output_option, yaml_text
 from netpersona.errors import ConfigError
 from netpersona.flow.vm import VmId
+from netpersona.flow.words import counted
 from netpersona.persona.difference import difference
 from netpersona.persona.model import Completeness, Persona, TrafficProfile
 from netpersona.persona.resource import resource, rfc3339
@@ -134,7 +135,7 @@ def reset(vm: str, yes: bool, store: str | None, output: str) -> None:
     kept = opened(store)
     known = the_vm(kept, vm)
     if not yes:
-        flows = f"{known.profile.flows:,} learned flows"
+        flows = counted(known.profile.flows, "learned flow")
         click.confirm(f"Forget what is normal for {known.vm} ({flows})?", abort=True, err=True)
     empty = {"profile": TrafficProfile(), "completeness": Completeness()}
     _change(kept, known, empty, "reset: what was learned as normal is forgotten", output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,12 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from netpersona.flow.words import counted
 from netpersona.risk.ledger import word
 
 _COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
 _BARS = "▁▂▃▄▅▆▇█"
 _ROWS = 10  # services and peers in a table; JSON and YAML have all
-_LEAST = {"address": 15, "VM": 12, "recognised": 10}  # columns: no IPv4 address is folded
+_LEAST = {"address": 15, "VM": 5}  # columns: no IPv4 address is folded
 _Object = Mapping[str, Any]
 
 
@@ -23,23 +24,30 @@ def personas_table(personas: Sequence[_Object]) -> RenderableType:
     """The personas of `persona list`, one row each."""
     if not personas:
         return Text("The store knows no VM yet.")
-    rows = _table("VM", "address", "risk", "known", "recognised", "last seen (UTC)")
+    rows = _table("VM", "address", "risk", "known", "last seen (UTC)")
     rows.padding = (0, 1, 0, 0)  # so that all of it fits 80 columns
     for p in personas:
         frozen = " frozen" if p["learning"] == "frozen" else ""
         rows.add_row(
             Text(p["vm"], style="bold"),
-            _and_more([address.partition("/")[0] for address in p["addresses"]]),
+            _and_more([address.partition("/")[0] for address in p["addresses"]], more_word=""),
             _risk(p["risk_score"]),
             f"{p['completeness']['seen']:.1%}{frozen}",
-            ", ".join(p["signatures"]) or "-",
             clock(p.get("last_seen"))[:16],
         )
     notes = Text(
         "risk: when the VM was last seen, or at --at.  known: how likely its next flow is of a kind seen before.",
         style="dim",
     )
-    return Group(rows, Text(""), notes)
+    return Group(rows, *_recognised(personas), Text(""), notes)
+
+
+def _recognised(personas: Sequence[_Object]) -> Iterator[RenderableType]:
+    """Below the rows, not in them: whose behaviour was recognised, and as what."""
+    known = [(p["vm"], ", ".join(p["signatures"])) for p in personas if p["signatures"]]
+    if known:
+        yield Text("\nrecognised", style="dim")
+        yield _pairs(known)
 
 
 def persona_table(told: _Object) -> RenderableType:
@@ -155,11 +163,8 @@ def _traffic(profile: _Object) -> list[RenderableType]:
         return [Text("nothing learned yet", style="dim")]
     kept = len(profile["services"]) + len(profile["peers"])
     facts = [
-        ("learned", f"{profile['flows']:,} flows in {profile['windows']:,} active windows"),
-        (
-            "explained",
-            f"{profile['explains']:.1%} of it by {kept} kinds; {profile['dropped']['kinds']:,} more are counted",
-        ),
+        ("learned", f"{counted(profile['flows'], 'flow')} in {counted(profile['windows'], 'active window')}"),
+        ("explained", f"{profile['explains']:.1%} of it by {counted(kept, 'kind')}; {_dropped(profile)}"),
         ("sends", _volume(profile["volumes"]["out"])),
         ("receives", _volume(profile["volumes"]["in"])),
         ("hours (UTC)", f"{_line(profile['hours'])}  0h to 23h"),
@@ -171,6 +176,11 @@ def _traffic(profile: _Object) -> list[RenderableType]:
         if profile[name]:
             parts += [Text(""), _kinds(title, profile[name])]
     return parts
+
+
+def _dropped(profile: _Object) -> str:
+    count = profile["dropped"]["kinds"]
+    return f"{count:,} more {'is' if count == 1 else 'are'} counted"
 
 
 def _kinds(title: str, kinds: Sequence[_Object]) -> RenderableType:
@@ -221,9 +231,9 @@ def _rule(rule: _Object) -> str:
     return ", ".join(f"{name}: {value}" for name, value in rule.items() if name != "name")
 
 
-def _and_more(texts: Sequence[str], shown: int = 1) -> str:
+def _and_more(texts: Sequence[str], shown: int = 1, more_word: str = " more") -> str:
     more = len(texts) - shown
-    return ", ".join(texts[:shown]) + (f" +{more} more" if more > 0 else "")
+    return ", ".join(texts[:shown]) + (f" +{more}{more_word}" if more > 0 else "")
 
 
 def _volume(volume: _Object) -> str:

@@ -227,11 +227,14 @@ def _planned(told: Mapping[str, Any]) -> Any:
 
     lines = ["Changes", *(f"  {line}" for line in told["changes"] or ["none: this is what is in force"])]
     lines.append("What the VMs normally do and would be stopped")
-    lines += [
-        f"  {s['vm']} to {s['peer']} {s['service']} ({s['flows']:g} flows): {s['verdict']}, {s['why']}"
-        for s in told["would_stop"]
-    ] or ["  nothing"]
+    lines += [f"  {_stopped(each)}" for each in told["would_stop"]] or ["  nothing"]
     return Text("\n".join(lines))
+
+
+def _stopped(flows: Mapping[str, Any]) -> str:
+    """`web-1 to 203.0.113.7 tcp/443 (12 flows): deny, it is listed`."""
+    how_many = f"{flows['flows']:g} {'flow' if flows['flows'] == 1 else 'flows'}"
+    return f"{flows['vm']} to {flows['peer']} {flows['service']} ({how_many}): {flows['verdict']}, {flows['why']}"
 
 
 def _listed(told: Sequence[Mapping[str, Any]]) -> Any:
@@ -274,4 +277,6 @@ def _tested(told: Sequence[Mapping[str, Any]]) -> Any:
         if not result["passed"]:
             lines.append(f"       {result['found']}: {result['why']}")
     failed = sum(not result["passed"] for result in told)
-    return Text("\n".join([*lines, f"{len(told) - failed} hold, {failed} do not"]))
+    held = len(told) - failed
+    verbs = "holds" if held == 1 else "hold", "does not" if failed == 1 else "do not"
+    return Text("\n".join([*lines, f"{held} {verbs[0]}, {failed} {verbs[1]}"]))

@@ -43,9 +43,9 @@ def explain(vm: str, at: str | None, left_out: tuple[str, ...], store: str | Non
 @_output
 def findings(vm: str | None, everything: bool, store: str | None, output: str) -> None:
     """List what the detectors found."""
+    from netpersona.app.finding_table import findings_table
     from netpersona.app.output import emit
     from netpersona.app.report import finding_object
-    from netpersona.app.risk_explanation import findings_table
 
     kept = opened(store)
     name = the_vm(kept, vm).vm if vm is not None else None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
-from netpersona.app.account import clock
+from netpersona.app.clock import clock
 from netpersona.app.report import seconds
 from netpersona.errors import ConfigError
 from netpersona.persona.model import Persona, RiskTerm
@@ -59,39 +59,26 @@ def sentence(term: RiskTerm, findings: Mapping[str, Finding], at: int) -> str:
 
 
 def table(told: Mapping[str, Any]) -> Group:
-    """The explanation for a terminal."""
+    """The explanation for a terminal: a line for each part, and below it why, as wide as there is room."""
     head = (
         f"{told['vm']}: risk {told['risk']:.3f} ({ledger.word(told['risk'])}) at {clock(round(told['at'] * 1e6))} UTC"
     )
     if "without" in told:
         head += f", without {', '.join(told['without'])} (with all: {told['risk_with_all']:.3f})"
-    rows = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("log-odds", "detector", "peer", "since", "half-life", "why"):
-        rows.add_column(name, overflow="fold")
-    rows.add_row("", "prior", "", "", "", f"every VM begins at {told['prior']:.0%}")
-    for part in told["contributions"]:
-        capped = " (capped)" if part["capped"] else ""
-        newest = part["terms"][-1]
-        rows.add_row(
-            f"+{part['log_odds']:.2f}{capped}",
-            part["detector"],
-            part["peer"] or "many",
-            clock(round(part["terms"][0]["at"] * 1e6)),
-            f"{newest['half_life_s'] / 3600:g} h",
-            Text(newest["why"]),
-        )
-    return Group(Text(head, style="bold"), rows)
+    parts = [part for each in told["contributions"] for part in _part_lines(each)]
+    prior = Text(f"       prior: every VM begins at {told['prior']:.0%}")
+    return Group(Text(head, style="bold"), Text("log-odds", style="dim"), prior, *parts)
 
 
-def findings_table(findings: Sequence[Mapping[str, Any]]) -> Table:
-    """Findings for a terminal."""
-    rows = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("id", "when", "severity", "conf.", "VM", "kind", "why"):
-        rows.add_column(name, overflow="fold", no_wrap=name in {"id", "severity", "conf."})
-    for f in findings:
-        when = clock(round(f["first_seen"] * 1e6))
-        rows.add_row(f["id"], when, f["severity"], f"{f['confidence']:.2f}", f["vm"], f["kind"], Text(f["why"]))
-    return rows
+def _part_lines(part: Mapping[str, Any]) -> Iterator[RenderableType]:
+    newest, capped = part["terms"][-1], ", capped" if part["capped"] else ""
+    since, half_life = clock(round(part["terms"][0]["at"] * 1e6))[:16], newest["half_life_s"] / 3600
+    yield Text.assemble(
+        (f"{part['log_odds']:+5.2f}  ", "bold"),
+        f"{part['detector']} {part['peer'] or 'many'}",
+        (f"  since {since}, halves in {half_life:g} h{capped}", "dim"),
+    )
+    yield Padding(Text(newest["why"]), (0, 0, 0, 7))
 
 
 def _now(persona: Persona, terms: Sequence[RiskTerm]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from netpersona.app.clock import clock
 from netpersona.flow.words import counted
 
 _OWNERS = 3  # of the parts of the risk that do not concern the peer: so many are named
@@ -59,8 +60,6 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _name_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from netpersona.app.account import clock
-
     name, known = told["name"], told["known_by_name"]
     if not known["addresses"]:
         yield "name", _no_address(name, told["vm"])
@@ -99,8 +98,6 @@ def _rule_words(rule: Mapping[str, Any] | None) -> str:
 
 
 def _known_words(known: Sequence[Mapping[str, Any]]) -> str:
-    from netpersona.app.account import clock
-
     said = [
         f"{k['service']} {k['flows']:g} {'flow' if k['flows'] == 1 else 'flows'} since {clock(round(k['first'] * 1e6))}"
         for k in known
@@ -109,8 +106,6 @@ def _known_words(known: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _listing_words(row: Mapping[str, Any]) -> str:
-    from netpersona.app.account import clock
-
     since = "no date given" if row["since"] is None else f"since {clock(round(row['since'] * 1e6))}"
     until = "" if row["until"] is None else f", until {clock(round(row['until'] * 1e6))}"
     state = "" if row["in_force"] else ", not in force"
