@@ -109,9 +109,10 @@ def object_of(run, *words):
 
 def test_list_shows_who_how_worried_and_how_well_known(store, run):
     out = told(run, "list")
-    (web,) = (line for line in out.splitlines() if line.startswith("web-1"))
-    for word in ("10.77.0.11 +1 more", "0.42 elevated", "99.0%", "c2_beacon", "2026-01-01 12:00"):
+    web, recognised = (line for line in out.splitlines() if line.startswith("web-1"))
+    for word in ("10.77.0.11 +1", "0.42 elevated", "99.0%", "2026-01-01 12:00"):
         assert word in web
+    assert recognised.split() == ["web-1", "c2_beacon"]
     db, web = object_of(run, "list")
     assert (db["vm"], db["risk_score"], db["risk_at"]) == ("db-1", 0.02, "2026-01-01T11:00:00Z")
     assert (web["signatures"], web["completeness"]["seen"]) == (["c2_beacon"], 0.99)
