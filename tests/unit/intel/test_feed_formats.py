@@ -220,3 +220,11 @@ def test_a_feed_that_lists_nothing_is_an_empty_snapshot(content):
     found = read(content)
     assert found.indicators.is_empty()
     assert found.refused_total == 0
+
+
+def test_a_comment_in_a_hosts_file_is_a_label_and_no_category():
+    said = b"0.0.0.0 evil.example # phishing kit, see ticket 7\n0.0.0.0 worse.example\n"
+    found = parse(said, FeedSettings("hosts"))
+    assert found.format == "hosts"
+    rows = found.indicators.select("value", "label", "category").rows()
+    assert rows == [("evil.example", "phishing kit, see ticket 7", None), ("worse.example", None, None)]

@@ -97,3 +97,25 @@ def test_refusals_of_the_feed_and_of_the_gate_stand_together_by_line():
     assert [refusal.line for refusal in found.refused] == [1, 2, 3]
     assert found.refused_total == 3
     assert found.records == 3
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0/0", "::/0"])
+@pytest.mark.parametrize("allow", [(), ("fleet",), GATES])
+def test_every_address_is_refused_whatever_is_allowed(value, allow):
+    found = gated([value, "8.8.5.1"], Protected.of([WEB]), allow=allow)
+    assert found.indicators["value"].to_list() == ["8.8.5.1"]
+    assert "every address there is" in found.refused[0].reason
+    assert "allow:" not in found.refused[0].reason
+
+
+def test_a_network_around_the_fleet_gets_no_hint_that_would_cut_the_fleet_off():
+    vm = Vm(VmId("web"), ("8.8.4.11/24",), gateways=("8.8.4.1",))
+    (refusal,) = gated(["8.8.4.0/24", "8.8.5.1"], Protected.of([vm])).refused
+    assert "it holds 8.8.4.1, the gateway of web" in refusal.reason or "it holds 8.8.4.11" in refusal.reason
+    assert "allow:" not in refusal.reason
+
+
+def test_a_wide_prefix_that_holds_the_fleet_gets_no_hint_either():
+    (refusal,) = gated(["8.0.0.0/7", "8.8.5.1"], Protected.of([WEB])).refused
+    assert "it holds 8.8.4.1" in refusal.reason
+    assert "allow:" not in refusal.reason
