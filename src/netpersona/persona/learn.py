@@ -27,6 +27,7 @@ from netpersona.persona.profile import (
 _K = TypeVar("_K", Kind, str)
 _N = TypeVar("_N", int, float)
 _WEEK = 7 * DAY
+_new = tuple.__new__  # makes a NamedTuple without checking its arity: one is made for each conversation
 
 
 class _Heavy(NamedTuple, Generic[_K]):
@@ -51,33 +52,27 @@ def learn(persona: Persona, observation: Observation, but: Collection[str] = ())
 
 def span(persona: Persona, observation: Observation) -> tuple[int, int]:
     """The VM's first and last activity (µs) with this window's; windows come in order."""
-    seen: tuple[Conversation | Probe | NameUse, ...] = (
-        *observation.conversations,
-        *observation.probes,
-        *observation.names,
-    )
-    first = persona.first_seen if persona.first_seen is not None else min([each.first for each in seen])
+    seen: list[Conversation | Probe | NameUse] = [
+        *observation.conversations, *observation.probes, *observation.names
+    ]  # fmt: skip
     last = max([each.last for each in seen])
-    return first, last if persona.last_seen is None else max(persona.last_seen, last)
+    if persona.first_seen is None or persona.last_seen is None:
+        return min([each.first for each in seen]), last
+    return persona.first_seen, max(persona.last_seen, last)
 
 
 def inferred_base(base: BaseNetworkConfig, observation: Observation) -> BaseNetworkConfig:
     """What the traffic shows of the VM's place in the network: addresses it used, its MAC, resolvers that answered."""
     if not base.inferred:
         return base
-    own, resolvers = set(base.addresses), set(base.resolvers)
-    for c in observation.conversations:
-        own.add(c.vm_address)
-        if c.port == 53 and c.direction == "outbound" and c.answered:
-            resolvers.add(c.peer)
-    if len(own) == len(base.addresses) and len(resolvers) == len(base.resolvers) and (base.mac or not observation.mac):
+    own = {c.vm_address for c in observation.conversations}
+    asked = {c.peer for c in observation.conversations if c.port == 53 and c.direction == "outbound" and c.answered}
+    mac = base.mac if base.mac is not None else observation.mac
+    if own.issubset(base.addresses) and asked.issubset(base.resolvers) and mac == base.mac:
         return base
-    return replace(
-        base,
-        addresses=tuple(sorted(own))[:8],
-        resolvers=tuple(sorted(resolvers))[:4],
-        mac=base.mac if base.mac is not None else observation.mac,
-    )
+    addresses, resolvers = sorted(own.union(base.addresses))[:8], sorted(asked.union(base.resolvers))[:4]
+    inferred = replace(base, addresses=tuple(addresses), resolvers=tuple(resolvers), mac=mac)
+    return base if inferred == base else inferred
 
 
 def _faded(persona: Persona, at: int) -> TrafficProfile:
@@ -128,15 +123,13 @@ def _grown(
 
 def _touched(before: Usage | None, flows: int, bytes_out: int, bytes_in: int, first: int, last: int) -> Usage:
     if before is None:
-        return Usage(float(flows), float(bytes_out), float(bytes_in), first, last)
-    fade = 2.0 ** (-max(0, last - before.last) / HALF_LIFE)
-    return Usage(
-        before.flows * fade + flows,
-        before.bytes_out * fade + bytes_out,
-        before.bytes_in * fade + bytes_in,
-        min(before.first, first),
-        max(before.last, last),
-    )
+        return _new(Usage, (float(flows), float(bytes_out), float(bytes_in), first, last))
+    old_flows, old_out, old_in, begun, touched = before
+    if last > touched:
+        fade = 2.0 ** ((touched - last) / HALF_LIFE)
+        old_flows, old_out, old_in, touched = old_flows * fade, old_out * fade, old_in * fade, last
+    begun = first if first < begun else begun  # noqa: FURB136 - hot
+    return _new(Usage, (old_flows + flows, old_out + bytes_out, old_in + bytes_in, begun, touched))
 
 
 def _names(
@@ -174,11 +167,9 @@ def _heaviest(table: dict[_K, Usage], keep: int, at: int) -> _Heavy[_K]:
     """The table cut down to its `keep` heaviest at the instant `at`, once it is over by SLACK."""
     if len(table) <= keep + SLACK:
         return _Heavy(table, 0, 0.0)
-    order = sorted(
-        table.items(), key=lambda item: (-item[1].flows * 2.0 ** (-(at - item[1].last) / HALF_LIFE), item[0])
-    )
-    gone = order[keep:]
-    return _Heavy(dict(order[:keep]), len(gone), sum(usage.flows for _, usage in gone))
+    order = sorted([(-usage.flows * 2.0 ** ((usage.last - at) / HALF_LIFE), key) for key, usage in table.items()])
+    kept, gone = order[:keep], order[keep:]
+    return _Heavy({key: table[key] for _, key in kept}, len(gone), sum([table[key].flows for _, key in gone]))
 
 
 def _at(counts: tuple[_N, ...], size: int, index: int, more: _N) -> tuple[_N, ...]:

@@ -16,7 +16,7 @@ Times are µs since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -48,6 +48,7 @@ LOGIN_PORTS = frozenset({21, 22, 23, 2222, 3389, 5900})  # where people log in; 
 _WEB = frozenset({80, 443, 8080, 8443})
 _MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
 
+_NO_GAPS: tuple[int, ...] = ()
 _PORTED = frozenset({"tcp", "udp"})
 _new = tuple.__new__  # makes a NamedTuple without checking its arity: the two hottest lines of a window
 
@@ -116,15 +117,19 @@ class Episode(NamedTuple):
     judged_at: int  # the end of the window in which it was first raised
 
 
+_Contacts = dict[tuple[str, int, str], Contact]  # (transport, port, peer)
+_Logins = dict[tuple[str, str, int], Logins]  # (direction, peer, port)
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """The working memory of one VM; see the module's table."""
 
-    contacts: dict[tuple[str, int, str], Contact] = field(default_factory=dict)  # (transport, port, peer)
+    contacts: _Contacts = field(default_factory=dict)
     sources: dict[str, Probing] = field(default_factory=dict)
     targets: dict[str, Probing] = field(default_factory=dict)
     spreads: dict[tuple[str, int], Spread] = field(default_factory=dict)  # (transport, port)
-    logins: dict[tuple[str, str, int], Logins] = field(default_factory=dict)  # (direction, peer, port)
+    logins: _Logins = field(default_factory=dict)
     unresolved: dict[str, int] = field(default_factory=dict)  # -> when last asked for
     subnames: dict[str, Subnames] = field(default_factory=dict)
     episodes: dict[int, Episode] = field(default_factory=dict)
@@ -136,14 +141,8 @@ def remember(memory: Memory, observation: Observation) -> Memory:
     end = observation.window.end
     if end <= memory.until:
         return memory
-    contacts, sources, logins = memory.contacts.copy(), memory.sources.copy(), memory.logins
-    vain = False
-    for c in observation.conversations:
-        if c.direction == "outbound":
-            _call(contacts, c)
-            vain = vain or not c.answered
-        if c.answered and _like_logins(c):
-            logins = _attempts(logins, c)
+    contacts, logins, vain = _calls(memory, observation.conversations)
+    sources = memory.sources.copy()
     for p in observation.probes:
         if p.flows:
             sources[p.peer] = _tried(sources.get(p.peer), p)
@@ -180,30 +179,43 @@ def with_episodes(memory: Memory, episodes: Mapping[int, Episode]) -> Memory:
     )  # fmt: skip
 
 
-def _call(contacts: dict[tuple[str, int, str], Contact], c: Conversation) -> None:
-    key = (c.transport, c.port, c.peer)
+def _calls(memory: Memory, conversations: Sequence[Conversation]) -> tuple[_Contacts, _Logins, bool]:
+    """The contacts and log-ins with the window's conversations, and whether the VM called anybody in vain."""
+    contacts, logins, vain = memory.contacts.copy(), memory.logins, False
+    for c in conversations:
+        if c.direction == "outbound":
+            _call(contacts, c)
+            if not c.answered:
+                vain = True
+                continue
+        if c.transport == "tcp" and _like_logins(c):
+            logins = _attempts(logins, c)
+    return contacts, logins, vain
+
+
+def _call(contacts: _Contacts, c: Conversation) -> None:
+    key, starts = (c.transport, c.port, c.peer), c.starts
     old = contacts.get(key)
-    starts = c.starts
-    gaps: tuple[int, ...] = ()
     if old is None or c.first - old.last > DAY:
-        flows, answered, bytes_out, bytes_in, first, last = 0, 0, 0, 0, c.first, c.first
+        flows, answered, bytes_out, bytes_in, first, last, gaps = 0, 0, 0, 0, c.first, c.first, _NO_GAPS
     else:
         flows, answered, bytes_out, bytes_in, first, last, gaps = old
-        gaps += (max(0, c.first - last) // 1000,)
+        gaps += ((c.first - last) // 1000 if c.first > last else 0,)
         if c.first - first > DAY:
             flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, c.first
     if len(starts) > 1:
         gaps += _gaps(starts)
+    newest, bytes_out, bytes_in = _newest(c), bytes_out + c.bytes_out, bytes_in + c.bytes_in
     contacts[key] = _new(
         Contact,
         (
             flows + c.flows,
             answered + c.answered,
-            min(bytes_out + c.bytes_out, CEILING),
-            min(bytes_in + c.bytes_in, CEILING),
+            bytes_out if bytes_out < CEILING else CEILING,  # noqa: FURB136 - hot
+            bytes_in if bytes_in < CEILING else CEILING,  # noqa: FURB136 - hot
             first,
-            max(_newest(c), last),
-            gaps[-GAPS_KEPT:],
+            newest if newest > last else last,  # noqa: FURB136 - hot
+            gaps if len(gaps) <= GAPS_KEPT else gaps[-GAPS_KEPT:],
         ),
     )
 
@@ -262,16 +274,18 @@ def _missed(old: Spread | None, c: Conversation) -> Spread:
 
 
 def _met(old: Spread, c: Conversation) -> Spread:
-    return old._replace(answered=old.answered + 1) if c.first - old.last <= HOUR else old
+    peers, answered, first, last = old
+    return _new(Spread, (peers, answered + 1, first, last)) if c.first - last <= HOUR else old
 
 
 def _like_logins(c: Conversation) -> bool:
+    """Whether TCP flows may be log-ins."""
     if c.port in LOGIN_PORTS or c.logins_failed or c.logins_ok:
-        return c.transport == "tcp"
-    return c.flows >= _MANY and c.port not in _WEB and c.transport == "tcp"
+        return True
+    return c.flows >= _MANY and c.port not in _WEB
 
 
-def _attempts(logins: dict[tuple[str, str, int], Logins], c: Conversation) -> dict[tuple[str, str, int], Logins]:
+def _attempts(logins: _Logins, c: Conversation) -> _Logins:
     key = (c.direction, c.peer, c.port)
     old = logins.get(key)
     if old is None or c.first - old.last > DAY:
@@ -344,7 +358,7 @@ def _bounded(table: dict[_K, _V], limit: int, ranked: Callable[[dict[_K, _V]], l
 # How useful each entry is: when it was last touched, and later the more it holds.
 
 
-def _by_contact(table: dict[tuple[str, int, str], Contact]) -> list[tuple[int, tuple[str, int, str]]]:
+def _by_contact(table: _Contacts) -> list[tuple[int, tuple[str, int, str]]]:
     return [(v[5] + (v[0] if v[0] < 48 else 48) * 30 * MINUTE, key) for key, v in table.items()]  # noqa: FURB136 - hot
 
 
@@ -356,7 +370,7 @@ def _by_spread(table: dict[tuple[str, int], Spread]) -> list[tuple[int, tuple[st
     return [(v.last + len(v.peers) * HOUR, key) for key, v in table.items()]
 
 
-def _by_logins(table: dict[tuple[str, str, int], Logins]) -> list[tuple[int, tuple[str, str, int]]]:
+def _by_logins(table: _Logins) -> list[tuple[int, tuple[str, str, int]]]:
     return [(v.last + min(v.flows, 24) * HOUR, key) for key, v in table.items()]
 
 

@@ -18,11 +18,13 @@ FINGERPRINTS_KEPT = 6
 SLACK = 6  # a table is cut down when it is this much over, so that not every window sorts it
 BINS = 80  # half-octaves: bin = 2 * log2(bytes + 1), up to 2^40 bytes in one window
 
+_new = tuple.__new__  # makes a NamedTuple without checking its arity: one is made for each conversation
+
 
 def kind_of(conversation: Conversation) -> Kind:
     """Inbound flows are of one kind by service; outbound flows by service and peer."""
-    peer = "" if conversation.direction == "inbound" else conversation.peer
-    return Kind(conversation.direction, conversation.transport, conversation.port, peer)
+    direction, transport, port, peer = conversation[:4]
+    return _new(Kind, (direction, transport, port, "" if direction == "inbound" else peer))
 
 
 def knows(profile: TrafficProfile, kind: Kind) -> bool:

@@ -19,7 +19,7 @@ from netpersona.observation.model import Observation
 from netpersona.persona.learn import inferred_base, learn, span
 from netpersona.persona.memory import Memory, remember
 from netpersona.persona.model import Persona, RiskTerm, TrafficProfile
-from netpersona.persona.profile import completeness
+from netpersona.persona.profile import completeness, kind_of
 from netpersona.persona.state import VmState
 from netpersona.risk import ledger
 from netpersona.risk.detectors import Context, judge_all, settle
@@ -62,7 +62,11 @@ def advance(state: VmState | None, observation: Observation, context: Context) -
         first_seen=first,
         last_seen=last,
     )
-    changes = ("first seen",) if persona.first_seen is None else tuple(_changes(persona, after, bool(terms), at))
+    changes = (
+        ("first seen",)
+        if persona.first_seen is None
+        else tuple(_changes(persona, after, observation, worried=bool(terms)))
+    )
     if changes and persona.first_seen is not None:
         after = replace(after, version=after.version + 1)
     return Step(VmState(after, settle(memory, findings)), findings, terms, changes)
@@ -90,29 +94,30 @@ def _learned(persona: Persona, observation: Observation, findings: Sequence[Find
     return learn(persona, observation, but={peer for f in findings for peer in f.peers})
 
 
-def _changes(before: Persona, after: Persona, worried: bool, at: int) -> list[str]:
+def _changes(before: Persona, after: Persona, observation: Observation, *, worried: bool) -> list[str]:
     """What a person would call a change between two personas, in words."""
     changes = []
-    if after.base != before.base:
+    if after.base is not before.base:
         changes.append("base network configuration as inferred from the traffic")
     if after.signatures or before.signatures:
         now, then = ({s.name for s in p.signatures} for p in (after, before))
         changes += [f"signature {name} appeared" for name in sorted(now - then)]
         changes += [f"signature {name} faded" for name in sorted(then - now)]
     if worried or _may_be_elevated(before):
+        at = observation.window.end
         previous = before.learned_until if before.learned_until is not None else at
         then_word, now_word = (ledger.word(ledger.risk_score(p, t)) for p, t in ((before, previous), (after, at)))
         if then_word != now_word:
             changes.append(f"risk went from {then_word} to {now_word}")
-    if after.profile is not before.profile:
-        new = after.profile.kinds.keys() - before.profile.kinds.keys()
-        services = [k for k in new if k.direction == "inbound"]
-        changes += [f"answers {k.transport}/{k.port}" for k in sorted(services)]
-    return changes
+    served = {kind_of(c) for c in observation.conversations if c.direction == "inbound"}
+    new = [kind for kind in served if kind in after.profile.kinds and kind not in before.profile.kinds]
+    return changes + [f"answers {kind.transport}/{kind.port}" for kind in sorted(new)]
 
 
 def _may_be_elevated(persona: Persona) -> bool:
     """Whether the ledger, even undecayed, could lift the risk out of `low`: spares computing it where it cannot."""
+    if not persona.risk_ledger:
+        return False
     prior = persona.risk_prior
     highest = math.log(prior / (1.0 - prior)) + sum(t.weight for t in persona.risk_ledger)
-    return bool(persona.risk_ledger) and highest > math.log(0.3 / 0.7)
+    return highest > math.log(0.3 / 0.7)
