@@ -1,7 +1,8 @@
 """How a source is opened: decompressed by its magic bytes, and cut into blocks of whole lines.
 
 Compressed data that ends early or is damaged gives what could be decompressed, then ends; `damage` tells
-what went wrong, for the reader to count.  Nothing here holds more than one block.
+what went wrong, for the reader to count.  Nothing here holds more than one block, but for a JSON array, which
+becomes lines (see `json_array`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import zlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
+from netpersona.adapters.sensors import json_array
 from netpersona.errors import SourceError
 
 HEAD = 64 * 1024  # bytes that a sensor may look at to recognise its format
@@ -23,8 +25,12 @@ BLOCK = 24 * 1024 * 1024  # bytes: some 200,000 rows of a Zeek conn.log; malloc 
 LONGEST_LINE = 4 * 1024 * 1024  # bytes; a longer line is not a record
 
 _PIECE = 64 * 1024
+_START = 4096  # bytes in which an array shows itself
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+
+
+_Buffered: TypeAlias = "io.BufferedReader[io.FileIO]"
 
 
 class _Decompressed(io.RawIOBase):
@@ -71,7 +77,7 @@ class _Decompressed(io.RawIOBase):
 
 
 def open_source(path: Path) -> BinaryIO:
-    """The file's bytes, decompressed if they are gzip, bzip2, xz or zstd.  Raises SourceError."""
+    """The file's bytes, decompressed (gzip, bzip2, xz, zstd); a JSON array as lines.  Raises SourceError."""
     try:
         plain = io.BufferedReader(path.open("rb", buffering=0), 1 << 20)
     except OSError as error:
@@ -85,9 +91,36 @@ def open_source(path: Path) -> BinaryIO:
     except SourceError:
         plain.close()
         raise
-    if inner is None:
-        return plain
-    return cast("BinaryIO", io.BufferedReader(_Decompressed(inner, plain), 1 << 20))
+    opened = plain if inner is None else cast("_Buffered", io.BufferedReader(_Decompressed(inner, plain), 1 << 20))
+    return cast("BinaryIO", _unwrapped(path, opened))
+
+
+class _Lines(io.BytesIO):
+    """What an array became; it keeps the damage of the compressed data it came from."""
+
+    def __init__(self, content: bytes, damage: str | None) -> None:
+        super().__init__(content)
+        self.raw = self
+        self.damage = damage
+
+
+def _unwrapped(path: Path, opened: _Buffered) -> io.BufferedIOBase:
+    """The source itself, or the lines of the JSON array that it is.  Raises SourceError for an array too long."""
+    try:
+        if not json_array.is_array(opened.peek(_START)[:_START]):
+            return opened
+        with opened:
+            content = opened.read(json_array.LARGEST + 1)
+            broken = damage(cast("BinaryIO", opened))
+    except OSError as error:
+        opened.close()
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > json_array.LARGEST:
+        largest = json_array.LARGEST >> 20
+        raise SourceError(
+            f"{path}:1: a JSON array of more than {largest} MB, which cannot be read in parts; {json_array.ADVICE}"
+        )
+    return _Lines(json_array.lines(content), broken)
 
 
 def _decompressor(path: Path, plain: BinaryIO, magic: bytes) -> BinaryIO | None:
