@@ -38,7 +38,7 @@ FLOW_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "responder_mac": pl.String,
     "vlan": pl.UInt16,
     "uid": pl.String,  # the sensor's own name for this flow; joins transactions to flows
-    "part": pl.Int64,  # null or 0: the flow, or its beginning; n: what the same flow did in a later window, so no new flow
+    "part": pl.Int64,  # null, 0: the flow or its beginning; n: what that flow did in a later window, so no new flow
     "sensor": pl.String,  # which sensor saw it, in its own words
     "source": pl.String,  # the file or stream it came from
 }
@@ -59,6 +59,7 @@ TRANSACTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "agent": pl.String,  # http: user agent; tls: JA3
     "uid": pl.String,
     "sensor": pl.String,
+    "source": pl.String,  # of a live sensor: the interface it was seen on; null: not said
 }
 
 

@@ -1,43 +1,47 @@
 """Headers into flows: who opened each, where one ends and the next with the same ends begins, sums each way.
 
-A flow's key is the unordered pair of endpoints with the protocol.  Its originator sent the first packet, but for a
-SYN-ACK, whose sender answered.  The next packet of the key opens a new flow after a silence (tcp 300 s, all
-others 60 s), or where it is a bare SYN and a FIN or RST was seen since the flow began.
+A flow's key is the unordered pair of endpoints with the protocol and the interface it was seen on.  Its originator
+sent the first packet, but for a SYN-ACK, whose sender answered.  The next packet of the key opens a new flow after a
+silence (tcp 300 s, all others 60 s), or where it is a bare SYN and a FIN or RST was seen since the flow began.
 
     rows      one for each open flow carried over, then one for each packet, in the same columns
     sorted    by key, then carried row first, then time, then place in the batch
     flows     runs of sorted rows, cut by key, silence and SYN; summed by reduceat
 
 A flow that may still go on is carried to the next batch as one row, so the result depends on how the packets were
-cut into batches only where they are out of order across a cut.
+cut into batches only where they are out of order across a cut, or where too many flows are open.
+
+A flow may be told in parts: `begin_part` sets the sums of all open flows to nothing, and what comes then is the next
+part.  What says in which state a flow is (its flags, and with them whether a side sent anything) goes on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netpersona.adapters.sensors.packets.dissect import ACK, FIN, NO_PORT, RST, SYN, TCP, Headers
 from netpersona.adapters.sensors.packets.fingerprint import WIDTH, syn_features
+from netpersona.adapters.sensors.packets.open_flows import (
+    COLUMNS,
+    FIRSTS,
+    KEY,
+    NOT_YET,
+    SUMS,
+    Columns,
+    OpenFlows,
+    no_rows,
+)
 from netpersona.adapters.sensors.packets.packets import Flags, Ints, Words
-
-Columns: TypeAlias = dict[str, NDArray[Any]]
 
 IDLE_TCP, IDLE = 300_000_000, 60_000_000  # µs
 MOST_OPEN = 500_000  # flows that are carried from one batch to the next but one
+SENT, SPOKE = 256, 512  # beside the TCP flags of a side: it sent a packet, one with a payload
 
-_KEY = {"a_hi": np.uint64, "a_lo": np.uint64, "b_hi": np.uint64, "b_lo": np.uint64, "word": np.int64}
-_SUMS = ("packets_a", "packets_b", "bytes_a", "bytes_b", "payload_a", "payload_b")
-_FIRSTS = {"opener": np.int64, "mac_a": np.uint64, "mac_b": np.uint64, "vlan": np.int64, "uid": np.uint64}
-_COLUMNS = {
-    **_KEY,
-    **dict.fromkeys(("start", "last", *_SUMS, "flags_a", "flags_b"), np.int64),
-    **_FIRSTS,
-}
+_CLOSED_EARLY = "flow closed early: too many are open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,8 @@ class Assembled:
 
     `packet` are rows of the batch's Headers in the order of `flow`, then of time; `flow` is each one's row in
     `flows`; `from_opener` says that its sender opened that flow.  `flows` are the flows of these packets and those
-    of before that have ended now, in the columns of `_COLUMNS` and `syn`: endpoint a is the lesser one, `opener` is
-    0 for a and 1 for b.  `ended` are those that nothing can join any more.
+    of before that have ended now, in the columns of `COLUMNS` and `syn`: endpoint a is the lesser one, `opener` is
+    0 for a and 1 for b.  `ended` are those that nothing can join any more, `touched` those that have packets here.
     """
 
     packet: Ints
@@ -55,36 +59,55 @@ class Assembled:
     from_opener: Flags
     flows: Columns
     ended: Flags
+    touched: Flags
 
 
 class FlowTable:
-    """The open flows of one sensor."""
+    """The open flows of one sensor, `most` at most (MOST_OPEN where not given): then the ones silent longest end."""
 
-    def __init__(self) -> None:
-        self._open: Columns = _nothing()
-        self._hashes: Words = np.zeros(0, np.uint64)  # of their keys
+    def __init__(self, most: int | None = None) -> None:
+        self._open = OpenFlows()
+        self._most = most
 
-    def add(self, headers: Headers, skipped: Counter[str]) -> Assembled:
-        """Put a batch of packets into flows."""
+    def __len__(self) -> int:
+        """How many flows are open."""
+        return len(self._open)
+
+    def add(self, headers: Headers, skipped: Counter[str], until: int = 0) -> Assembled:
+        """Put a batch of packets into flows; `until` (µs) is a time up to which all packets were given."""
         packets = _rows(headers)
-        now = int(headers.time.max()) if len(headers) else 0
+        now = max(int(headers.time.max()) if len(headers) else 0, until)
         taken, cut = self._take(packets, now, skipped)
         carried = len(taken["start"])
-        rows = {name: np.concatenate([taken[name], packets[name]]) for name in _COLUMNS}
+        rows = {name: np.concatenate([taken[name], packets[name]]) for name in COLUMNS}
         order = _sorted(rows, carried)
-        begins = _begins({name: rows[name][order] for name in (*_KEY, "last", "flags_a", "flags_b")}, order < carried)
+        begins = _begins({name: rows[name][order] for name in (*KEY, "last", "flags_a", "flags_b")}, order < carried)
         flows = _summed(rows, order, begins)
         flows["syn"] = _syn(headers, rows, order, begins, taken["syn"])
         of_row = np.cumsum(begins) - 1
         seen = np.flatnonzero(order >= carried)
         packet, flow = order[seen] - carried, of_row[seen]
         sender = np.where(packets["packets_a"][packet] == 1, 0, 1)
-        return Assembled(packet, flow, sender == flows["opener"][flow], flows, self._keep_open(flows, now, cut))
+        touched = np.zeros(len(flows["uid"]), bool)
+        touched[flow] = True
+        ended = self._keep_open(flows, now, cut)
+        return Assembled(packet, flow, sender == flows["opener"][flow], flows, ended, touched)
 
     def finish(self) -> Columns:
         """The flows that are still open, as they stand; none is open afterwards."""
-        flows, self._open, self._hashes = self._open, _nothing(), np.zeros(0, np.uint64)
-        return flows
+        return self._open.take(self._open.rows())
+
+    def begin_part(self) -> None:
+        """From now on, sums and starts of the open flows are those of their next part."""
+        for name in SUMS:
+            self._open.column(name)[:] = 0
+        self._open.column("start")[:] = NOT_YET
+        self._open.column("part")[:] += 1
+
+    def named(self, uids: Words) -> Columns:
+        """The open flows of these uids, as they stand."""
+        rows = self._open.rows()
+        return self._open.at(rows[np.isin(self._open.column("uid")[rows], uids)])
 
     def _take(self, packets: Columns, now: int, skipped: Counter[str]) -> tuple[Columns, Words]:
         """Take out the open flows that this batch may join or ends; with the uids of those it ends for want of room.
@@ -93,34 +116,28 @@ class FlowTable:
         others are not looked at again, so a scan's thousands of open flows cost little.  A flow taken in vain, since
         its key's hash is that of another, does no harm.
         """
-        hashes = np.unique(_mix(packets))
-        joined = np.append(hashes, np.uint64(0))[np.searchsorted(hashes, self._hashes)] == self._hashes
-        last = self._open["last"]
-        out = joined | (now - last > _idle(self._open["word"]))
-        cut = np.zeros(len(out), bool)
-        excess = int((~out).sum()) - MOST_OPEN
+        table = self._open
+        out = table.joined_by(np.unique(_mix(packets))) | table.silent(now, _idle(table.column("word")))
+        excess = len(table) - int(out.sum()) - (MOST_OPEN if self._most is None else self._most)
+        ended: Words = np.zeros(0, np.uint64)
         if excess > 0:
-            rest = np.flatnonzero(~out)
-            cut[rest[np.lexsort((self._open["uid"][rest], last[rest]))[:excess]]] = True
-            skipped["flow closed early: too many are open"] += excess
-        taken = {name: column[out | cut] for name, column in self._open.items()}
-        ended: Words = self._open["uid"][cut]
-        self._open = {name: column[~(out | cut)] for name, column in self._open.items()}
-        self._hashes = self._hashes[~(out | cut)]
-        return taken, ended
+            rest = table.rows()[~out[table.rows()]]
+            cut = rest[np.lexsort((table.column("uid")[rest], table.column("last")[rest]))[:excess]]
+            ended = table.column("uid")[cut]
+            out[cut] = True
+            skipped[_CLOSED_EARLY] += excess
+        return table.take(np.flatnonzero(out)), ended
 
     def _keep_open(self, flows: Columns, now: int, cut: Words) -> Flags:
         """Keep the flows that may go on; which ones have ended."""
-        idle = _idle(flows["word"])
-        last_of_key = np.ones(len(idle), bool)
-        same = [flows[name][:-1] == flows[name][1:] for name in _KEY]
+        last_of_key = np.ones(len(flows["uid"]), bool)
+        same = [flows[name][:-1] == flows[name][1:] for name in KEY]
         last_of_key[:-1] = ~np.logical_and.reduce(same)
-        alive = last_of_key & (now - flows["last"] <= idle)
+        alive = last_of_key & (now - flows["last"] <= _idle(flows["word"]))
         if len(cut):
             alive &= ~np.isin(flows["uid"], cut)
         kept = {name: column[alive] for name, column in flows.items()}
-        self._open = {name: np.concatenate([self._open[name], column]) for name, column in kept.items()}
-        self._hashes = np.concatenate([self._hashes, _mix(kept)])
+        self._open.put(kept, _mix(kept))
         return ~alive
 
 
@@ -133,7 +150,7 @@ def _syn(headers: Headers, rows: Columns, order: Ints, begins: Flags, known: NDA
     old = first < carried
     syn[old] = known[first[old]]
     flags = rows["flags_a"] | rows["flags_b"]
-    bare = (order >= carried) & (flags[order] & (SYN | ACK) == SYN) & (rows["word"][order] >> 34 == TCP)
+    bare = (order >= carried) & (flags[order] & (SYN | ACK) == SYN) & (protocol_of(rows["word"][order]) == TCP)
     at = np.flatnonzero(bare)
     flow = np.searchsorted(start, at, side="right") - 1
     sender = np.where(rows["packets_a"][order[at]] == 1, 0, 1)
@@ -142,11 +159,6 @@ def _syn(headers: Headers, rows: Columns, order: Ints, begins: Flags, known: NDA
     earliest = np.diff(flow, prepend=-1) > 0
     syn[flow[earliest]] = syn_features(headers, order[at[earliest]] - carried)
     return syn
-
-
-def _nothing() -> Columns:
-    empty: Columns = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
-    return {**empty, "syn": np.zeros((0, WIDTH), np.uint16)}
 
 
 def _rows(headers: Headers) -> Columns:
@@ -161,7 +173,7 @@ def _rows(headers: Headers) -> Columns:
         "a_lo": np.where(swap, headers.dst_lo, headers.src_lo),
         "b_hi": np.where(swap, headers.src_hi, headers.dst_hi),
         "b_lo": np.where(swap, headers.src_lo, headers.dst_lo),
-        "word": headers.protocol << 34 | ports[0] << 17 | ports[1],
+        "word": headers.tap << 42 | headers.protocol << 34 | ports[0] << 17 | ports[1],
         "start": headers.time,
         "last": headers.time,
         "packets_a": sent,
@@ -170,9 +182,11 @@ def _rows(headers: Headers) -> Columns:
         "mac_a": np.where(swap, headers.dst_mac, headers.src_mac),
         "mac_b": np.where(swap, headers.src_mac, headers.dst_mac),
         "vlan": headers.vlan,
+        "part": np.zeros(len(headers), np.int64),
         "uid": np.zeros(len(headers), np.uint64),
     }
-    for name, values in (("bytes", headers.length), ("payload", headers.payload_length), ("flags", headers.flags)):
+    flags = headers.flags | SENT | np.where(headers.payload_length > 0, SPOKE, 0)
+    for name, values in (("bytes", headers.length), ("payload", headers.payload_length), ("flags", flags)):
         rows[f"{name}_a"], rows[f"{name}_b"] = values * sent, values * (1 - sent)
     return rows
 
@@ -200,18 +214,18 @@ def _sorted(rows: Columns, carried: int) -> Ints:
     order: Ints = rank[(np.sort(mixed) & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)]
     shorts = np.sort(mixed) >> bits
     together = shorts[1:] == shorts[:-1]
-    differ = np.logical_or.reduce([rows[name][order][1:] != rows[name][order][:-1] for name in _KEY])
+    differ = np.logical_or.reduce([rows[name][order][1:] != rows[name][order][:-1] for name in KEY])
     if not (together & differ).any():
         return order
     place = np.empty(count, np.int64)
     place[rank] = np.arange(count)
-    return np.lexsort((place, *(rows[name] for name in _KEY)))
+    return np.lexsort((place, *(rows[name] for name in KEY)))
 
 
 def _mix(rows: Columns) -> Words:
     """A 64-bit number for each key (splitmix64's finaliser over its columns)."""
     mixed = np.zeros(len(rows["word"]), np.uint64)
-    for name in _KEY:
+    for name in KEY:
         mixed = (mixed ^ rows[name].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(27)
@@ -224,7 +238,7 @@ def _begins(rows: Columns, carried: Flags) -> Flags:
     if not count:
         return np.zeros(0, bool)
     new_key = np.ones(count, bool)
-    new_key[1:] = np.logical_or.reduce([rows[name][1:] != rows[name][:-1] for name in _KEY])
+    new_key[1:] = np.logical_or.reduce([rows[name][1:] != rows[name][:-1] for name in KEY])
     key_start = np.maximum.accumulate(np.where(new_key, np.arange(count), 0))
     # a packet that is older than its carried flow's last one counts as simultaneous with that
     last = np.where(carried[key_start], np.maximum(rows["last"], rows["last"][key_start]), rows["last"])
@@ -239,7 +253,7 @@ def _reopened(rows: Columns, carried: Flags, begins: Flags) -> Flags:
     It is enough to look back to the SYN before it: had the flow been closed before that one, that one would have
     begun a new flow.
     """
-    tcp = rows["word"] >> 34 == TCP
+    tcp = protocol_of(rows["word"]) == TCP
     flags = np.where(tcp, rows["flags_a"] | rows["flags_b"], 0)
     syn = ~carried & (flags & (SYN | ACK) == SYN)
     closes = np.concatenate([[0], np.cumsum(flags & (FIN | RST) != 0)])  # before each row
@@ -253,24 +267,35 @@ def _summed(rows: Columns, order: Ints, begins: Flags) -> Columns:
     """One row for each run of sorted rows."""
     start = np.flatnonzero(begins)
     first = order[start]
-    flows: Columns = {name: rows[name][first] for name in (*_KEY, *_FIRSTS)}
+    flows: Columns = {name: rows[name][first] for name in (*KEY, *FIRSTS)}
     if not len(start):
-        return {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
+        return no_rows()
     flows["start"] = np.minimum.reduceat(rows["start"][order], start)
     flows["last"] = np.maximum.reduceat(rows["last"][order], start)
-    for name in _SUMS:
+    for name in SUMS:
         flows[name] = np.add.reduceat(rows[name][order], start)
+    flows["part"] = np.maximum.reduceat(rows["part"][order], start)
     for name in ("flags_a", "flags_b"):
         flows[name] = np.bitwise_or.reduceat(rows[name][order], start)
     fresh = flows["uid"] == 0
-    named = _mix({**{name: flows[name] for name in _KEY}, "word": flows["word"] ^ flows["start"]})
+    named = _mix({**{name: flows[name] for name in KEY}, "word": flows["word"] ^ flows["start"]})
     flows["uid"] = np.where(fresh, np.maximum(named, np.uint64(1)), flows["uid"])
     return flows
 
 
 def _idle(word: Ints) -> Ints:
     """The silence that ends a flow of this key, µs."""
-    return np.where(word >> 34 == TCP, IDLE_TCP, IDLE)
+    return np.where(protocol_of(word) == TCP, IDLE_TCP, IDLE)
+
+
+def protocol_of(word: Ints) -> Ints:
+    """The IANA number of the protocol."""
+    return word >> 34 & 0xFF
+
+
+def tap_of(word: Ints) -> Ints:
+    """The number of the interface."""
+    return word >> 42
 
 
 def ports_of(word: Ints) -> tuple[Ints, Ints]:

@@ -6,38 +6,42 @@ one by one, in the order of their flow and of time, each by its flow's Dialogue.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TypeAlias
+from collections import Counter, deque
 
 import numpy as np
 
 from netpersona.adapters.sensors.packets.assemble import Assembled
-from netpersona.adapters.sensors.packets.dialogue import Dialogue, Said
+from netpersona.adapters.sensors.packets.dialogue import PATIENCE, Dialogue, Flow, Said
 from netpersona.adapters.sensors.packets.dissect import TCP, UDP, Headers
 from netpersona.adapters.sensors.packets.dns import read_message
 from netpersona.adapters.sensors.packets.http import METHODS, read_request, read_status
 from netpersona.adapters.sensors.packets.packets import Flags, Ints, Words, u8, u16, u32
 
-Heard: TypeAlias = list[tuple[int, Said]]  # each with its flow's row in the batch
-
 LONGEST_READ = 16_384  # bytes of one payload
 
-_HELLO_SEGMENTS = 64  # segments after a hello's first that are looked at
 _DNS_PORTS = (53, 5353, 5355)
 _NETBIOS_NAMES = 137  # the same message format, another name space
 _DNS, _DNS_TCP, _HELLO, _TLS, _REQUEST, _RESPONSE, _SSH = range(1, 8)
 _REQUEST_WORDS = [int.from_bytes(f"{method} "[:4].encode(), "big") for method in METHODS]
 _HTTP_WORD, _SSH_WORD = int.from_bytes(b"HTTP", "big"), int.from_bytes(b"SSH-", "big")
+_FLOW = ("word", "a_hi", "a_lo", "b_hi", "b_lo", "opener", "uid")
 
 
 class Conversations:
-    """The dialogues of the open flows of one sensor, by the flow's uid."""
+    """The dialogues of the open flows of one sensor, by the flow's uid; `impatient` as in Dialogue."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, impatient: bool = False) -> None:
         self._dialogues: dict[int, Dialogue] = {}
         self._unfinished: set[int] = set()  # whose hello is incomplete
+        self._impatient = impatient
+        self._waiting: deque[Said] = deque()  # in the order of asking; some were told meanwhile
+        self._asked: list[Said] = []
 
-    def hear(self, headers: Headers, batch: Assembled, skipped: Counter[str]) -> Heard:
+    def __len__(self) -> int:
+        """How many dialogues are open."""
+        return len(self._dialogues)
+
+    def hear(self, headers: Headers, batch: Assembled, skipped: Counter[str]) -> list[Said]:
         """The transactions that are complete after this batch of packets."""
         captured = np.clip(headers.end - headers.payload, 0, headers.payload_length)
         segments = _Segments(headers, batch, captured)
@@ -45,23 +49,51 @@ class Conversations:
         kinds = _recognise(headers, captured)[batch.packet]
         places = np.flatnonzero(kinds)
         for place, kind in zip(places.tolist(), kinds[places].tolist(), strict=True):
-            flow = int(batch.flow[place])
-            said = self._hear_one(segments, place, kind, skipped)
-            heard += [(flow, one) for one in said]
+            heard += self._hear_one(segments, place, kind, skipped)
         return heard
 
-    def close(self, uids: Words) -> tuple[list[tuple[int, Dialogue]], Heard]:
-        """The dialogues of the flows that have ended and what they leave, each with its place in `uids`."""
+    def close(self, uids: Words) -> tuple[list[tuple[int, Dialogue]], list[Said]]:
+        """The dialogues of the flows that have ended, each with its place in `uids`, and what they leave."""
+        closed = self.known(uids)
+        for _, dialogue in closed:
+            del self._dialogues[dialogue.flow[-1]]
+        self._unfinished.difference_update(uids.tolist())
+        return closed, [said for _, dialogue in closed for said in dialogue.end()]
+
+    def known(self, uids: Words) -> list[tuple[int, Dialogue]]:
+        """The dialogues of these flows, each with its place in `uids`."""
         known = np.fromiter(self._dialogues, np.uint64, len(self._dialogues))
-        places = np.flatnonzero(np.isin(uids, known)).tolist()
-        closed = [(place, self._dialogues.pop(int(uids[place]))) for place in places]
-        self._unfinished.difference_update(uids[places].tolist())
-        return closed, [(place, said) for place, dialogue in closed for said in dialogue.end()]
+        places = np.flatnonzero(np.isin(uids, known))
+        return [
+            (place, self._dialogues[uid]) for place, uid in zip(places.tolist(), uids[places].tolist(), strict=True)
+        ]
+
+    def give_up(self, at: int) -> tuple[list[Said], list[int]]:
+        """What has waited too long by then (µs), and the uids of the flows of which a name became known so."""
+        told: list[Said] = []
+        named: list[int] = []
+        while self._waiting and at - self._waiting[0].start > PATIENCE:
+            said = self._waiting.popleft()
+            if not said.told:
+                told += self._dialogues[said.flow[-1]].give_up(at)
+                named += [said.flow[-1]] * (said.kind == "tls")
+        return told, named
+
+    def asked(self) -> list[Said]:
+        """What was asked since this was last called, and still waits."""
+        asked, self._asked = self._asked, []
+        return [said for said in asked if not said.told and said.name is not None]
+
+    def waiting_since(self) -> int | None:
+        """When that which waits longest was asked (µs)."""
+        while self._waiting and self._waiting[0].told:
+            self._waiting.popleft()
+        return self._waiting[0].start if self._waiting else None
 
     def _hear_one(self, segments: _Segments, place: int, kind: int, skipped: Counter[str]) -> list[Said]:
         payload, at, by_opener = segments.payload(place), segments.time(place), segments.by_opener(place)
         uid = segments.uid(place)
-        dialogue = self._dialogues.get(uid) or Dialogue()
+        dialogue = self._dialogues.get(uid) or Dialogue(segments.flow(place), self._impatient)
         said: list[Said] = []
         if kind in {_DNS, _DNS_TCP}:
             message = read_message(payload[2:] if kind == _DNS_TCP else payload)
@@ -81,39 +113,39 @@ class Conversations:
             status = read_status(payload)
             if status is None:
                 return []
-            said = dialogue.hear_status(status, by_opener)
+            said = dialogue.hear_status(status, at, by_opener)
         else:
             dialogue.recognise("ssh" if kind == _SSH else "ssl")
         self._dialogues[uid] = dialogue
+        if dialogue.asked:
+            self._waiting += dialogue.asked
+            self._asked += dialogue.asked
+            dialogue.asked.clear()
         return said
 
-    def _go_on_with_hellos(self, segments: _Segments) -> Heard:
+    def _go_on_with_hellos(self, segments: _Segments) -> list[Said]:
         """Hellos that were incomplete at the end of the batch before."""
-        heard: Heard = []
-        for uid in sorted(self._unfinished):
+        if not self._unfinished:
+            return []
+        heard: list[Said] = []
+        for uid, place in segments.first_of(np.fromiter(self._unfinished, np.uint64, len(self._unfinished))):
             self._unfinished.discard(uid)
-            flow = segments.flow_of(uid)
-            if flow is None:
-                self._unfinished.add(uid)
-                continue
-            said = self._look_ahead(self._dialogues[uid], segments, segments.first_of(flow), uid)
-            heard += [(flow, one) for one in said]
+            heard += self._look_ahead(self._dialogues[uid], segments, place, uid)
         return heard
 
     def _look_ahead(self, dialogue: Dialogue, segments: _Segments, place: int, uid: int) -> list[Said]:
         """Look for the rest of an incomplete hello from that place on."""
-        for follower in range(place, place + _HELLO_SEGMENTS):
-            if dialogue.hello is None:
-                return []
-            if not segments.belongs(follower, uid):
+        said: list[Said] = []
+        while dialogue.hello is not None:
+            if not segments.belongs(place, uid):
                 self._unfinished.add(uid)
-                return []
-            if segments.by_opener(follower) == dialogue.hello.by_opener and segments.length(follower):
-                payload = segments.payload(follower)
-                said = dialogue.go_on_with_hello(payload, segments.seq(follower), segments.length(follower))
-                if said:
-                    return said
-        return dialogue.end_hello()
+                break
+            read, given_up = dialogue.pass_segment(segments.time(place), segments.by_opener(place))
+            said += given_up
+            if read and segments.length(place):
+                said += dialogue.go_on_with_hello(segments.payload(place), segments.seq(place), segments.length(place))
+            place += 1
+        return said
 
 
 class _Segments:
@@ -143,17 +175,19 @@ class _Segments:
     def uid(self, place: int) -> int:
         return int(self._batch.flows["uid"][self._batch.flow[place]])
 
+    def flow(self, place: int) -> Flow:
+        row = self._batch.flow[place]
+        word, a_hi, a_lo, b_hi, b_lo, opener, uid = (int(self._batch.flows[name][row]) for name in _FLOW)
+        return word, a_hi, a_lo, b_hi, b_lo, opener, uid
+
     def belongs(self, place: int, uid: int) -> bool:
         return place < len(self._batch.flow) and self.uid(place) == uid
 
-    def flow_of(self, uid: int) -> int | None:
-        """The flow's row, if it has packets or is still open."""
-        found = np.flatnonzero(self._batch.flows["uid"] == np.uint64(uid))
-        return int(found[0]) if len(found) else None
-
-    def first_of(self, flow: int) -> int:
-        """The place of the flow's first packet."""
-        return int(np.searchsorted(self._batch.flow, flow))
+    def first_of(self, uids: Words) -> list[tuple[int, int]]:
+        """The place of the first packet of those of these flows that have packets here, in the order of places."""
+        flows = np.flatnonzero(self._batch.touched & np.isin(self._batch.flows["uid"], uids))
+        found = self._batch.flows["uid"][flows]
+        return list(zip(found.tolist(), np.searchsorted(self._batch.flow, flows).tolist(), strict=True))
 
 
 def _recognise(headers: Headers, captured: Ints) -> Ints:

@@ -3,11 +3,16 @@
 An answer is matched to its question inside the flow (DNS: id, name and type; HTTP: in order), so one question is one
 transaction; a retransmission of either is not another.  A question still open when its flow ends has no status.
 A hello spread over several segments is put together.  All of it is bounded: WAITING questions, one hello.
+
+A DNS question waits PATIENCE for its answer.  Where the dialogue is `impatient`, so do an HTTP request and an
+incomplete hello: a live sensor must be able to say that a window is complete.  Whether patience has ended depends on
+the times of packets alone, not on when that is looked at.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from netpersona.adapters.sensors.packets.dns import Message
 from netpersona.adapters.sensors.packets.http import Request
@@ -17,12 +22,20 @@ WAITING = 256  # questions of one flow that may wait for their answer
 PATIENCE = 60_000_000  # µs that a DNS question waits for its answer
 ANSWERED = 16  # questions of one flow whose answers are known again
 LONGEST_HELLO = 16_384  # bytes
+HELLO_SEGMENTS = 64  # segments after a hello's first that are looked at
+
+# A flow's word, endpoints (a_hi, a_lo, b_hi, b_lo), opener and uid, as in the columns of open_flows
+Flow: TypeAlias = tuple[int, int, int, int, int, int, int]
 
 
 @dataclass(slots=True)
 class Said:
-    """One transaction, in the words of TRANSACTION_SCHEMA; `by_opener`: the flow's originator asked."""
+    """One transaction, in the words of TRANSACTION_SCHEMA; `by_opener`: the flow's originator asked.
 
+    `told`: it was reported; or there was nothing to report.
+    """
+
+    flow: Flow
     by_opener: bool
     start: int  # µs
     kind: str
@@ -31,6 +44,7 @@ class Said:
     status: str | None = None
     answers: tuple[str, ...] | None = None
     ttl: int | None = None  # s
+    told: bool = False
     agent: str | None = None
 
 
@@ -39,19 +53,25 @@ class _Hello:
     """A hello of which segments are still missing."""
 
     begun: bytes
-    by_opener: bool
-    start: int
+    said: Said
     next_seq: int
+    left: int = HELLO_SEGMENTS
 
 
 @dataclass(slots=True)
 class Dialogue:
-    """One open flow.  The hear methods return the transactions that are complete now."""
+    """One open flow.  The hear methods return the transactions that are complete now.
 
+    `asked` are the transactions begun since it was last emptied, complete or not, where it is impatient.
+    """
+
+    flow: Flow
+    impatient: bool = False
     application: str | None = None
     server_name: str | None = None
     fingerprint: str | None = None
     hello: _Hello | None = None
+    asked: list[Said] = field(default_factory=list)
     _hello_seq: int | None = None
     _request_seq: int | None = None
     _questions: dict[tuple[int, str, str], Said] = field(default_factory=dict)
@@ -65,22 +85,28 @@ class Dialogue:
     def hear_dns(self, message: Message, at: int, by_opener: bool) -> list[Said]:
         """A DNS message; multicast announcements without a question say nothing here."""
         self.recognise("dns")
-        done: list[Said] = []
+        done = self._late_questions(at)
         for name, kind in message.questions:
             key = (message.ident, name, kind)
             if not message.response:
-                self._questions.setdefault(key, Said(by_opener, at, "dns", name, kind))
+                if key not in self._questions:
+                    self._questions[key] = self._begin(Said(self.flow, by_opener, at, "dns", name, kind))
                 continue
             said = self._questions.pop(key, None)
             if said is None and key in self._answered:
                 continue
-            said = said or Said(not by_opener, at, "dns", name, kind)
+            said = said or Said(self.flow, not by_opener, at, "dns", name, kind)
             said.status, said.answers, said.ttl = message.code, message.answers, message.ttl
             self._answered = [*self._answered[-ANSWERED:], key]
             done.append(said)
-        return done + self._impatient(at)
+        return _told(done + self._late_questions(at))
 
-    def _impatient(self, at: int) -> list[Said]:
+    def _begin(self, said: Said) -> Said:
+        if self.impatient:
+            self.asked.append(said)
+        return said
+
+    def _late_questions(self, at: int) -> list[Said]:
         """The questions that have waited too long, or stand before too many others; they were asked in this order."""
         late: list[tuple[int, str, str]] = []
         for key, said in self._questions.items():
@@ -89,15 +115,36 @@ class Dialogue:
             late.append(key)
         return [self._questions.pop(key) for key in late]
 
+    def give_up(self, at: int) -> list[Said]:
+        """What has waited too long by then."""
+        done = self._late_questions(at)
+        if self.impatient:
+            # a request that is given up stays in its place: a response may still come
+            done += [one for one in self._requests if at - one.start > PATIENCE]
+        overdue = self.impatient and self.hello is not None and at - self.hello.said.start > PATIENCE
+        return _told(done) + (self.end_hello() if overdue else [])
+
     def hear_hello(self, segment: bytes, seq: int, length: int, at: int, by_opener: bool) -> list[Said]:
         """The segment in which a client's hello begins; `length` is that of its payload on the wire."""
         self.recognise("ssl")
+        given_up = self.give_up(at)
         if self.hello is not None or seq == self._hello_seq:
-            return []
+            return given_up
         self._hello_seq = seq
-        self.hello = _Hello(segment[:LONGEST_HELLO], by_opener, at, seq + length & 0xFFFFFFFF)
+        said = self._begin(Said(self.flow, by_opener, at, "tls", None))
+        self.hello = _Hello(segment[:LONGEST_HELLO], said, seq + length & 0xFFFFFFFF)
         cut_short = len(segment) < length
-        return self.end_hello() if cut_short or self._hello_is_whole() else []
+        return given_up + (self.end_hello() if cut_short or self._hello_is_whole() else [])
+
+    def pass_segment(self, at: int, by_opener: bool) -> tuple[bool, list[Said]]:
+        """A segment comes while the hello is incomplete: whether it is worth reading, and what is given up for it."""
+        hello = self.hello
+        if hello is None:
+            return False, []
+        if hello.left == 0 or (self.impatient and at - hello.said.start > PATIENCE):
+            return False, self.end_hello()
+        hello.left -= 1
+        return by_opener == hello.said.by_opener, []
 
     def go_on_with_hello(self, segment: bytes, seq: int, length: int) -> list[Said]:
         """A further segment of the side whose hello is incomplete; any but the next one is passed over."""
@@ -115,36 +162,52 @@ class Dialogue:
     def end_hello(self) -> list[Said]:
         """Read the hello as far as it has come."""
         begun, self.hello = self.hello, None
-        hello = read_client_hello(begun.begun) if begun else None
-        if begun is None or hello is None:
+        if begun is None:
+            return []
+        hello = read_client_hello(begun.begun)
+        if hello is None:
+            begun.said.told = True
             return []
         self.server_name = self.server_name or hello.server_name
         self.fingerprint = self.fingerprint or hello.fingerprint
-        return [Said(begun.by_opener, begun.start, "tls", hello.server_name, agent=hello.fingerprint)]
+        begun.said.name, begun.said.agent = hello.server_name, hello.fingerprint
+        return _told([begun.said])
 
     def hear_request(self, request: Request, seq: int, at: int, by_opener: bool) -> list[Said]:
         """An HTTP request."""
         self.recognise("http")
+        given_up = self.give_up(at)
         if seq == self._request_seq:
-            return []
+            return given_up
         self._request_seq = seq
         self.server_name = self.server_name or request.host
         detail = f"{request.method} {request.path}"
-        self._requests.append(Said(by_opener, at, "http", request.host, detail, agent=request.agent))
-        return [self._requests.pop(0)] if len(self._requests) > WAITING else []
+        said = Said(self.flow, by_opener, at, "http", request.host, detail, agent=request.agent)
+        self._requests.append(self._begin(said))
+        return given_up + _told([self._requests.pop(0)] if len(self._requests) > WAITING else [])
 
-    def hear_status(self, status: str, by_opener: bool) -> list[Said]:
+    def hear_status(self, status: str, at: int, by_opener: bool) -> list[Said]:
         """An HTTP response; the interim ones (1xx) answer nothing."""
         self.recognise("http")
+        given_up = self.give_up(at)
         if status.startswith("1") or not self._requests or self._requests[0].by_opener == by_opener:
-            return []
+            return given_up
         said = self._requests.pop(0)
-        said.status = status
-        return [said]
+        said.status = said.status if said.told else status
+        return given_up + _told([said])
 
     def end(self) -> list[Said]:
         """What is left when the flow ends."""
-        left = [*self.end_hello(), *self._questions.values(), *self._requests]
+        hello = self.end_hello()
+        left = [*self._questions.values(), *self._requests]
         self._questions.clear()
         self._requests.clear()
-        return left
+        return hello + _told(left)
+
+
+def _told(said: list[Said]) -> list[Said]:
+    """Those that were not told yet; they are now."""
+    new = [one for one in said if not one.told]
+    for one in new:
+        one.told = True
+    return new

@@ -55,6 +55,7 @@ class Headers:
     src_mac: Words
     dst_mac: Words
     vlan: Ints  # the outer one; -1: none
+    tap: Ints  # number of the interface
 
     def __len__(self) -> int:
         """How many packets."""
@@ -106,6 +107,7 @@ def dissect(packets: Packets, skipped: Counter[str]) -> Headers:
         src_mac=frames.src_mac[rows],
         dst_mac=frames.dst_mac[rows],
         vlan=frames.vlan[rows],
+        tap=np.zeros(len(rows), np.int64) if packets.tap is None else packets.tap[rows],
     )
 
 
@@ -116,7 +118,7 @@ def _link_layer(packets: Packets, skipped: Counter[str]) -> _Frames:
         kind=np.full(count, -1, np.int64),
         src_mac=np.zeros(count, np.uint64),
         dst_mac=np.zeros(count, np.uint64),
-        vlan=np.full(count, -1, np.int64),
+        vlan=np.full(count, -1, np.int64) if packets.vlan is None else packets.vlan.copy(),
     )
     for link in np.unique(packets.link).tolist():
         rows = np.flatnonzero(packets.link == link)

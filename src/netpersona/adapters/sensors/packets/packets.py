@@ -17,6 +17,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 SLACK = 16  # bytes
 BLOCK = 16 << 20  # bytes of a file that are read at once
+TAPS = 1 << 21  # interfaces that can be told apart
 LONGEST = 1 << 18  # bytes in a packet; what tcpdump and Wireshark hold to be the most
 
 
@@ -34,6 +35,8 @@ class Packets:
     length: Ints  # bytes of it that were on the wire
     time: Ints  # µs since the epoch
     link: Ints  # link type (LINKTYPE_ of tcpdump.org)
+    vlan: Ints | None = None  # the outer tag where the kernel took it off the frame; -1: none
+    tap: Ints | None = None  # number of the interface it was seen on, below TAPS; None: all on number 0
 
     def __len__(self) -> int:
         """How many packets."""
@@ -42,10 +45,20 @@ class Packets:
     def parts(self, rows: int) -> Iterator[Packets]:
         """The same packets in batches of at most so many rows, over the same buffer."""
         for first in range(0, len(self), rows):
-            cut = slice(first, first + rows)
-            yield Packets(
-                self.data, self.offset[cut], self.captured[cut], self.length[cut], self.time[cut], self.link[cut]
-            )
+            yield self.at(slice(first, first + rows))
+
+    def at(self, which: slice | Ints) -> Packets:
+        """Some of the packets, over the same buffer."""
+        return Packets(
+            data=self.data,
+            offset=self.offset[which],
+            captured=self.captured[which],
+            length=self.length[which],
+            time=self.time[which],
+            link=self.link[which],
+            vlan=None if self.vlan is None else self.vlan[which],
+            tap=None if self.tap is None else self.tap[which],
+        )
 
 
 def u8(data: Bytes, at: Ints) -> Ints:
