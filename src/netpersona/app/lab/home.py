@@ -63,7 +63,7 @@ class Home:
     def acquire(self) -> int:
         """Make the folder, empty, and hold its lock; the descriptor that holds it."""
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._settled():
             self._make()
             held = self._held()
             if held is not None:
@@ -126,6 +126,13 @@ class Home:
             raise nothing from None  # it is just beginning, or ending
         programs = [Started(**{**program, "words": tuple(program["words"])}) for program in said.pop("programs")]
         return State(**said, programs=programs)
+
+    def _settled(self) -> bool:
+        """Whether a lab is up, rather than just beginning or ending."""
+        try:
+            return Path("/proc", str(self.state().supervisor)).exists()
+        except LabError:
+            return False
 
     def _make(self) -> None:
         self.path.mkdir(mode=0o700, exist_ok=True)

@@ -30,7 +30,7 @@ ATTACKS = {
         Attack("callback", "calls a listed control server by name", "calls", 3, 100, 1.0, 60, "T1071.001"),
         Attack("beacon", "calls an unlisted peer at regular intervals", "calls", 24, 1_000, 2.5, 600, "T1571"),
         Attack("scan", "tries ports of one host, and one port of many hosts", "ports", 60, 2_000, 0.02, 120, "T1046"),
-        Attack("brute-force", "guesses passwords at another VM's FTP and SSH", "log-ins", 60, 2_000, 0.1, 120, "T1110"),
+        Attack("brute-force", "guesses passwords of another VM, FTP, SSH", "log-ins", 120, 2_000, 0.05, 120, "T1110"),
         Attack("dns-tunnel", "carries data out in names", "names", 80, 5_000, 0.05, 120, "T1071.004"),
         Attack("exfiltration", "sends much to a new peer", "megabytes", 30, 1_000, 0.25, 300, "T1048"),
         Attack("lateral-movement", "logs in to the other VMs, copies files to them", "rounds", 1, 50, 1.0, 60, "T1021"),

@@ -1,4 +1,4 @@
-"""Looks for open ports: many of one host (vertical), then one of many hosts (horizontal), of which half are silent."""
+"""Looks for open ports: many of one host (vertical), then one of many (horizontal), which refuse or are silent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(order: Order, tally: Tally) -> str:
         if number < vertical:
             address, port = target.address(family), _port(number // len(order.families))
         else:
-            host = 100 + (number - vertical) // len(order.families) % 56  # up to 127 they refuse, above they are silent
+            host = 120 + (number - vertical) // len(order.families) % 100  # up to 127: refuses
             address, port = (f"198.51.100.{host}" if family == 4 else _host6(host)), _PORT
         try:
             connected(address, port, _QUICK).close()

@@ -24,22 +24,35 @@ def run(order: Order, tally: Tally) -> str:
     victim, own = next(others(order.vm)), vm(order.vm)
     if own is None:
         raise OSError(f"{order.vm} is no VM")
+    wires = _Wires()
     for number, family in order.turns():
         try:
-            _claim(victim) if number % 3 == 2 else _send(victim.address(family), DROP.address(family))
+            wires.claim(victim) if number % 3 == 2 else wires.send(victim.address(family), DROP.address(family))
             tally.answer()
         except OSError as error:
             tally.failure(error)
     return f"packets sent as {victim.name} ({victim.v4}, {victim.v6}, {victim.mac})"
 
 
-def _send(source: str, peer: str) -> None:
-    """One UDP datagram with a source that is not ours."""
-    version = ip_address(source).version
-    with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-        if version == 6:
-            raw.setsockopt(socket.IPPROTO_IPV6, _IPV6_HDRINCL, 1)
-        raw.sendto(datagram(source, peer), (peer, 0))
+class _Wires:
+    """Sockets that send what they are given, whole."""
+
+    def __init__(self) -> None:
+        self.v4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.v6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.v6.setsockopt(socket.IPPROTO_IPV6, _IPV6_HDRINCL, 1)
+        self.frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.frames.bind(("eth0", _ARP))
+
+    def send(self, source: str, peer: str) -> None:
+        """One UDP datagram with a source that is not ours."""
+        (self.v6 if ":" in source else self.v4).sendto(datagram(source, peer), (peer, 0))
+
+    def claim(self, victim: Machine) -> None:
+        """An ARP announcement (RFC 5227) of the victim's address, in a frame with the victim's MAC."""
+        mac, address = bytes.fromhex(victim.mac.replace(":", "")), ip_address(victim.v4).packed
+        body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + bytes(6) + address
+        self.frames.send(b"\xff" * 6 + mac + struct.pack("!H", _ARP) + body)
 
 
 def datagram(source: str, peer: str) -> bytes:
@@ -53,15 +66,6 @@ def datagram(source: str, peer: str) -> bytes:
         return struct.pack("!IHBB", 6 << 28, size, _UDP, 64) + a + b + udp
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + size, 1, 0, 64, _UDP, 0) + a + b
     return head[:10] + struct.pack("!H", _sum(head)) + head[12:] + udp
-
-
-def _claim(victim: Machine) -> None:
-    """An ARP announcement (RFC 5227) of the victim's address, in a frame with the victim's MAC."""
-    mac, address = bytes.fromhex(victim.mac.replace(":", "")), ip_address(victim.v4).packed
-    body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + bytes(6) + address
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-        wire.bind(("eth0", _ARP))
-        wire.send(b"\xff" * 6 + mac + struct.pack("!H", _ARP) + body)
 
 
 def _sum(data: bytes) -> int:

@@ -1,7 +1,7 @@
 """A client that fetches one address after the other, at a steady pace: a person browsing, visitors, updates.
 
-Which address, from which of our own addresses and over which family follows from the seed alone.  What came of it is
-counted in a file, rewritten after each: {"asked": 12, "answered": 12, "failed": 0, "last": "..."}.
+Which address, from which of our own addresses, over which family and after which pause follows from the seed alone.
+What came of it is counted in a file, rewritten after each: {"asked": 12, "answered": 12, "failed": 0, ...}.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class _Errand(NamedTuple):
     address: str
     family: int  # 4 or 6
     source: str | None
+    pause: float  # until the next, in units of the pace
 
 
 def errands(seed: int, addresses: list[str], sources: list[str]) -> Iterator[_Errand]:
@@ -37,7 +38,7 @@ def errands(seed: int, addresses: list[str], sources: list[str]) -> Iterator[_Er
         address = chance.choices(addresses, weights)[0]
         family = _family(address) or chance.choice((4, 6))
         own = [source for source in sources if ip_address(source).version == family]
-        yield _Errand(address, family, chance.choice(own) if own else None)
+        yield _Errand(address, family, chance.choice(own) if own else None, chance.uniform(0.5, 1.5))
 
 
 def _family(address: str) -> int | None:
@@ -91,7 +92,7 @@ def _note(path: Path, counts: dict[str, object]) -> None:
 def main() -> None:
     """Fetch until killed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--every", type=float, required=True, help="seconds")
+    parser.add_argument("--every", type=float, required=True, help="seconds, on average")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--count-in", type=Path, required=True)
     parser.add_argument("--curl")
@@ -107,7 +108,7 @@ def main() -> None:
         failed += problem is not None
         last = last if problem is None else f"{errand.address} over IPv{errand.family}: {problem}"[:200]
         _note(said.count_in, {"asked": asked, "answered": asked - failed, "failed": failed, "last_failure": last})
-        due = max(due + said.every, time.monotonic())
+        due = max(due + said.every * errand.pause, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
 
 
