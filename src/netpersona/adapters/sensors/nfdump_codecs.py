@@ -36,12 +36,15 @@ def unbz2(data: bytes, most: int) -> bytes:
 
 
 def unzstd(data: bytes, most: int) -> bytes:
-    """One zstd frame; needs the package zstandard."""
+    """One zstd frame (RFC 8878), of which the size may be told or not; needs the package zstandard."""
     try:
         zstandard = import_module("zstandard")
     except ImportError as error:
         raise CodecError("compressed with zstd; install the package zstandard") from error
     try:
+        told = zstandard.get_frame_parameters(data).content_size
+        if most < told < zstandard.CONTENTSIZE_UNKNOWN:  # the library would make room for all of it
+            raise CodecError("block too long")
         return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=most))
     except zstandard.ZstdError as error:
         raise CodecError(str(error)) from error

@@ -10,11 +10,12 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpersona.adapters.sensors.nfdump import NfdumpSensor, looks_like
-from netpersona.adapters.sensors.nfdump_codecs import DECODERS, CodecError, unlz4, unlzo
+from netpersona.adapters.sensors.nfdump_codecs import DECODERS, CodecError, unlz4, unlzo, unzstd
 from netpersona.errors import SourceError
 
 START = 1_700_000_000_000  # ms
@@ -195,6 +196,47 @@ def test_lz4_by_hand():
             unlz4(broken, 100)
 
 
+def zstd(content, *, told=True, level=3):
+    """One zstd frame, as nfdump makes of a block's records: with its size, if `told`."""
+    return zstandard.ZstdCompressor(level=level, write_content_size=told).compress(content)
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("level", [1, 3, 19])
+def test_blocks_compressed_with_zstd(tmp_path, told, level):
+    records = [v3_record(f"192.0.2.{n % 250}", SERVER, (30000 + n, 443), start=START + n) for n in range(2000)]
+    blocks = [zstd(b"".join(records[at : at + 1000]), told=told, level=level) for at in (0, 1000)]
+    flows, skipped = read(tmp_path, layout2(*blocks, compression=4, count=1000))
+    assert (len(flows), skipped) == (2000, {})
+    assert flows[0]["start"] == START * 1000
+
+
+def test_a_zstd_frame_of_stored_bytes_written_by_hand(tmp_path):
+    """RFC 8878: magic, a descriptor that tells the size in 4 bytes (single segment), one raw block, the last."""
+    record = v3_record()
+    block = (len(record) << 3 | 1).to_bytes(3, "little") + record
+    frame = b"\x28\xb5\x2f\xfd" + b"\xa0" + len(record).to_bytes(4, "little") + block
+    [flow], skipped = read(tmp_path, layout2(frame, compression=4))
+    assert (brief(flow), skipped) == ((CLIENT, SERVER, 300, 0, 3, 0), {})
+
+
+def test_a_broken_zstd_block_is_counted_and_the_next_is_read(tmp_path):
+    good = zstd(b"".join(v3_record(ports=(30000 + n, 443)) for n in range(50)))
+    flows, skipped = read(tmp_path, layout2(good, good[: len(good) // 2], good[:4] + b"\xff" * 40, compression=4))
+    assert (len(flows), skipped) == (50, {"unreadable block": 2})
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_zstd_block_cannot_grow_without_bound(told):
+    bomb = zstd(bytes(50_000_000), told=told)
+    assert len(bomb) < 10_000
+    with pytest.raises(CodecError):
+        unzstd(bomb, 1 << 20)
+    boast = b"\x28\xb5\x2f\xfd" + b"\xe0" + (1 << 40).to_bytes(8, "little") + b"\x01\x00\x00"
+    with pytest.raises(CodecError, match="too long"):
+        unzstd(boast, 1 << 20)
+
+
 def test_output_is_bounded():
     with pytest.raises(CodecError):
         unlz4(b"\x1fa\x01\x00" + b"\xff" * 50 + b"\x00", 1000)
@@ -203,7 +245,7 @@ def test_output_is_bounded():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([1, 2, 3]))
+@given(st.binary(max_size=300), st.sampled_from([1, 2, 3, 4]))
 def test_decoders_raise_only_codec_errors(junk, codec):
     with suppress(CodecError):
         assert len(DECODERS[codec](junk, 10_000)) <= 10_000
@@ -217,6 +259,7 @@ WHOLE = [
         + common_record("::1", "::2", extensions=bytes(16))
     ),
     layout2(bz2.compress(v3_record()), compression=2),
+    layout2(zstd(v3_record()), compression=4),
 ]
 
 
