@@ -44,6 +44,7 @@ _flow = st.fixed_dictionaries(
         "tcp_fingerprint": _maybe(["64:1:2:3", "128:1:2:3"]),
         "auth_success": st.none() | st.booleans(),
         "originator_mac": _maybe(MACS),
+        "part": _maybe([0, 1]),
     }
 )
 _transaction = st.fixed_dictionaries(

@@ -120,6 +120,10 @@ def was_answered(row):
     return (said or row["state"] in SPOKEN) and row["state"] not in REFUSALS
 
 
+def begins(row):
+    return not row["part"]
+
+
 def least(values):
     return min((value for value in values if value is not None), default=None)
 
@@ -133,9 +137,9 @@ def slow_conversation(key, rows):
 
     return Conversation(
         *key,
-        flows=len(rows),
+        flows=sum(begins(row) for row in rows),
         answered=sum(was_answered(row) for row in rows),
-        refused=sum(row["state"] in {"REJ", "RSTOS0", "RSTRH"} for row in rows),
+        refused=sum(row["state"] in {"REJ", "RSTOS0", "RSTRH"} and begins(row) for row in rows),
         bytes_out=total("bytes", out),
         bytes_in=total("bytes", back),
         payload_out=total("payload", out),
@@ -145,7 +149,7 @@ def slow_conversation(key, rows):
         first=min(row["start"] for row in rows),
         last=max(row["start"] + (row["duration"] or 0) for row in rows),
         longest=max(row["duration"] or 0 for row in rows),
-        starts=tuple(sorted(row["start"] for row in rows)),
+        starts=tuple(sorted(row["start"] for row in rows if begins(row))),
         logins_failed=sum(row["auth_success"] is False for row in rows),
         logins_ok=sum(row["auth_success"] is True for row in rows),
         application=least(row["application"] for row in rows),
@@ -156,13 +160,13 @@ def slow_conversation(key, rows):
 
 def slow_probe(peer, rows):
     """`rows`: (VM's address, port, row)."""
-    tried = [port for _, port, row in rows if row["transport"] in {"tcp", "udp"} and port not in CHATTER]
+    tried = [(port, row) for _, port, row in rows if row["transport"] in {"tcp", "udp"} and port not in CHATTER]
     return Probe(
         peer,
         vm_address=min(own for own, _, _ in rows),
         transport=min(row["transport"] for _, _, row in rows),
-        ports=tuple(sorted(set(tried))),
-        flows=len(tried),
+        ports=tuple(sorted({port for port, _ in tried})),
+        flows=sum(begins(row) for _, row in tried),
         bytes_in=sum(row["bytes_orig"] or 0 for _, _, row in rows),
         first=min(row["start"] for _, _, row in rows),
         last=max(row["start"] for _, _, row in rows),
@@ -223,7 +227,7 @@ def slowly(flows, transactions, listed, allow):
             names=tuple(slow_name(key, rows) for key, rows in sorted(names[where].items())),
             sightings=tuple(sorted((slow_sighting(*item) for item in sightings[where].items()), key=sighting_order)),
             fingerprints=tuple(
-                sorted(FingerprintUse(*key, len(rows)) for key, rows in prints[where].items() if key[1] is not None)
+                sorted(FingerprintUse(*key, sum(map(begins, rows))) for key, rows in prints[where].items() if key[1] is not None)
             ),
             mac=least(macs[where]),
         )
@@ -236,7 +240,7 @@ def slow_sightings(flows, transactions, listed, allow):
     sightings = defaultdict(lambda: defaultdict(list))
     for where, direction, own, peer, port, row in as_each_vm_sees(flows):
         talk = slow_conversation((direction, row["transport"], port, peer, own), [row])
-        use = (1, talk.answered, talk.bytes_out, talk.bytes_in, talk.first, talk.last)
+        use = (talk.flows, talk.answered, talk.bytes_out, talk.bytes_in, talk.first, talk.last)
         for listing in listed:
             if counts(listing, where[0], peer, allow):
                 sightings[where][listing, "address", peer, direction, row["transport"], port].append(use)

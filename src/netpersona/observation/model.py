@@ -25,8 +25,8 @@ class Conversation(NamedTuple):
     port: int  # the responder's port; 0 where there is none
     peer: str  # canonical address
     vm_address: str
-    flows: int
-    answered: int  # flows to which the responder sent at least one packet that was not a refusal
+    flows: int  # that began in this window
+    answered: int  # to which the responder sent at least one packet that was no refusal, also of those begun before
     refused: int  # flows that were rejected or reset before any payload
     bytes_out: int  # sent by the VM, with headers
     bytes_in: int
@@ -37,7 +37,7 @@ class Conversation(NamedTuple):
     first: int  # µs: the earliest start
     last: int  # µs: the latest end
     longest: int  # µs: the longest flow's duration
-    starts: tuple[int, ...]  # µs, sorted: when each flow started
+    starts: tuple[int, ...]  # µs, sorted: when each flow that began here started
     logins_failed: int
     logins_ok: int
     application: str | None

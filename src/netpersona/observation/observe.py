@@ -35,7 +35,7 @@ from netpersona.observation.model import (
 FLOW_COLUMNS = [
     *("start", "duration", "transport", "originator", "responder", "responder_port", "state", "application"),
     *("bytes_orig", "bytes_resp", "packets_orig", "packets_resp", "payload_orig", "payload_resp"),
-    *("server_name", "tls_fingerprint", "tcp_fingerprint", "auth_success", "originator_mac"),
+    *("server_name", "tls_fingerprint", "tcp_fingerprint", "auth_success", "originator_mac", "part"),
 ]
 TRANSACTION_COLUMNS = [
     *("start", "transport", "originator", "responder", "responder_port"),
@@ -56,7 +56,7 @@ def observe(
 
     `flows` and `transactions` are oriented (flow.orient.oriented); the order of their rows means nothing.
     """
-    flows = flows.with_columns(was_answered=answered_by_responder())
+    flows = flows.with_columns(was_answered=answered_by_responder(), begun=pl.col("part").fill_null(0) == 0)
     met = (pl.col("direction") == OUTBOUND) | pl.col("was_answered")
     unmet = flows.filter(~met)
     conversations = _conversations(flows.filter(met))
@@ -96,9 +96,9 @@ def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
     return (
         flows.group_by(["window", "vm", *_CONVERSATION])
         .agg(
-            flows=pl.len(),
+            flows=pl.col("begun").sum(),
             answered=pl.col("was_answered").sum(),
-            refused=refused.sum(),
+            refused=(refused & pl.col("begun")).sum(),
             bytes_out=sent("bytes"),
             bytes_in=received("bytes"),
             payload_out=sent("payload"),
@@ -108,7 +108,7 @@ def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
             first=pl.col("start").min(),
             last=end.max(),
             longest=pl.col("duration").fill_null(0).max(),
-            starts=pl.col("start").sort(),
+            starts=pl.col("start").filter("begun").sort(),
             logins_failed=failed.sum(),
             logins_ok=ok.sum(),
             application=pl.col("application").min(),
@@ -128,7 +128,7 @@ def _probes(unmet: pl.DataFrame) -> pl.DataFrame:
             vm_address=pl.col("vm_address").min(),
             transport=pl.col("transport").min(),
             ports=pl.col("port").filter(tried).unique().sort(),
-            flows=tried.sum(),
+            flows=(tried & pl.col("begun")).sum(),
             bytes_in=pl.col("bytes_orig").sum(),
             first=pl.col("start").min(),
             last=pl.col("start").max(),
@@ -159,11 +159,11 @@ def _fingerprints(flows: pl.DataFrame) -> pl.DataFrame:
     """The fingerprints of flows that the VM itself opened: window, vm, kind, value, flows."""
     own = flows.filter(pl.col("direction") == OUTBOUND)
     kinds = [
-        own.select("window", "vm", kind=pl.lit(kind), value=pl.col(f"{kind}_fingerprint")).drop_nulls("value")
+        own.select("window", "vm", "begun", kind=pl.lit(kind), value=pl.col(f"{kind}_fingerprint")).drop_nulls("value")
         for kind in ("tcp", "tls")
     ]
     keys = ["window", "vm", "kind", "value"]
-    return pl.concat(kinds).group_by(keys).agg(flows=pl.len()).sort(keys)
+    return pl.concat(kinds).group_by(keys).agg(flows=pl.col("begun").sum()).sort(keys)
 
 
 def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
@@ -200,7 +200,7 @@ def _visits(unmet: pl.DataFrame) -> pl.DataFrame:
     """Flows that the VM did not answer, each as a conversation of its own."""
     end = pl.col("start") + pl.col("duration").fill_null(0)
     sent, received = pl.col("bytes_resp").fill_null(0), pl.col("bytes_orig").fill_null(0)
-    return unmet.with_columns(flows=1, answered=0, bytes_out=sent, bytes_in=received, first="start", last=end)
+    return unmet.with_columns(flows="begun", answered=0, bytes_out=sent, bytes_in=received, first="start", last=end)
 
 
 def _talked_to(conversations: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:

@@ -200,7 +200,8 @@ def _call(contacts: _Contacts, c: Conversation) -> None:
         flows, answered, bytes_out, bytes_in, first, last, gaps = 0, 0, 0, 0, c.first, c.first, _NO_GAPS
     else:
         flows, answered, bytes_out, bytes_in, first, last, gaps = old
-        gaps += ((c.first - last) // 1000 if c.first > last else 0,)
+        if starts:
+            gaps += ((c.first - last) // 1000 if c.first > last else 0,)
         if c.first - first > DAY:
             flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, c.first
     if len(starts) > 1:
