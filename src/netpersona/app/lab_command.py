@@ -29,7 +29,8 @@ def lab() -> None:
 @click.option("--bridged", is_flag=True, help="Put the taps into one bridge; else each is routed by itself.")
 @click.option("--seed", default=7, show_default=True, help="Who fetches what in which order follows from it.")
 @click.option("--pace", default=1.0, show_default=True, help="2 halves every pause of the ordinary traffic.")
-def up(name: str, detach: bool, bridged: bool, seed: int, pace: float) -> None:
+@click.option("--own-programs", is_flag=True, help="Use no curl, dnsmasq, nginx, iperf3; the same on every host.")
+def up(name: str, detach: bool, bridged: bool, seed: int, pace: float, own_programs: bool) -> None:
     """Build the lab and start its traffic; stay until Ctrl-C, or --detach."""
     from netpersona.app.lab.cast import missing
     from netpersona.app.lab.keeper import check_rights, keep, keep_detached
@@ -38,9 +39,9 @@ def up(name: str, detach: bool, bridged: bool, seed: int, pace: float) -> None:
     if not 0.01 <= pace <= 100:
         raise click.BadParameter(f"{pace:g} is not between 0.01 and 100", param_hint="--pace")
     check_rights()
-    for sentence in missing():
+    for sentence in () if own_programs else missing():
         click.echo(sentence, err=True)
-    wish = Wish(name, bridged, seed, pace)
+    wish = Wish(name, bridged, seed, pace, own_programs)
     if detach:
         _introduce(keep_detached(wish))
     else:

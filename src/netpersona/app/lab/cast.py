@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +15,13 @@ PACKAGES = {
     "dnsmasq": ("dnsmasq-base", "a small DNS server of ours resolves names"),
     "curl": ("curl", "Python fetches pages"),
     "openssl": ("openssl", "there is no HTTPS"),
-    "nginx": ("nginx-light", "Python serves the repository"),
     "iperf3": ("iperf3", "nobody answers a measurement of speed"),
 }
-"""Programs that the lab uses: the package that brings each, and what happens without."""
+"""Programs that the lab uses: the package that brings each, and what happens without.
+
+nginx is used where it is, but not asked for: its package starts a server on the host.
+"""
+_USED = (*PACKAGES, "nginx")
 
 
 class Program(NamedTuple):
@@ -36,6 +39,11 @@ def installed(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
 
 
+def found() -> dict[str, str]:
+    """The programs that are here, with where they lie."""
+    return {name: path for name in _USED if (path := installed(name)) is not None}
+
+
 def missing() -> list[str]:
     """A sentence for each program that is not here, with the package that brings it."""
     return [
@@ -45,13 +53,16 @@ def missing() -> list[str]:
     ]
 
 
-def cast(folder: Path, *, seed: int, pace: float) -> list[Program]:
-    """All programs of the lab, servers first, in the order of their start.  `pace` 2 halves every pause."""
-    return [*_servers(folder), *_clients(folder, seed, pace)]
+def cast(folder: Path, tools: Mapping[str, str], *, seed: int, pace: float) -> list[Program]:
+    """All programs of the lab, servers first, in the order of their start.
+
+    `tools` are the programs that may be used, with where they lie; `pace` 2 halves every pause.
+    """
+    return [*_servers(folder, tools), *_clients(folder, tools.get("curl"), seed, pace)]
 
 
-def _servers(folder: Path) -> Iterator[Program]:
-    yield _resolver(folder)
+def _servers(folder: Path, tools: Mapping[str, str]) -> Iterator[Program]:
+    yield _resolver(folder, tools.get("dnsmasq"))
     yield _module(
         "authority",
         layout.OUTSIDE,
@@ -59,7 +70,7 @@ def _servers(folder: Path) -> Iterator[Program]:
         ["--listen", layout.AUTHORITY.v4, "--listen", layout.AUTHORITY.v6, "--answer-below", layout.TUNNEL],
         (("udp", 53),),
     )
-    yield _repository(folder)
+    yield _repository(folder, tools.get("nginx"))
     yield _module("database", layout.DATABASE.name, "database_server", ["--port", "5432"], (("tcp", 5432),))
     yield _pages(folder, layout.WEB.name, [80], "--database", layout.DATABASE.v4, "--database", layout.DATABASE.v6)
     yield _pages(folder, layout.OUTSIDE, [80, 8443, 4444])
@@ -77,13 +88,12 @@ def _servers(folder: Path) -> Iterator[Program]:
     takes = (80, 443, 4444, 8443)
     words = [word for port in takes for word in ("--files", str(port))]
     yield _module("takes", layout.ANALYSER.name, "login_server", words, tuple(("tcp", port) for port in takes))
-    iperf3 = installed("iperf3")
-    if iperf3 is not None:
-        yield Program("iperf3", layout.OUTSIDE, [iperf3, "--server"], (("tcp", 5201),))
+    if "iperf3" in tools:
+        yield Program("iperf3", layout.OUTSIDE, [tools["iperf3"], "--server"], (("tcp", 5201),))
 
 
-def _resolver(folder: Path) -> Program:
-    dnsmasq, listens, names = installed("dnsmasq"), (("udp", 53),), folder / "names.json"
+def _resolver(folder: Path, dnsmasq: str | None) -> Program:
+    listens, names = (("udp", 53),), folder / "names.json"
     if dnsmasq is not None:
         words = [dnsmasq, "--keep-in-foreground", f"--conf-file={folder / 'dnsmasq.conf'}"]
         return Program("dnsmasq", layout.RESOLVER.name, words, listens)
@@ -92,8 +102,7 @@ def _resolver(folder: Path) -> Program:
     return _module("resolver", layout.RESOLVER.name, "dns_server", words, listens, "dnsmasq")
 
 
-def _repository(folder: Path) -> Program:
-    nginx = installed("nginx")
+def _repository(folder: Path, nginx: str | None) -> Program:
     if nginx is not None:
         words = [nginx, "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         return Program("nginx", layout.REPOSITORY.name, words, (("tcp", 80),))
@@ -110,26 +119,25 @@ def _pages(folder: Path, machine: str, ports: list[int], *more: str, wants: str 
     return _module("pages", machine, "web_server", [*words, *more], listens, wants)
 
 
-def _clients(folder: Path, seed: int, pace: float) -> Iterator[Program]:
+def _clients(folder: Path, curl: str | None, seed: int, pace: float) -> Iterator[Program]:
     scheme = "https" if (folder / "tls.pem").exists() else "http"
     sites = [f"{scheme}://{name}/" for name in layout.SITES] + [f"http://{name}/bytes/40000" for name in layout.SITES]
     for number, vm in enumerate((layout.DESKTOP, layout.NEIGHBOUR)):
-        yield _fetcher(folder, f"browser-{vm.name}", vm.name, seed + number, 2.0 / pace, sites)
+        yield _fetcher(folder, curl, f"browser-{vm.name}", vm.name, seed + number, 2.0 / pace, sites)
     visits = [f"http://{layout.WEB.v4}/", f"http://[{layout.WEB.v6}]/", f"http://{layout.WEB.v4}/bytes/20000"]
     visitors = [word for peer in layout.VISITORS for word in ("--from", peer.v4, "--from", peer.v6)]
-    yield _fetcher(folder, "visitors", layout.OUTSIDE, seed + 10, 1.0 / pace, visits, *visitors)
+    yield _fetcher(folder, curl, "visitors", layout.OUTSIDE, seed + 10, 1.0 / pace, visits, *visitors)
     updates = [f"http://{layout.UPDATES}/{name}" for name in ("index", "package-1", "package-2")]
     for number, vm in enumerate(layout.VMS):
-        yield _fetcher(folder, f"updates-{vm.name}", vm.name, seed + 20 + number, 20.0 / pace, updates)
+        yield _fetcher(folder, curl, f"updates-{vm.name}", vm.name, seed + 20 + number, 20.0 / pace, updates)
 
 
 def _fetcher(
-    folder: Path, name: str, machine: str, seed: int, every: float, addresses: list[str], *more: str
+    folder: Path, curl: str | None, name: str, machine: str, seed: int, every: float, addresses: list[str], *more: str
 ) -> Program:
     words = ["--every", f"{every:.4f}", "--seed", str(seed), "--count-in", str(folder / "counts" / f"{name}.json")]
     if (folder / "tls.pem").exists():
         words += ["--trust", str(folder / "tls.pem")]
-    curl = installed("curl")
     if curl is not None:
         words += ["--curl", curl]
     wants = "curl" if curl is None else None

@@ -7,16 +7,15 @@ dnsmasq.conf   names.json   nginx.conf   repository/   tls.pem          for the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from netpersona.app.lab import layout
-from netpersona.app.lab.cast import installed
 from netpersona.app.lab.machine import run
 
 
-def write(folder: Path, *, bridged: bool) -> None:
-    """Lay out all files, below a folder that exists.  Raises LabError, OSError."""
+def write(folder: Path, tools: Mapping[str, str], *, bridged: bool) -> None:
+    """Lay out all files, below a folder that exists, with the programs that may be used.  Raises LabError, OSError."""
     for part in ("feeds", "policies", "repository", "log", "counts"):
         (folder / part).mkdir()
     (folder / "vms.yaml").write_text("".join(_inventory(bridged)))
@@ -29,7 +28,8 @@ def write(folder: Path, *, bridged: bool) -> None:
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder))
     for name, size in (("index", 20_000), ("package-1", 300_000), ("package-2", 90_000)):
         (folder / "repository" / name).write_bytes(bytes(range(32, 112)) * (size // 80))
-    _certificate(folder)
+    if "openssl" in tools:
+        _certificate(folder, tools["openssl"])
 
 
 def _inventory(bridged: bool) -> Iterator[str]:
@@ -62,11 +62,8 @@ def _dnsmasq() -> Iterator[str]:
         yield f"host-record={name},{peer.v4},{peer.v6}\n"
 
 
-def _certificate(folder: Path) -> None:
-    """One key and certificate for every name, made anew for each lab; without openssl there is no HTTPS."""
-    openssl = installed("openssl")
-    if openssl is None:
-        return
+def _certificate(folder: Path, openssl: str) -> None:
+    """One key and certificate for every name, made anew for each lab; without them there is no HTTPS."""
     names = ",".join(f"DNS:{name}" for name in sorted(layout.NAMES))
     key, certificate = folder / "tls.key", folder / "tls.crt"
     words = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

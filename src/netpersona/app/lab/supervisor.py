@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from netpersona.app.lab import kernel, layout, material, network
-from netpersona.app.lab.cast import Program, cast
+from netpersona.app.lab.cast import Program, cast, found
 from netpersona.app.lab.errors import LabError
 from netpersona.app.lab.home import Started
 from netpersona.app.lab.machine import KINDS, Namespaces, become, made, run
@@ -37,6 +37,7 @@ class Wish:
     bridged: bool = False
     seed: int = 7
     pace: float = 1.0  # 2 halves every pause of the ordinary traffic
+    own_programs: bool = False  # use none but the lab's own
 
 
 class _AskedToEnd(Exception):  # noqa: N818 - a request, not an error
@@ -72,7 +73,8 @@ def _tell(told: int, message: object) -> None:
 
 def _build(wish: Wish, folder: Path) -> dict[str, object]:
     """Make everything; what there is now, for the state.  Raises LabError, OSError."""
-    material.write(folder, bridged=wish.bridged)
+    tools = {} if wish.own_programs else found()
+    material.write(folder, tools, bridged=wish.bridged)
     os.setsid()
     kernel.unshare(kernel.NEWNS | kernel.NEWIPC)
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_SLAVE)
@@ -82,7 +84,7 @@ def _build(wish: Wish, folder: Path) -> dict[str, object]:
     machines = {layout.HYPERVISOR: here}
     machines |= {name: made(name, layout.RESOLVER.v4) for name in layout.MACHINES if name != layout.HYPERVISOR}
     _connect(wish, machines)
-    started = _start(cast(folder, seed=wish.seed, pace=wish.pace), machines, folder)
+    started = _start(cast(folder, tools, seed=wish.seed, pace=wish.pace), machines, folder)
     return {
         "namespaces": {name: namespaces._asdict() for name, namespaces in machines.items()},
         "inodes": {name: os.fstat(namespaces.net).st_ino for name, namespaces in machines.items()},
