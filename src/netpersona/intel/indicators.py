@@ -20,15 +20,15 @@ from netpersona.intel import codec, matching
 from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
 from netpersona.intel.explanation import Explanation, explanation
 from netpersona.intel.feed import FeedSnapshot
-from netpersona.intel.groups import PeerGroup, peer_group, prefix_table
+from netpersona.intel.groups import PeerGroup
 from netpersona.intel.indicator import INDICATOR_SCHEMA, no_indicators
 from netpersona.intel.matching import AddressMatcher, address_matcher
-from netpersona.intel.prefix import prefixes
-from netpersona.intel.reputation import in_force, reputations
+from netpersona.intel.prefix import prefix_table, prefixes
+from netpersona.intel.reputation import WEIGHT, in_force, reputations
+from netpersona.intel.standing import Standing, standing
 
 __all__ = ["EMPTY", "AllowEntry", "AllowList", "IndicatorSet", "PeerGroup"]
 
-_WEIGHT = ["family", "confidence", "valid_from", "valid_until", "half_life"]
 _SAME = ["type", "value", "feed", *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"})]
 
 
@@ -116,24 +116,21 @@ class IndicatorSet:
         scored = reputations(self._weights(self.match_names(names, at)), "name", at)
         return scored.filter(pl.col("reputation") < 1.0)
 
-    def below(self, threshold: float, at: int) -> PeerGroup:
-        """Every address and network whose reputation is below the threshold at `at` (µs).
+    def standing(self, at: int) -> Standing:
+        """All listed addresses and networks as they stand at `at` (µs), for many questions about one instant."""
+        return standing(self.table, self._addresses, self.allow, at)
 
-        Where listings overlap, the inner one combines all that cover it; it is never better than what is around it.
-        """
-        valid = self._dated(self._addresses.table, at)
-        nodes = valid.unique(["version", "hi", "lo", "length"]).sort("indicator").with_row_index("id")
-        scored = reputations(self._weights(self._addresses.covering(nodes)), "id", at)
-        chosen = scored.filter(pl.col("reputation") < threshold)
-        return self._peers(nodes.join(chosen, on="id", how="semi"), at)
+    def below(self, threshold: float, at: int) -> PeerGroup:
+        """Every address and network whose reputation is below the threshold at `at` (µs)."""
+        return self.standing(at).below(threshold)
 
     def in_feeds(self, names: Collection[str], at: int) -> PeerGroup:
         """Every address and network that one of these feeds lists at `at` (µs)."""
-        return self._group(pl.col("feed").is_in(list(names)), at)
+        return self.standing(at).in_feeds(names)
 
     def in_categories(self, names: Collection[str], at: int) -> PeerGroup:
         """Every address and network that is listed under one of these categories at `at` (µs)."""
-        return self._group(pl.col("category").is_in(list(names)), at)
+        return self.standing(at).in_categories(names)
 
     def domains(
         self,
@@ -205,16 +202,7 @@ class IndicatorSet:
         return pl.concat([pairs, validity], how="horizontal").filter(in_force(at)).select(pairs.columns)
 
     def _weights(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        return pl.concat([pairs, self.table.select(_WEIGHT)[pairs["indicator"]]], how="horizontal")
-
-    def _group(self, criterion: pl.Expr, at: int) -> PeerGroup:
-        rows = self.table.with_row_index("indicator").filter(criterion & in_force(at))
-        return self._peers(self._addresses.table.join(rows, on="indicator", how="semi"), at)
-
-    def _peers(self, prefixes: pl.DataFrame, at: int) -> PeerGroup:
-        """The group of these rows of the matcher's table."""
-        texts = self.table["value"][prefixes["indicator"]].alias("text")
-        return peer_group(prefixes.with_columns(texts), self.allow.networks(at))
+        return pl.concat([pairs, self.table.select(WEIGHT)[pairs["indicator"]]], how="horizontal")
 
 
 def _canonical(value: str) -> str:

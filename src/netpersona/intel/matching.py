@@ -9,31 +9,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from netpersona.intel.lookup import Listed4, Listed6, flatten4, flatten6
-from netpersona.intel.prefix import masked, prefixes
+from netpersona.intel.prefix import network_keys, prefixes
 
 _LONGEST_NAME = 253  # characters of a domain name, RFC 1035
 NO_PAIRS = pl.DataFrame(schema={"id": pl.UInt32, "indicator": pl.UInt32})
 
 
 class _Level(NamedTuple):
-    """The indicators of one version and prefix length, sorted by (hi, lo)."""
+    """The prefixes of one IP version and length, ascending, and the indicator of each."""
 
     version: int
     length: int
-    table: pl.DataFrame
-
-    @property
-    def half(self) -> str | None:
-        """The column that alone tells these prefixes apart; None: it takes both."""
-        if self.version == 4:
-            return "lo"
-        return "hi" if self.length <= 64 else None
+    keys: npt.NDArray[Any]  # see network_keys
+    indicators: npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -55,8 +50,17 @@ class AddressMatcher:
 
     def covering(self, points: pl.DataFrame) -> pl.DataFrame:
         """(id, indicator) for every indicator whose prefix contains the prefix of a point; points have an `id`."""
-        pairs = [self._pairs(level, points) for level in self._levels]
-        return pl.concat([NO_PAIRS, *pairs])
+        version, length, hi, lo = (points[name].fill_null(0).to_numpy() for name in ("version", "length", "hi", "lo"))
+        ids = points["id"].to_numpy()
+        pairs = [NO_PAIRS]
+        for level in self._levels:
+            reached = np.flatnonzero((version == level.version) & (length >= level.length))
+            wanted = network_keys(level.length, level.version, hi[reached], lo[reached])
+            first = np.searchsorted(level.keys, wanted, side="left")
+            count = np.searchsorted(level.keys, wanted, side="right") - first
+            found = level.indicators[np.repeat(first - (np.cumsum(count) - count), count) + np.arange(count.sum())]
+            pairs.append(pl.DataFrame({"id": ids[np.repeat(reached, count)], "indicator": found}, NO_PAIRS.schema))
+        return pl.concat(pairs)
 
     @cached_property
     def v4(self) -> Listed4:
@@ -70,31 +74,25 @@ class AddressMatcher:
 
     @cached_property
     def _levels(self) -> list[_Level]:
-        ordered = self.table.sort("version", "length", "hi", "lo", "indicator")
-        groups = ordered.partition_by("version", "length", maintain_order=True)
-        return [_Level(int(group["version"][0]), int(group["length"][0]), group) for group in groups]
-
-    def _pairs(self, level: _Level, points: pl.DataFrame) -> pl.DataFrame:
-        hi, lo = masked(level.length, level.version)
-        reachable = points.filter((pl.col("version") == level.version) & (pl.col("length") >= level.length))
-        wanted = reachable.select("id", hi, lo)
-        if level.half is None:
-            return wanted.join(level.table, on=["hi", "lo"], how="inner").select("id", "indicator")
-        keys, half = level.table[level.half].to_numpy(), wanted[level.half].to_numpy()
-        first = np.searchsorted(keys, half, side="left")
-        count = np.searchsorted(keys, half, side="right") - first
-        places = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-        ids = np.repeat(wanted["id"].to_numpy(), count).astype(np.uint32)
-        rows = level.table["indicator"].to_numpy()[places]
-        return pl.DataFrame({"id": ids, "indicator": rows}, schema=NO_PAIRS.schema)
+        version, length, hi, lo, indicator = (
+            self.table[name].to_numpy() for name in ("version", "length", "hi", "lo", "indicator")
+        )
+        found = []
+        for v, n in self.table.select("version", "length").unique().sort("version", "length").rows():
+            own = (version == v) & (length == n)
+            keys = network_keys(n, v, hi[own], lo[own])
+            order = np.argsort(keys, kind="stable")
+            found.append(_Level(v, n, keys[order], indicator[own][order]))
+        return found
 
 
 def address_matcher(table: pl.DataFrame) -> AddressMatcher:
-    """A matcher for the addresses and networks among the rows of a table of indicators."""
+    """A matcher for the addresses and networks among the rows of a table of indicators, in numeric order."""
     numbered = table.select("value", "type").with_row_index("indicator")
     rows = numbered.filter(pl.col("type").is_in(["address", "network"]))
     numbers = prefixes(rows["value"])
-    return AddressMatcher(pl.concat([numbers, rows.select("indicator")], how="horizontal").drop_nulls("version"))
+    table = pl.concat([numbers, rows.select("indicator")], how="horizontal").drop_nulls("version")
+    return AddressMatcher(table.sort("version", "hi", "lo", "length", "indicator"))
 
 
 def match_names(names: pl.Series, domains: pl.DataFrame) -> pl.DataFrame:

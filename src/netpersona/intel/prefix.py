@@ -11,6 +11,10 @@ Only canonical text is read (see `indicator`), so that a slow general parser is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -20,6 +24,7 @@ IPV4 = rf"{OCTET}(?:\.{OCTET}){{3}}"
 _FULL_IPV6 = r"^(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$"
 _ALL = 0xFFFF_FFFF_FFFF_FFFF
 WIDTH = {4: 32, 6: 128}
+U64 = npt.NDArray[np.uint64]
 
 
 def prefixes(texts: pl.Series) -> pl.DataFrame:
@@ -40,12 +45,20 @@ def prefixes(texts: pl.Series) -> pl.DataFrame:
     return table.collect()
 
 
-def masked(length: int, version: int) -> tuple[pl.Expr, pl.Expr]:
-    """Expressions for (hi, lo) with all bits after `length` cleared."""
+def network_keys(length: int, version: int, hi: U64, lo: U64) -> npt.NDArray[Any]:
+    """One key for each address: its network of this length.  Their order is the networks' numeric order."""
     bits = length + 128 - WIDTH[version]
     mask = (((1 << bits) - 1) << (128 - bits)) if bits else 0
-    hi, lo = pl.lit(mask >> 64, pl.UInt64), pl.lit(mask & _ALL, pl.UInt64)
-    return (pl.col("hi") & hi if version == 6 else pl.col("hi")), pl.col("lo") & lo
+    if version == 4:
+        return lo & np.uint64(mask & _ALL)
+    return hi & np.uint64(mask >> 64) if length <= 64 else wide_keys(hi, lo & np.uint64(mask & _ALL))
+
+
+def prefix_table(networks: Sequence[IPv4Network | IPv6Network]) -> pl.DataFrame:
+    """A table of prefixes of these networks."""
+    rows = [(n.version, int(n.network_address) >> 64, int(n.network_address) & _ALL, n.prefixlen) for n in networks]
+    schema = {"version": pl.UInt8, "hi": pl.UInt64, "lo": pl.UInt64, "length": pl.UInt8}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def masked_by(table: pl.DataFrame) -> pl.Series:

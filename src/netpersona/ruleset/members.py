@@ -6,12 +6,13 @@ resolver answered for a name) is made again when that VM changes, and nothing el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import ip_network
 
 from netpersona.flow.vm import VmId, canonical_address
-from netpersona.intel.groups import PeerGroup
 from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.standing import Standing
 from netpersona.persona.model import Persona
 from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts
@@ -88,17 +89,18 @@ class Members:
         listed = ", ".join(criterion.values)
         if criterion.kind == "networks":
             return peer_set(criterion.values, f"lies in {listed}")
-        groups: dict[str, tuple[Callable[[], PeerGroup], str]] = {
-            "reputation_below": (
-                lambda: self._intel.below(float(criterion.values[0]), self._at),
-                f"has a reputation below {listed}",
-            ),
-            "categories": (lambda: self._intel.in_categories(criterion.values, self._at), f"is listed as {listed}"),
-            "feeds": (lambda: self._intel.in_feeds(criterion.values, self._at), f"is listed by {listed}"),
-        }
-        group, why = groups[criterion.kind]
-        found = group()
+        if criterion.kind == "reputation_below":
+            found, why = self._standing.below(float(criterion.values[0])), f"has a reputation below {listed}"
+        elif criterion.kind == "categories":
+            found, why = self._standing.in_categories(criterion.values), f"is listed as {listed}"
+        else:
+            found, why = self._standing.in_feeds(criterion.values), f"is listed by {listed}"
         return PeerSet(found.addresses, found.networks, why)
+
+    @cached_property
+    def _standing(self) -> Standing:
+        """What intelligence says at this instant, for all the sets that ask."""
+        return self._intel.standing(self._at)
 
     def _vms_set(self, name: str, expression: str) -> PeerSet:
         fulfilled = self._fulfilled.setdefault(expression, {})
