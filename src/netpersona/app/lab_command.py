@@ -143,6 +143,7 @@ def _attacked(
     home: Home, attack: str, vm: str, count: int | None, pause: float | None, family: str
 ) -> dict[str, object]:
     """Run the attack on the VM; what came of it."""
+    import shutil
     import subprocess
 
     from netpersona.app.lab import enter
@@ -152,6 +153,8 @@ def _attacked(
     words = [attack, "--vm", vm, "--family", family]
     words += ["--count", str(count)] if count is not None else []
     words += ["--every", str(pause)] if pause is not None else []
+    ssh = shutil.which("ssh") if any(program.name == "sshd" for program in home.state().programs) else None
+    words += ["--ssh", ssh] if ssh is not None else []
     process = enter.spawn(
         home,
         vm,

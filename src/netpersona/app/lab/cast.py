@@ -19,9 +19,9 @@ PACKAGES = {
 }
 """Programs that the lab uses: the package that brings each, and what happens without.
 
-nginx is used where it is, but not asked for: its package starts a server on the host.
+nginx and sshd are used where they are, but not asked for: their packages start a server on the host.
 """
-_USED = (*PACKAGES, "nginx")
+_USED = (*PACKAGES, "nginx", "ssh", "ssh-keygen", "sshd")
 
 
 class Program(NamedTuple):
@@ -75,13 +75,7 @@ def _servers(folder: Path, tools: Mapping[str, str]) -> Iterator[Program]:
     yield _pages(folder, layout.WEB.name, [80], "--database", layout.DATABASE.v4, "--database", layout.DATABASE.v6)
     yield _pages(folder, layout.OUTSIDE, [80, 8443, 4444])
     for vm in layout.VMS:
-        yield _module(
-            "logins",
-            vm.name,
-            "login_server",
-            ["--ssh", "22", "--ftp", "21", "--files", "445", "--files", "5985"],
-            tuple(("tcp", port) for port in (21, 22, 445, 5985)),
-        )
+        yield from _logins(folder, vm.name, tools)
     yield _module(
         "analyser", layout.ANALYSER.name, "analyser", ["--count-in", str(folder / "counts" / "analyser.json")]
     )
@@ -107,6 +101,19 @@ def _repository(folder: Path, nginx: str | None) -> Program:
         words = [nginx, "-c", str(folder / "nginx.conf"), "-e", "stderr"]
         return Program("nginx", layout.REPOSITORY.name, words, (("tcp", 80),))
     return _pages(folder, layout.REPOSITORY.name, [80], "--folder", str(folder / "repository"), wants="nginx")
+
+
+def _logins(folder: Path, vm: str, tools: Mapping[str, str]) -> Iterator[Program]:
+    """What there is to attack; sshd where there is one and its client, else what looks like it on the wire."""
+    ports = {"--ftp": (21,), "--files": (445, 5985)}
+    if (folder / "sshd.conf").exists():
+        words = [tools["sshd"], "-D", "-e", "-f", str(folder / "sshd.conf")]
+        yield Program("sshd", vm, words, (("tcp", 22),))
+    else:
+        ports = {"--ssh": (22,), **ports}
+    words = [word for name, numbers in ports.items() for port in numbers for word in (name, str(port))]
+    listens = tuple(("tcp", port) for numbers in ports.values() for port in numbers)
+    yield _module("logins", vm, "login_server", words, listens, None if "--ssh" not in ports else "sshd")
 
 
 def _pages(folder: Path, machine: str, ports: list[int], *more: str, wants: str | None = None) -> Program:

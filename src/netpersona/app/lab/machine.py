@@ -44,6 +44,7 @@ def become(name: str, resolver: str) -> None:
     # What listens in /run (resolved, nscd, D-Bus) would answer from the host's network.
     resolved = os.path.realpath("/etc/resolv.conf")
     kernel.mount("np-lab", "/run", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=16m")
+    Path("/run/sshd").mkdir(mode=0o755)  # where sshd wants to be able to lock itself in
     _cover(resolved, f"nameserver {resolver}\noptions timeout:2 attempts:1\n")
     for path, text in (
         ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),

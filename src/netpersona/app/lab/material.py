@@ -1,12 +1,14 @@
 """The files that a lab lays out: what netpersona reads (inventory, feed, policies, configuration), and its programs.
 
 netpersona.yaml   vms.yaml   feeds/bad-peers.txt   policies/*.yaml      for `netpersona up --config`
-dnsmasq.conf   names.json   nginx.conf   repository/   tls.pem          for the lab's own programs
+dnsmasq.conf   names.json   nginx.conf   sshd.conf   repository/   tls.pem    for the lab's own programs
 """
 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -30,6 +32,8 @@ def write(folder: Path, tools: Mapping[str, str], *, bridged: bool) -> None:
         (folder / "repository" / name).write_bytes(bytes(range(32, 112)) * (size // 80))
     if "openssl" in tools:
         _certificate(folder, tools["openssl"])
+    if {"ssh", "ssh-keygen", "sshd"} <= tools.keys():
+        _sshd(folder, tools)
 
 
 def _inventory(bridged: bool) -> Iterator[str]:
@@ -71,6 +75,31 @@ def _certificate(folder: Path, openssl: str) -> None:
     run([*words, "-keyout", str(key), "-out", str(certificate)])
     (folder / "tls.pem").write_text(key.read_text() + certificate.read_text())
 
+
+def _sshd(folder: Path, tools: Mapping[str, str]) -> None:
+    """A configuration with which nobody gets in, and a host key of this lab's own."""
+    run([tools["ssh-keygen"], "-q", "-t", "ed25519", "-N", "", "-C", "np-lab", "-f", str(folder / "sshd.key")])
+    said = subprocess.run([tools["sshd"], "-V"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    version = re.search(r"OpenSSH_([0-9]+)\.([0-9]+)", said)
+    # From 9.8 on, who fails to log in is shut out for a while: here it is netpersona that is to see to that.
+    impatient = version is not None and (int(version[1]), int(version[2])) >= (9, 8)
+    text = _SSHD.format(folder=folder) + ("PerSourcePenalties no\n" if impatient else "")
+    (folder / "sshd.conf").write_text(text)
+
+
+_SSHD = """\
+Port 22
+HostKey {folder}/sshd.key
+PidFile none
+UsePAM no
+PermitRootLogin no
+PasswordAuthentication no
+PubkeyAuthentication no
+KbdInteractiveAuthentication no
+HostbasedAuthentication yes
+MaxStartups 100
+AllowUsers nobody-at-all
+"""
 
 _CONFIG = f"""\
 # What netpersona needs to watch the lab.  Paths are relative to this file.

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--count", type=int)
     parser.add_argument("--every", type=float)
     parser.add_argument("--family", choices=sorted(_FAMILIES), default="both")
+    parser.add_argument("--ssh")
     said = parser.parse_args()
     attack = ATTACKS[said.name]
     order = Order(
@@ -41,6 +42,7 @@ def main() -> None:
         count=min(attack.count if said.count is None else said.count, attack.most),
         every=attack.every if said.every is None else said.every,
         families=_FAMILIES[said.family],
+        ssh=said.ssh,
     )
     for sign in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, _stop)

@@ -1,14 +1,21 @@
-"""Guesses passwords: FTP log-ins with USER and PASS, and sessions that look like refused SSH log-ins, by turns."""
+"""Guesses passwords: FTP log-ins with USER and PASS, and refused SSH log-ins, by turns.
+
+With an sshd on the VMs these are real ones, made by ssh; else sessions that look like them on the wire.
+"""
 
 from __future__ import annotations
 
 import socket
+import subprocess
 
-from netpersona.app.lab.attacks.order import Order, Tally, connected
+from netpersona.app.lab.attacks.order import PATIENCE, Order, Tally, connected
 from netpersona.app.lab.layout import WEB, Machine, others
 from netpersona.app.lab.programs.login_server import SSH_EXCHANGE
 
 _WORDS = ("123456", "password", "letmein", "admin", "welcome", "dragon", "monkey", "master")
+_ALONE = ("-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=none",
+          "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=none", "-o", "GlobalKnownHostsFile=none",
+          "-o", f"ConnectTimeout={PATIENCE:.0f}", "-o", "LogLevel=ERROR")  # fmt: skip
 
 
 def target_of(vm: str) -> Machine:
@@ -20,9 +27,12 @@ def run(order: Order, tally: Tally) -> str:
     """Guess; what was done, in words.  A log-in that is refused was answered."""
     target = target_of(order.vm)
     for number, family in order.turns():
-        guess = _guess_ftp if number % (2 * len(order.families)) < len(order.families) else guess_ssh
+        address = target.address(family)
         try:
-            guess(target.address(family), f"{_WORDS[number % len(_WORDS)]}{number}")
+            if number % (2 * len(order.families)) < len(order.families):
+                _guess_ftp(address, f"{_WORDS[number % len(_WORDS)]}{number}")
+            else:
+                log_in(address, order.ssh)
             tally.answer()
         except OSError as error:
             tally.failure(error)
@@ -39,7 +49,23 @@ def _guess_ftp(address: str, password: str) -> None:
                 raise ConnectionResetError
 
 
-def guess_ssh(address: str, _: str) -> None:
+def log_in(address: str, ssh: str | None) -> None:
+    """Try to log in at port 22, in vain.  Raises OSError where nobody refuses it."""
+    if ssh is None:
+        _look_like_ssh(address)
+        return
+    done = subprocess.run(  # noqa: S603 - our own words, no shell
+        [ssh, *_ALONE, "-l", "root", address, "true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "ermission denied" not in done.stderr:
+        raise OSError(done.stderr.strip().rpartition(": ")[2])
+
+
+def _look_like_ssh(address: str) -> None:
     """One session with an ssh-like server; its sizes are those of a refused password."""
     with connected(address, 22) as line:
         line.sendall(b"SSH-2.0-np_lab_client\r\n")

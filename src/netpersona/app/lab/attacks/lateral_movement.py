@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from netpersona.app.lab.attacks.brute_force import guess_ssh
+from netpersona.app.lab.attacks.brute_force import log_in
 from netpersona.app.lab.attacks.order import Order, Tally, connected
 from netpersona.app.lab.layout import others
 
@@ -17,13 +17,13 @@ def run(order: Order, tally: Tally) -> str:
         for family in order.families:
             for target in others(order.vm):
                 for port in (22, 445, 5985):
-                    _reach(target.address(family), port, tally)
+                    _reach(target.address(family), port, order.ssh, tally)
     return "sessions with the other VMs, ports 22, 445 and 5985"
 
 
-def _reach(address: str, port: int, tally: Tally) -> None:
+def _reach(address: str, port: int, ssh: str | None, tally: Tally) -> None:
     try:
-        guess_ssh(address, "") if port == 22 else _copy(address, port)
+        log_in(address, ssh) if port == 22 else _copy(address, port)
         tally.answer()
     except OSError as error:
         tally.failure(error)

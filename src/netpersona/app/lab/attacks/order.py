@@ -19,6 +19,7 @@ class Order:
     count: int
     every: float  # seconds
     families: tuple[int, ...]  # 4, 6
+    ssh: str | None = None  # the client, where the VMs have an sshd
 
     def turns(self) -> Iterator[tuple[int, int]]:
         """(number, family) of each turn, at its time: the families take turns within the count."""
