@@ -33,6 +33,8 @@ from netpersona.policy.model import PolicySet
 from netpersona.risk.detectors import Context
 from netpersona.risk.judge import Step, advance
 
+_TAPS = ("source", "tap_vm")
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -86,9 +88,49 @@ def as_seen(
     return own_flows, oriented(transactions.select(TRANSACTION_COLUMNS), table, ground.window)
 
 
+def at_taps(
+    flows: pl.DataFrame, transactions: pl.DataFrame, taps: Mapping[str, VmId], fleet: Fleet, ground: Ground
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Like as_seen(), of what each VM's own tap saw of it: `taps` says whose interface a row's source is.
+
+    So a flow between two VMs, which both taps see, is one flow of each; and nobody is told by an address he forged.
+    """
+    owner = pl.DataFrame({"source": list(taps), "tap_vm": list(taps.values())}, schema=dict.fromkeys(_TAPS, pl.String))
+    table = owner_table(fleet.owners)
+    own_flows, own_transactions = (
+        oriented(rows.join(owner, on="source").select(*columns, "tap_vm"), table, ground.window)
+        .filter(pl.col("vm") == pl.col("tap_vm"))
+        .drop("tap_vm")
+        for rows, columns in ((flows, FLOW_COLUMNS), (transactions, TRANSACTION_COLUMNS))
+    )
+    return own_flows, own_transactions
+
+
 def begun(vm: Vm) -> VmState:
     """The state of a VM of which nothing was seen yet, with what the inventory says of it."""
-    base = BaseNetworkConfig(
+    return VmState(Persona(vm=vm.name, labels=dict(vm.labels), base=_base(vm)), Memory())
+
+
+def followed(state: VmState, vm: Vm) -> VmState:
+    """The state with what the inventory says of the VM now; a new version where that is something else."""
+    persona, base = state.persona, _base(vm)
+    if vm.inferred or (persona.base == base and persona.labels == dict(vm.labels)):
+        return state
+    changed = replace(persona, base=base, labels=dict(vm.labels), version=persona.version + 1)
+    return VmState(changed, state.memory)
+
+
+def on_timer(state: VmState, at: int, ground: Ground) -> VmState:
+    """The state at the instant `at` (µs) if nothing more was seen of the VM: what holds for a while may end."""
+    persona = state.persona
+    if not triggers.stateful(ground.policies, persona):
+        return state
+    held = triggers.advance(persona, ground.policies, at, persona.mitigations)
+    return state if held == persona.mitigations else VmState(replace(persona, mitigations=held), state.memory)
+
+
+def _base(vm: Vm) -> BaseNetworkConfig:
+    return BaseNetworkConfig(
         addresses=vm.addresses,
         interface=vm.interface,
         mac=vm.mac,
@@ -97,7 +139,6 @@ def begun(vm: Vm) -> VmState:
         mtu=vm.mtu,
         inferred=vm.inferred,
     )
-    return VmState(Persona(vm=vm.name, labels=dict(vm.labels), base=base), Memory())
 
 
 def step(state: VmState, observation: Observation, fleet: frozenset[str], ground: Ground) -> Step:

@@ -100,7 +100,7 @@ class Judging:
         state = self.closed.states.get(vm) if over else self.open.states.get(vm, self.closed.states.get(vm))
         step = pipeline.step(state or pipeline.begun(hour.fleet.vms[vm]), observation, hour.addresses, self.ground)
         (self.closed if over else self.open).take(step, end)
-        _remember(self.names.setdefault(vm, {}), observation)
+        remember_names(self.names.setdefault(vm, {}), observation)
         self.at = end if self.at is None else max(self.at, end)
 
     def join(self, other: Judging) -> None:
@@ -125,7 +125,7 @@ def _by_vm(observation: Observation) -> tuple[VmId, int]:
     return observation.vm, observation.window.start
 
 
-def _remember(names: dict[str, dict[str, int]], observation: Observation) -> None:
+def remember_names(names: dict[str, dict[str, int]], observation: Observation) -> None:
     """The addresses that DNS answers gave for each name: what policies on domains are enforced by."""
     for use in observation.names:
         addresses = [found for answer in use.answers if (found := _address(answer)) is not None]

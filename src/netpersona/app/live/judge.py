@@ -1,0 +1,185 @@
+"""Judging while it happens: the open window again whenever a VM has new evidence, and for good when it closes.
+
+    report --> OpenWindows --+--> windows that are over  --> step() --> closed state   (learned, stored)
+                             '--> windows that go on     --> step() --> open state     (shown, enforced, thrown away)
+
+An open state always grows out of the closed one, so that judging ten times a second teaches nothing ten times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from netpersona import pipeline
+from netpersona.adapters.sensors.packets.window_meter import Report
+from netpersona.adapters.sensors.tap.open_windows import OpenWindows
+from netpersona.app.judging import Names, Verdicts, remember_names
+from netpersona.flow.table import FlowBatch, batch
+from netpersona.flow.vm import Vm, VmId
+from netpersona.flow.window import Window
+from netpersona.observation.model import Observation
+from netpersona.observation.observe import observe
+from netpersona.persona.model import Persona
+from netpersona.persona.state import VmState
+from netpersona.pipeline import Fleet, Ground
+from netpersona.policy.triggers import next_end
+from netpersona.ports import Checkpoint
+from netpersona.risk.finding import Finding
+from netpersona.risk.judge import Step
+
+REMEMBERED = 10_000  # findings of which it is remembered when they were first raised
+
+
+@dataclass(slots=True)
+class LiveJudge:
+    """The keyed states of all VMs, and the windows that are open."""
+
+    ground: Ground
+    windows: OpenWindows
+    closed: Verdicts = field(default_factory=Verdicts)  # since the last checkpoint, but for `states`: all of them
+    open: dict[VmId, Verdicts] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
+    closed_until: int | None = None  # µs
+    fleet: Fleet = field(default_factory=Fleet)
+    _taps: dict[str, VmId] = field(default_factory=dict)
+    _learned: set[VmId] = field(default_factory=set)  # whose closed state changed since the last checkpoint
+    _raised: dict[str, int] = field(default_factory=dict)  # finding -> when it was first raised, µs
+
+    def follow(self, vms: Iterable[Vm]) -> set[VmId]:
+        """Take the VMs that exist now; gives those that are new, changed or gone."""
+        fleet = Fleet({vm.name: vm for vm in vms})
+        changed = {
+            name for name in self.fleet.vms.keys() | fleet.vms.keys() if self.fleet.vms.get(name) != fleet.vms.get(name)
+        }
+        self.fleet = fleet
+        self._taps = {vm.interface: vm.name for vm in fleet.vms.values() if vm.interface is not None}
+        for name in changed & fleet.vms.keys():
+            state = self.closed.states.get(name)
+            self._learn(
+                name, pipeline.begun(fleet.vms[name]) if state is None else pipeline.followed(state, fleet.vms[name])
+            )
+            self.open.pop(name, None)
+        for name in changed - fleet.vms.keys():
+            self.open.pop(name, None)
+        return changed
+
+    def persona(self, vm: VmId) -> Persona:
+        """The VM's persona as it stands now."""
+        return self._state(vm).persona
+
+    def personas(self) -> dict[VmId, Persona]:
+        """The personas of all VMs that exist, as they stand now."""
+        return {vm: self.persona(vm) for vm in sorted(self.fleet.vms)}
+
+    def findings(self) -> dict[str, Finding]:
+        """What was found since the last checkpoint, the open windows' findings among it."""
+        found = dict(self.closed.findings)
+        for verdicts in self.open.values():
+            found |= verdicts.findings
+        return found
+
+    def take(self, report: Report, now: int) -> set[VmId]:
+        """Judge what the report brings; gives the VMs that were judged.  The open window goes up to `now` (µs)."""
+        touched = self._touched(report.batch.flows, report.batch.transactions, report.asked)
+        for start, rows in self.windows.add(report):
+            self._close(start, rows)
+            touched |= self.open.keys()
+        touched &= self.fleet.vms.keys()
+        self._judge_open(touched, now)
+        return touched
+
+    def on_timer(self, now: int) -> set[VmId]:
+        """Let end what was to hold for a while only; gives the VMs of which something ended."""
+        ended = set()
+        for vm in self.fleet.vms:
+            state = self._state(vm)
+            end = next_end(state.persona.mitigations)
+            if end is not None and end <= now and (after := pipeline.on_timer(state, now, self.ground)) is not state:
+                self.open.setdefault(vm, Verdicts()).states[vm] = after
+                ended.add(vm)
+        return ended
+
+    def reground(self, ground: Ground, now: int) -> None:
+        """Judge what is open by other policies and indicators from now on."""
+        self.ground = ground
+        self._judge_open(set(self.fleet.vms), now)
+
+    def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
+        """All that a restart needs; call stored() once it is written."""
+        closed = replace(self.closed.outcome(), states={vm: self.closed.states[vm] for vm in sorted(self._learned)})
+        still = Verdicts()
+        for verdicts in self.open.values():
+            still.join(verdicts)
+        parts = [self.windows.table(start) for start in self.windows.starts()]
+        pending = batch(
+            pl.concat([p.flows for p in parts]) if parts else None,
+            pl.concat([p.transactions for p in parts]) if parts else None,
+        )
+        vms = [self.fleet.vms[vm] for vm in sorted(self.fleet.vms)]
+        return Checkpoint(self.closed_until, closed, still.outcome(), pending, vms, self.names, context)
+
+    def stored(self) -> None:
+        """The last checkpoint is written: what it holds of closed windows need not be kept here."""
+        self.closed = Verdicts(self.closed.states)
+        self._learned.clear()
+
+    def _close(self, start: int, rows: FlowBatch) -> None:
+        self.closed_until = start + self.ground.window
+        for observation in self._observations(rows, self._taps.values()):
+            step = self._step(self.closed.states.get(observation.vm), observation)
+            self.closed.take(step, observation.window.end)
+            self._learned.add(observation.vm)
+            remember_names(self.names.setdefault(observation.vm, {}), observation)
+
+    def _judge_open(self, vms: Collection[VmId], now: int) -> None:
+        for vm in vms:
+            self.open.pop(vm, None)
+        sources = [tap for tap, vm in self._taps.items() if vm in vms]
+        for start in self.windows.starts() if sources else ():
+            for observation in self._observations(self.windows.table(start, sources), vms):
+                so_far = replace(observation, window=Window(start, max(start + 1, min(observation.window.end, now))))
+                verdicts = self.open.setdefault(observation.vm, Verdicts())
+                before = verdicts.states.get(observation.vm, self.closed.states.get(observation.vm))
+                verdicts.take(self._step(before, so_far), so_far.window.end)
+                remember_names(self.names.setdefault(observation.vm, {}), observation)
+
+    def _observations(self, rows: FlowBatch, vms: Collection[VmId]) -> Iterable[Observation]:
+        taps = {tap: vm for tap, vm in self._taps.items() if vm in vms}
+        flows, transactions = pipeline.at_taps(rows.flows, rows.transactions, taps, self.fleet.part(vms), self.ground)
+        return observe(flows, transactions, self.ground.intel, self.ground.window)
+
+    def _step(self, state: VmState | None, observation: Observation) -> Step:
+        before = pipeline.begun(self.fleet.vms[observation.vm]) if state is None else state
+        step = pipeline.step(before, observation, self.fleet.addresses, self.ground)
+        return step._replace(findings=[self._first_raised(f) for f in step.findings]) if step.findings else step
+
+    def _first_raised(self, finding: Finding) -> Finding:
+        """The finding, raised when it was first raised: judging again is no news."""
+        raised = self._raised.setdefault(finding.id, finding.judged_at)
+        while len(self._raised) > REMEMBERED:
+            del self._raised[next(iter(self._raised))]
+        return finding if raised >= finding.judged_at else replace(finding, judged_at=raised)
+
+    def _state(self, vm: VmId) -> VmState:
+        verdicts = self.open.get(vm)
+        state = verdicts.states.get(vm) if verdicts is not None else None
+        return state or self.closed.states.get(vm) or pipeline.begun(self.fleet.vms[vm])
+
+    def _learn(self, vm: VmId, state: VmState) -> None:
+        self.closed.states[vm] = state
+        self._learned.add(vm)
+
+    def _touched(self, *tables: pl.DataFrame) -> set[VmId]:
+        sources = {source for table in tables for source in table["source"].unique()}
+        return {self._taps[source] for source in sources if source in self._taps}
+
+
+def resumed(ground: Ground, states: Mapping[VmId, VmState], closed_until: int | None, pending: FlowBatch) -> LiveJudge:
+    """A judge that goes on where a store stands: with the closed states, and the flows of the windows then open."""
+    judge = LiveJudge(ground, OpenWindows(ground.window), Verdicts(dict(states)), closed_until=closed_until)
+    again = pending.flows.with_columns(uid=pl.lit("before:") + pl.col("uid"))  # a new sensor counts anew
+    judge.windows.add(Report(batch(again, pending.transactions), pending.transactions.clear(), closed_until or 0))
+    return judge

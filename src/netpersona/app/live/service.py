@@ -1,0 +1,88 @@
+"""What the running controller offers to those who ask it: the API, and through it the command line.
+
+Every method may be called from any thread; it answers with values that nobody changes any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from netpersona.app.live.health import Health
+from netpersona.app.standing import Standing
+from netpersona.flow.vm import VmId
+from netpersona.persona.model import Persona
+from netpersona.ports import Store
+from netpersona.ruleset.diff import Changes
+from netpersona.ruleset.model import Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """All policies as they stood from an instant on."""
+
+    number: int
+    at: int  # µs
+    who: str
+    why: str
+    texts: Mapping[str, str]  # file or resource name -> YAML text
+    confirmed: bool  # False: it goes back to the one before unless it is confirmed in time
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a change of policies came to."""
+
+    version: PolicyVersion
+    changes: Changes
+    confirm_by: int | None  # µs: when it goes back by itself; None: it stays
+
+
+class Service(Protocol):
+    """The running controller.  Methods that change something raise NetpersonaError; then nothing was changed."""
+
+    def now(self) -> int:
+        """The present instant, µs."""
+
+    def health(self) -> Health:
+        """How each part is."""
+
+    def store(self) -> Store:
+        """Where history, findings and risk terms are read."""
+
+    def standing(self) -> Standing:
+        """Personas, indicators and policies as they stand now: what `why`, plan and verdicts rest on."""
+
+    def ruleset(self) -> Ruleset:
+        """The rules in force."""
+
+    def firewall(self) -> Mapping[str, Any]:
+        """What the kernel holds: words, nft text, counters, drift."""
+
+    def policies(self) -> Sequence[PolicyVersion]:
+        """Every version of the policies, oldest first; the last one is in force."""
+
+    def plan(self, texts: Mapping[str, str]) -> tuple[Ruleset, Changes]:
+        """What these policies would come to, and how that differs from what is in force.  Raises PolicyError."""
+
+    def apply(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None = None) -> Applied:
+        """Put these policies in force, in place of all others.  `confirm_within` is in µs."""
+
+    def confirm(self, who: str) -> PolicyVersion:
+        """Keep what waits to be confirmed."""
+
+    def roll_back(self, who: str, number: int | None = None) -> Applied:
+        """Go back to an earlier version of the policies; the one before, unless a number is given."""
+
+    def uninstall(self, who: str) -> None:
+        """Take every rule of ours out of the kernel, and put none there until apply() or a restart."""
+
+    def edit(self, persona: Persona, who: str, why: str) -> None:
+        """Store what a person changed of a persona (freeze, reset, labels): the next version of it."""
+
+    def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:
+        """Add addresses, networks or domains to a feed that is pushed to, or take them out; gives how many changed."""
+
+    def vms(self) -> Mapping[VmId, Persona]:
+        """The VMs that exist now, with their personas."""
