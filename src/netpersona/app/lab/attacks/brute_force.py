@@ -13,9 +13,12 @@ from netpersona.app.lab.layout import WEB, Machine, others
 from netpersona.app.lab.programs.login_server import SSH_EXCHANGE
 
 _WORDS = ("123456", "password", "letmein", "admin", "welcome", "dragon", "monkey", "master")
-_ALONE = ("-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=none",
-          "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=none", "-o", "GlobalKnownHostsFile=none",
-          "-o", f"ConnectTimeout={PATIENCE:.0f}", "-o", "LogLevel=ERROR")  # fmt: skip
+_ALONE = (
+    *("-F", "none", "-l", "root", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
+    *("-o", "IdentitiesOnly=yes", "-o", "IdentityFile=none", "-o", f"ConnectTimeout={PATIENCE:.0f}"),
+    *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null"),
+)
+"""Options of ssh: nothing of the person who runs the lab is read, written or offered."""
 
 
 def target_of(vm: str) -> Machine:
@@ -55,7 +58,7 @@ def log_in(address: str, ssh: str | None) -> None:
         _look_like_ssh(address)
         return
     done = subprocess.run(  # noqa: S603 - our own words, no shell
-        [ssh, *_ALONE, "-l", "root", address, "true"],
+        [ssh, *_ALONE, address, "true"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
