@@ -77,6 +77,7 @@ def _read(done: Done) -> Group:
     if intake.duplicates:
         again = counted(intake.duplicates, "flow")
         lines.append(f"{again} came again, from another sensor or replayed before: each counts once")
+    lines += [f"{account.path}: {note}" for account in intake.accounts for note in account.notes]
     lines += [f"skipped {count:,}: {reason}" for reason, count in sorted(intake.skipped.items())]
     lines += [f"not read: {path}: {reason}" for path, reason in list(done.unread)[:5]]
     for snapshot in done.snapshots:

@@ -11,7 +11,8 @@ class SourceAccount:
 
     `flows` counts the records used: flows, or for an application's log (dns, http, ...) its rows.
     `skipped` counts the records that could not be read, by reason.  `first` and `last` are the earliest
-    and the latest start, in µs since the epoch; None where nothing was used.
+    and the latest start, in µs since the epoch; None where nothing was used.  `notes` are sentences on what
+    the records stand for, such as that the source was sampled.
     """
 
     path: str
@@ -20,3 +21,4 @@ class SourceAccount:
     skipped: dict[str, int] = field(default_factory=dict)
     first: int | None = None
     last: int | None = None
+    notes: tuple[str, ...] = ()

@@ -126,6 +126,7 @@ class ExportTally:
     skipped: Counter[str] = field(default_factory=Counter)
     first: int | None = None  # start of the earliest flow, µs
     last: int | None = None  # and of the latest
+    notes: list[str] = field(default_factory=list)  # what to know of the source, once it was read to its end
     _told: Counter[str] = field(default_factory=Counter)
 
     def batch(self, flows: pl.DataFrame) -> FlowBatch:
@@ -142,4 +143,4 @@ class ExportTally:
     def account(self, path: str, form: str) -> SourceAccount:
         """The account of a source that was read to its end."""
         skipped = dict(sorted(self.skipped.items()))
-        return SourceAccount(path, form, self.flows, skipped, self.first, self.last)
+        return SourceAccount(path, form, self.flows, skipped, self.first, self.last, tuple(self.notes))

@@ -1,4 +1,7 @@
-"""Recordings of NetFlow v5, v9 and IPFIX: export datagrams, each after its length (4 bytes, big-endian)."""
+"""Recordings of NetFlow v5, v9 and IPFIX: export datagrams, each after its length (4 bytes, big-endian).
+
+Counters of a sampled source are scaled where it tells its rate, and the account says so (see `netflow_sampling`).
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,7 @@ class NetflowSensor:
                 yield decoder.drain()
         decoder.finish()
         yield decoder.drain()
+        self._tally.notes = decoder.notes()
 
     def _datagrams(self, source: BinaryIO) -> Iterator[bytes]:
         at = 0

@@ -3,8 +3,8 @@
 Pure: bytes in, columns out.  A recording and a live collector feed it alike.  Templates belong to an
 exporter and its source id (observation domain); a template that comes again replaces the one before.
 Data that comes before its template waits for it, and counts as skipped if none ever comes; IPFIX times
-that are relative to the exporter's start wait for the options record that tells it.  Other options records,
-sampling among them, are the exporter's words about itself and give no flows.
+that are relative to the exporter's start wait for the options record that tells it.  Options records of
+sampling say what counters stand for; others are the exporter's words about itself.  None gives flows.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from netpersona.adapters.sensors.netflow_elements import (
     read_fields,
     width,
 )
+from netpersona.adapters.sensors.netflow_sampling import SAMPLING, Sampled, Sampling
 
 _V5_RECORD: Layout = tuple(
     Field(element, length)
@@ -37,6 +38,7 @@ _V5_RECORD: Layout = tuple(
 )  # fmt: skip
 _V5_HEADER, _V5_WIDTH = 24, 48
 _V9_HEADER, _IPFIX_HEADER = 20, 16
+_V5_SAMPLING, _V5_INTERVAL = 22, 0x3FFF  # where the header tells it; above its 14 bits stands the mode
 _VARIABLE = 0xFFFF
 _REVERSE_ENTERPRISE = 29305
 _MOST_WAITING = 16 << 20  # bytes of data that wait for a template
@@ -83,6 +85,8 @@ class Decoder:
         self._early: dict[_Speaker, dict[int, list[_Set]]] = {}
         self._early_bytes = 0
         self._started: dict[_Speaker, int] = {}  # ms since the epoch
+        self._samplings: dict[_Speaker, Sampling] = {}
+        self._sampled = Sampled()
 
     def feed(self, datagram: bytes, exporter: str = "") -> None:
         """Take one export datagram; never raises, whatever the bytes are."""
@@ -99,8 +103,12 @@ class Decoder:
     def drain(self) -> pl.DataFrame:
         """The records (RECORD_SCHEMA) of all datagrams since the last call, as far as they can be read."""
         ready, self._ready, self.waiting = self._ready, {}, 0
-        tables = [decode(layout, parts, self.skipped) for layout, parts in ready.items()]
+        tables = [decode(layout, parts, self.skipped, self._sampled) for layout, parts in ready.items()]
         return pl.concat([no_records(), *tables])
+
+    def notes(self) -> list[str]:
+        """What is to be known of the records given so far: that they were sampled, and what was made of it."""
+        return self._sampled.notes()
 
     def finish(self) -> None:
         """No more will come: what still waits for its template is counted as skipped."""
@@ -119,7 +127,10 @@ class Decoder:
         if present < count:
             self.skipped[TRUNCATED] += 1
         clock = Clock(seconds * 1000 + nanoseconds // 1_000_000, uptime)
-        self._add(_V5_RECORD, datagram[_V5_HEADER : _V5_HEADER + present * _V5_WIDTH], present, clock)
+        interval = int.from_bytes(datagram[_V5_SAMPLING:_V5_HEADER], "big") & _V5_INTERVAL
+        sampling = Sampling(of_all=(float(max(1, interval)),))
+        records = datagram[_V5_HEADER : _V5_HEADER + present * _V5_WIDTH]
+        self._add(_V5_RECORD, Records(records, present, clock, sampling))
 
     def _feed_v9(self, datagram: bytes, exporter: str) -> None:
         if len(datagram) < _V9_HEADER:
@@ -242,7 +253,8 @@ class Decoder:
         if clock.uptime is None and needs_uptime(layout):
             self._wait(key, data, NO_SYSTEM_START)
             return
-        self._add(layout, raw[: count * width(layout)], count, clock)
+        records = Records(raw[: count * width(layout)], count, clock, self._sampling(key[0]))
+        self._add(layout, records)
 
     def _told(self, speaker: _Speaker, clock: Clock) -> Clock:
         started = self._started.get(speaker)
@@ -257,18 +269,23 @@ class Decoder:
         self._early_bytes += size
 
     def _read_options(self, speaker: _Speaker, layout: Layout, raw: bytes, count: int) -> None:
-        if count and any(field.element == SYSTEM_START for field in layout):
-            values = read_fields(layout, raw, count)
-            if SYSTEM_START not in values:
-                return
+        elements = {field.element for field in layout}
+        if not count or elements.isdisjoint((SYSTEM_START, *SAMPLING)):
+            return
+        values = read_fields(layout, raw, count)
+        self._sampling(speaker).tell(values)
+        if SYSTEM_START in values:
             self._started[speaker] = min(int(values[SYSTEM_START][-1]), 1 << 50)
             for template in [t for t in self._early.get(speaker, {}) if (speaker, t) in self._templates]:
                 self._revisit(speaker, template)
 
-    def _add(self, layout: Layout, raw: bytes, count: int, clock: Clock) -> None:
-        if count:
-            self._ready.setdefault(layout, []).append(Records(raw, count, clock))
-            self.waiting += count
+    def _sampling(self, speaker: _Speaker) -> Sampling:
+        return self._samplings.setdefault(speaker, Sampling())
+
+    def _add(self, layout: Layout, records: Records) -> None:
+        if records.rows:
+            self._ready.setdefault(layout, []).append(records)
+            self.waiting += records.rows
 
 
 def _element(element: int, enterprise: int) -> int:

@@ -2,8 +2,8 @@
 
 Element numbers are those of IANA's IPFIX registry, which NetFlow v9 shares below 128.  Reverse elements
 (RFC 5103, enterprise 29305) are kept as negative numbers; other enterprises' fields are stepped over, and
-so is what the registry has but a persona does not need.  Counters are as sent: a sampling rate, which
-comes in options records, is not applied.
+so is what the registry has but a persona does not need.  Counters of sampled records are scaled (see
+`netflow_sampling`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from netpersona.adapters.sensors.flow_records import as_records, no_records, sound, v4_text, v6_text
+from netpersona.adapters.sensors.netflow_sampling import SAMPLING, Sampled, Sampling, record_rates, scaled
 
 Numbers = npt.NDArray[np.int64]
 
@@ -30,7 +31,7 @@ _LAST_UPTIME, _FIRST_UPTIME = 21, 22
 _NUMERIC = {
     *FORWARD_BYTES, *REVERSE_BYTES, *FORWARD_PACKETS, *REVERSE_PACKETS, _FLAGS, -_FLAGS, _PROTOCOL, _SOURCE_PORT,
     _DESTINATION_PORT, _FORWARDING, _FIREWALL_EVENT, _BIFLOW_DIRECTION, _LAST_UPTIME, _FIRST_UPTIME,
-    *range(150, 160), SYSTEM_START, 161, 162, 323,
+    *range(150, 160), SYSTEM_START, 161, 162, 323, *SAMPLING,
 }  # fmt: skip
 _ADDRESSES = {8: 4, 12: 4, 27: 16, 28: 16}
 _UPTIME_WRAP = 1 << 32  # ms, 49.7 days
@@ -62,6 +63,7 @@ class Records(NamedTuple):
     raw: bytes
     rows: int
     clock: Clock
+    sampling: Sampling  # of the exporter; asked when the records are decoded, as it may be told after them
 
 
 def width(layout: Layout) -> int:
@@ -81,7 +83,7 @@ def describes_flows(layout: Layout) -> bool:
     return elements.issuperset(_V4) or elements.issuperset(_V6)
 
 
-def decode(layout: Layout, parts: Iterable[Records], skipped: Counter[str]) -> pl.DataFrame:
+def decode(layout: Layout, parts: Iterable[Records], skipped: Counter[str], sampled: Sampled) -> pl.DataFrame:
     """The record table (RECORD_SCHEMA) of these records; what cannot be true is counted in `skipped`."""
     held = list(parts)
     count = sum(part.rows for part in held)
@@ -89,10 +91,20 @@ def decode(layout: Layout, parts: Iterable[Records], skipped: Counter[str]) -> p
         skipped["record without addresses"] += count
         return no_records()
     values = read_fields(layout, b"".join(part.raw for part in held), count)
+    _scale(values, held, sampled)
     repeats = [part.rows for part in held]
     sent = np.repeat(np.array([part.clock.sent for part in held], dtype=np.int64), repeats)
     uptime = np.repeat(np.array([part.clock.uptime or 0 for part in held], dtype=np.int64), repeats)
     return sound(_both_ways(_forward(values, sent, uptime, count), values, count), skipped)
+
+
+def _scale(values: dict[int, npt.NDArray[np.uint64]], parts: list[Records], sampled: Sampled) -> None:
+    """Multiply what sampled records counted by their rates, in place."""
+    rate = record_rates(values, [(part.rows, part.sampling) for part in parts], sampled)
+    if (rate > 1.0).any():
+        for element in (*FORWARD_BYTES, *REVERSE_BYTES, *FORWARD_PACKETS, *REVERSE_PACKETS):
+            if element in values:
+                values[element] = scaled(values[element], rate)
 
 
 def read_fields(layout: Layout, raw: bytes, count: int) -> dict[int, npt.NDArray[np.uint64]]:
