@@ -39,7 +39,7 @@ class HealthBook:
         self._started = started
         self._parts: dict[str, Part] = {}
 
-    def well(self, name: str, at: int, says: str = "", **figures: float | int | str) -> None:
+    def well(self, name: str, at: int, says: str = "", **figures: float | str) -> None:
         """The part is in order."""
         before = self._parts.get(name)
         since = before.since if before is not None and before.well else at
