@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -49,12 +49,14 @@ class Report:
     `batch.flows` are the flows, or parts of flows, that have new packets: each whole, in place of what was said before
     under its (uid, part).  `batch.transactions` are those that are complete now; each comes once.  `asked` are those
     begun since the last report that still wait for an answer: they come again, complete, in a later report.
-    Whatever starts before `until` (µs) is final: a window that ends there or before may be closed.
+    Whatever starts before `until` (µs) is final: a window that ends there or before may be closed.  `vanished` are
+    interfaces that were there at the last report and are not now.
     """
 
     batch: FlowBatch
     asked: pl.DataFrame
     until: int
+    vanished: tuple[str, ...] = ()
 
 
 class WindowMeter:
@@ -67,7 +69,8 @@ class WindowMeter:
         self._sensor, self._taps, self._window = sensor, taps, window
         self._table = FlowTable(most)
         self._conversations = Conversations(impatient=True)
-        self._latest: int | None = None  # the time that windows have come to, µs
+        self._latest: int | None = None  # the time that packets have come to, µs
+        self._began: int | None = None  # the window whose parts are counted, µs
         self._said: list[Said] = []
         self._rows: list[pl.DataFrame] = []
 
@@ -89,6 +92,7 @@ class WindowMeter:
         flows, said = self._rows, self._said
         self._rows, self._said = [], []
         waiting = self._conversations.waiting_since()
+        self._latest = None if self._latest is None else max(self._latest, until)  # what is said to be final, is
         return Report(
             batch=batch(_latest_of(flows), transaction_rows(said, self._sensor, self._taps), dict(skipped)),
             asked=conform(transaction_rows(self._conversations.asked(), self._sensor, self._taps), TRANSACTION_SCHEMA),
@@ -103,11 +107,13 @@ class WindowMeter:
         windows = at // self._window
         starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(windows)], strict=True):
-            if self._latest is not None and windows[start] != self._latest // self._window:
-                self._add(_NO_PACKETS, min(until, int(windows[start]) * self._window), skipped)
+            begin = int(windows[start]) * self._window
+            if self._began is not None and begin != self._began:
+                self._add(_NO_PACKETS, min(until, begin), skipped)
                 self._table.begin_part()
-            self._latest = int(at[stop - 1])
-            yield packets.at(slice(start, stop)), min(until, self._latest)
+            self._began, self._latest = begin, int(at[stop - 1])
+            some = packets.at(slice(start, stop))
+            yield replace(some, time=np.maximum(some.time, begin)), min(until, self._latest)
 
     def _add(self, packets: Packets, until: int, skipped: Counter[str]) -> None:
         headers = dissect(packets, skipped)
