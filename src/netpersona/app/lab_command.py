@@ -90,7 +90,7 @@ def down(name: str, all_: bool) -> None:
 def run(name: str, machine: str, words: tuple[str, ...]) -> None:
     """Run a program on a machine, with this terminal.
 
-    As in: netpersona lab run desktop-1 -- curl http://site-1.example/
+    As in: netpersona lab run desktop-1 -- curl site-1.example
 
     The machines: hypervisor, where the taps are; web-1, database-1, desktop-1, desktop-2; resolver, repository,
     analyser, admin; outside.
@@ -208,7 +208,7 @@ def _introduce(state: State) -> None:
     click.echo("Try:")
     for words in (
         f"run{option} {HYPERVISOR} -- netpersona up --config {home.path / 'netpersona.yaml'}",
-        f"run{option} desktop-1 -- curl http://site-1.example/",
+        f"run{option} desktop-1 -- curl site-1.example",
         f"attack{option} callback --vm desktop-1",
         f"status{option}",
         f"down{option}",
