@@ -128,6 +128,12 @@ def test_a_reader_that_goes_away_ends_us_quietly(store, argv):
     assert (process.returncode, errors) == (141, "")
 
 
+def test_closed_standard_output_is_no_error(store):
+    command = [*NETPERSONA, "findings", "--store", str(store)]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_bad_records_are_counted_and_good_ones_used(sample, tmp_path):
     log = tmp_path / "conn.log"
     lines = (sample.logs / "conn.log").read_text().splitlines()

@@ -8,6 +8,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -102,6 +103,8 @@ def main(argv: list[str] | None = None) -> Any:
     Exit codes: 0 done; 1 failed; 2 a value, the configuration, the inventory or a policy is refused; 3 a source or a
     feed cannot be read; 130 interrupted; 141 the reader of the output went away.
     """
+    if sys.stdout is None:  # the caller closed it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     try:
         return cli.main(args=argv, prog_name="netpersona", standalone_mode=False)
     except click.ClickException as error:

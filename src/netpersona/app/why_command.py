@@ -102,10 +102,10 @@ def _split(text: str) -> tuple[str, int]:
     match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", text)
     if match is None:
         return text, 0
-    port = int(match[2] or match[4] or 0)
-    if port > 65535:
-        raise ConfigError(f"{text}: {port} is no port; ports go to 65535")
-    return match[1] or match[3], port
+    said = match[2] or match[4]
+    if said is not None and not 1 <= int(said) <= 65535:
+        raise ConfigError(f"{text}: {said} is no port; ports go from 1 to 65535")
+    return match[1] or match[3], 0 if said is None else int(said)
 
 
 def _transport(text: str, port: int) -> str:

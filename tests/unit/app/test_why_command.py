@@ -181,7 +181,7 @@ def test_a_value_that_means_nothing_is_refused(place, capsys, argv, word):
 
 
 @pytest.mark.parametrize(
-    "peer", ["10.0.0.300", ":443", "8.8.8.8:", "fe80::1%eth0", "https://evil.example/", "8.8.8.8:99999"]
+    "peer", ["10.0.0.300", ":443", "8.8.8.8:", "fe80::1%eth0", "https://evil.example/", "8.8.8.8:99999", "8.8.8.8:0"]
 )
 def test_what_is_neither_an_address_nor_a_name_is_refused(capsys, peer):
     assert peer in refusal(capsys, "why", "web", peer)
