@@ -28,6 +28,7 @@ class PolicyVersion:
     why: str
     texts: Mapping[str, str]  # file or resource name -> YAML text
     confirmed: bool  # False: it goes back to the one before unless it is confirmed in time
+    confirm_by: int | None = None  # µs: when it goes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,20 @@ class Applied:
     version: PolicyVersion
     changes: Changes
     confirm_by: int | None  # µs: when it goes back by itself; None: it stays
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """A feed as it stands: how much it says, and whether it could be read last."""
+
+    name: str
+    indicators: int
+    confidence: float  # 0 to 1
+    pushed: bool = False  # True: it holds what is pushed to it; nothing is fetched
+    family: str | None = None
+    read: int | None = None  # µs: when it was last read, or pushed to
+    well: bool = True
+    says: str = ""  # the error, or what was refused
 
 
 class Service(Protocol):
@@ -58,7 +73,14 @@ class Service(Protocol):
         """The rules in force."""
 
     def firewall(self) -> Mapping[str, Any]:
-        """What the kernel holds: words, nft text, counters, drift."""
+        """What the kernel holds.
+
+        `installed` (bool), `words` (text), `nft` (text), `counters` (vm, direction, rule, packets, bytes of each rule),
+        `drift` (sentences), `healed` (since the start), `attachments` (VM -> inet or bridge).
+        """
+
+    def verify(self) -> Mapping[str, Any]:
+        """Read the kernel back now: `well` (bool), `drift` (sentences), `healed` (drifts mended since the start)."""
 
     def policies(self) -> Sequence[PolicyVersion]:
         """Every version of the policies, oldest first; the last one is in force."""
@@ -80,6 +102,9 @@ class Service(Protocol):
 
     def edit(self, persona: Persona, who: str, why: str) -> None:
         """Store what a person changed of a persona (freeze, reset, labels): the next version of it."""
+
+    def feeds(self) -> Sequence[FeedState]:
+        """Every feed, in the order of their names."""
 
     def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:
         """Add addresses, networks or domains to a feed that is pushed to, or take them out; gives how many changed."""
