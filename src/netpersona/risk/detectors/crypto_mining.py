@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from netpersona.flow.window import DAY
+from netpersona.flow.words import counted
 from netpersona.observation.model import Conversation, NameUse
 from netpersona.risk.detectors.intel_match import own_address
 from netpersona.risk.detectors.peers import scope
@@ -68,7 +69,7 @@ def _by_name(scene: Scene, uses: list[NameUse]) -> Finding:
         confidence=0.8,
         severity=Severity.MEDIUM,
         alert=True,
-        why=f"The VM uses {len(names)} names of mining pools ({shown(names[0])}).",
+        why=f"The VM uses {counted(len(names), 'name')} of mining pools ({shown(names[0])}).",
         evidence={"names": [shown(n) for n in names[:5]], "uses": sum(n.uses for n in uses)},
         weight=2.2,
         half_life=DAY,

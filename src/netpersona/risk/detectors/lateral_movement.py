@@ -10,6 +10,7 @@ prioritization of pivoting attacks" (2017); without a learned past, two such ser
 from __future__ import annotations
 
 from netpersona.flow.window import DAY
+from netpersona.flow.words import counted
 from netpersona.observation.model import Conversation
 from netpersona.persona.memory import Contact
 from netpersona.risk.detectors.report import found
@@ -60,8 +61,8 @@ def _everywhere(scene: Scene, new: dict[str, list[Conversation]]) -> Finding:
         confidence=0.8 if known else 0.5,
         severity=Severity.HIGH if known else Severity.MEDIUM,
         alert=known,
-        why=f"The VM reached {len(new)} machines inside at administration port {', '.join(map(str, ports))} in "
-        "5 minutes, and did not call them before: worms spread like that.",
+        why=f"The VM reached {counted(len(new), 'machine')} inside at administration port "
+        f"{', '.join(map(str, ports))} in 5 minutes, and did not call them before: worms spread like that.",
         evidence={"machines": len(new), "ports": [str(p) for p in ports], "flows": sum(c.flows for c in talks)},
         weight=2.6,
         half_life=DAY,

@@ -9,6 +9,7 @@ whereas a person's mail program does both.
 from __future__ import annotations
 
 from netpersona.flow.window import DAY
+from netpersona.flow.words import counted
 from netpersona.observation.model import Conversation
 from netpersona.persona.memory import Contact
 from netpersona.risk.detectors.peers import scope
@@ -66,8 +67,8 @@ def _finding(scene: Scene, c: Conversation, contact: Contact) -> Finding:
         confidence=CONFIDENCE,
         severity=Severity.MEDIUM,
         alert=True,
-        why=f"The VM sent {size(contact.bytes_out)} by {how} to {c.peer} in {contact.flows} flows, though it never "
-        "fetches mail and never sent in this way before: spying programs deliver like that.",
+        why=f"The VM sent {size(contact.bytes_out)} by {how} to {c.peer} in {counted(contact.flows, 'flow')}, "
+        "though it never fetches mail and never sent in this way before: spying programs deliver like that.",
         evidence={"sent_bytes": contact.bytes_out, "received_bytes": contact.bytes_in, "flows": contact.flows},
         weight=2.0,
         half_life=DAY,

@@ -10,6 +10,7 @@ Method: novelty against a profile that says how complete it is (Good-Turing), so
 from __future__ import annotations
 
 from netpersona.flow.window import DAY
+from netpersona.flow.words import counted
 from netpersona.observation.model import CHATTER, Conversation
 from netpersona.risk.detectors.peers import scope
 from netpersona.risk.detectors.report import found
@@ -76,7 +77,8 @@ def _finding(scene: Scene, now: list[Conversation]) -> Finding:
         severity=Severity.MEDIUM if loud else Severity.INFORMATIONAL,
         alert=loud,
         why=f"The VM {did}, which it never did in {scene.persona.profile.windows} windows learned ({seen:.1%} of its "
-        f"flows are of kinds that we know); {size(out)} went out and {size(back)} came in, with {len(now)} peers.",
+        f"flows are of kinds that we know); {size(out)} went out and {size(back)} came in, with "
+        f"{counted(len(now), 'peer')}.",
         evidence={
             "windows_learned": scene.persona.profile.windows,
             "completeness": round(seen, 4),

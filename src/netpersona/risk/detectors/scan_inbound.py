@@ -12,6 +12,7 @@ that was broken into.
 from __future__ import annotations
 
 from netpersona.flow.window import HOUR
+from netpersona.flow.words import counted
 from netpersona.observation.model import Probe
 from netpersona.persona.memory import Probing
 from netpersona.risk.detectors.report import found, going_on, grows, subject
@@ -65,7 +66,8 @@ def _finding(scene: Scene, now: Probe, past: Probing, ports: int) -> Finding:
     if vertical:
         why = f"{peer} tried {some}{ports} ports of the VM within {within}; none of {past.flows} flows was answered."
     else:
-        why = f"{peer} knocked {past.flows} times at {ports} ports of the VM within {within}, and was never answered."
+        where = counted(ports, "port")
+        why = f"{peer} knocked {past.flows} times at {where} of the VM within {within}, and was never answered."
     return found(
         scene,
         "scan_vertical" if vertical else "scan_horizontal",

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from netpersona.flow.window import HOUR
+from netpersona.flow.words import counted
 from netpersona.observation.model import CHATTER, Conversation
 from netpersona.risk.detectors.peers import scope
 from netpersona.risk.detectors.report import found, grows
@@ -131,8 +132,8 @@ def _many_hosts(scene: Scene, hosts: Sequence[_Tried]) -> Finding:
         confidence=grows(ports, 4.5),
         severity=Severity.HIGH,
         alert=True,
-        why=f"The VM tried up to {ports} ports of each of {len(hosts)} hosts that gave no answer, with {flows} flows "
-        f"in {span(last - first)}: that is how one looks for open ports.",
+        why=f"The VM tried up to {counted(ports, 'port')} of each of {counted(len(hosts), 'host')} that gave no answer, "
+        f"with {flows} flows in {span(last - first)}: that is how one looks for open ports.",
         evidence={"hosts": len(hosts), "distinct_ports_at_least": ports, "unanswered_flows": flows},
         weight=_WEIGHT,
         half_life=_HALF_LIFE,
