@@ -132,8 +132,8 @@ def _many_hosts(scene: Scene, hosts: Sequence[_Tried]) -> Finding:
         confidence=grows(ports, 4.5),
         severity=Severity.HIGH,
         alert=True,
-        why=f"The VM tried up to {counted(ports, 'port')} of each of {counted(len(hosts), 'host')} that gave no answer, "
-        f"with {flows} flows in {span(last - first)}: that is how one looks for open ports.",
+        why=f"The VM tried up to {counted(ports, 'port')} of each of {counted(len(hosts), 'host')} that gave no "
+        f"answer, with {flows} flows in {span(last - first)}: that is how one looks for open ports.",
         evidence={"hosts": len(hosts), "distinct_ports_at_least": ports, "unanswered_flows": flows},
         weight=_WEIGHT,
         half_life=_HALF_LIFE,
