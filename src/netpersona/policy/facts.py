@@ -7,7 +7,7 @@ The table is read by the evaluator, by the checks that suggest the word meant, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,6 +17,9 @@ from netpersona.risk.ledger import risk_score
 
 HOUR = 3_600_000_000  # µs
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Shared = dict[tuple[Hashable, ...], object]
+"""What conditions gave, by their text and the likeness of the fields that they ask for."""
 
 
 class Field(NamedTuple):
@@ -38,12 +41,13 @@ class Facts:
 
     persona: Persona
     at: int  # µs
-    wanted: frozenset[str] = frozenset()  # fields that will be asked for; handed to CEL together, the first time
     values: dict[str, object] = field(default_factory=dict)
-    # Kept by policy.conditions: the cel.Context, the fields in it, and what was asked already.
-    context: Any = None
-    handed: frozenset[str] = frozenset()
+    # Kept by policy.conditions: what was asked of this persona, what was asked of any that is like it in the fields
+    # asked for, and the cel.Context for some fields.
     answers: dict[str, object] = field(default_factory=dict)
+    shared: Shared = field(default_factory=dict)
+    contexts: dict[frozenset[str], Any] = field(default_factory=dict)
+    _likeness: dict[str, Hashable] = field(default_factory=dict)
 
     def value(self, name: str) -> object:
         """The value of one field of FIELDS.  Raises KeyError for any other name."""
@@ -51,13 +55,29 @@ class Facts:
             self.values[name] = FIELDS[name].read(self.persona, self.at)
         return self.values[name]
 
+    def likeness(self, name: str) -> Hashable:
+        """What is equal for two personas only if their values of this field are."""
+        if name not in self._likeness:
+            self._likeness[name] = _likeness(self.value(name))
+        return self._likeness[name]
 
-def facts(persona: Persona, at: int, wanted: frozenset[str] = frozenset()) -> Facts:
+
+def facts(persona: Persona, at: int, shared: Shared | None = None) -> Facts:
     """The view of this persona at this instant (µs) that conditions are evaluated over.
 
-    `wanted` changes nothing but the speed: the fields that conditions.fields_of() says these policies ask for.
+    `shared` changes nothing but the speed: one and the same dict for all personas that are asked the same.
     """
-    return Facts(persona, at, wanted)
+    return Facts(persona, at) if shared is None else Facts(persona, at, shared=shared)
+
+
+def _likeness(value: object) -> Hashable:
+    if isinstance(value, dict):
+        return tuple(sorted(value.items()))
+    if isinstance(value, list):
+        plain = all(isinstance(each, str | int) for each in value)
+        return tuple(value) if plain else object()  # like no other
+    assert isinstance(value, Hashable)
+    return value
 
 
 def _time(at: int) -> datetime:

@@ -7,7 +7,7 @@ of the criterion alone.  `not:` is expanded into disjoint alternatives, so that 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from hashlib import blake2s
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from netpersona.persona.model import Persona
 from netpersona.policy.model import Direction, Peers
 from netpersona.ruleset.model import PORTED, Match, SetRef
+from netpersona.ruleset.peers import is_address
 
 
 class Criterion(NamedTuple):
@@ -51,17 +52,16 @@ def set_name(criterion: Criterion) -> str:
     return f"{criterion.kind}_{slug}_{digest}"
 
 
-def known_peers(persona: Persona, resolved: Mapping[str, tuple[tuple[str, int | None], ...]]) -> dict[str, str]:
-    """The peers of this VM's learned outbound traffic, each with how it is known.
+def known_peers(persona: Persona, answers: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The addresses of this VM's learned outbound traffic.
 
-    Learned are addresses and registered domains; a learned domain stands for the addresses that the VM was told for it.
+    Learned are addresses and registered domains; a learned domain stands for the addresses that the VM was answered
+    for it and the names below it.
     """
-    known = {kind.peer: "learned from its traffic" for kind in persona.profile.kinds if kind.direction == "outbound"}
-    known.pop("", None)
-    for domain, answers in resolved.items():
-        if any(below(domain, name) for name in persona.profile.names):
-            for address, _until in answers:
-                known.setdefault(address, f"answered for {domain}, a learned name")
+    known = {kind.peer for kind in persona.profile.kinds if kind.direction == "outbound" and is_address(kind.peer)}
+    for domain, found in answers.items():
+        if covered(domain, persona.profile.names):
+            known.update(found)
     return known
 
 
@@ -75,9 +75,16 @@ def known_services(persona: Persona) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(found))
 
 
-def below(name: str, suffix: str) -> bool:
-    """Whether a domain is the suffix or lies below it."""
-    return name == suffix or name.endswith(f".{suffix}")
+def covered(name: str, suffixes: Collection[str]) -> bool:
+    """Whether a domain is one of these or lies below one."""
+    return not _stems(name).isdisjoint(suffixes)
+
+
+@lru_cache(maxsize=4096)
+def _stems(name: str) -> frozenset[str]:
+    """The domain and every one above it."""
+    labels = name.split(".")
+    return frozenset(".".join(labels[place:]) for place in range(len(labels)))
 
 
 def as_match(literals: tuple[Literal, ...]) -> Match:

@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import ip_network
+from itertools import chain
 
-from netpersona.flow.vm import VmId, canonical_address
+from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.intel.standing import Standing
 from netpersona.persona.model import Persona
 from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Place, PolicySet
-from netpersona.ruleset.criteria import Criterion, below, known_peers, set_name
+from netpersona.ruleset.criteria import Criterion, covered, known_peers, set_name
 from netpersona.ruleset.model import ALLOW_SET
-from netpersona.ruleset.peers import PeerSet, is_address, numerically, peer_set
+from netpersona.ruleset.peers import PeerSet, canonical, numerically, peer_set
 from netpersona.ruleset.reasons import hosts, instant
 
 Answers = Mapping[str, tuple[tuple[str, int | None], ...]]
 """For each domain the addresses that a VM's resolver answered, with the end (µs, exclusive) of each answer."""
+
+_InForce = Mapping[str, tuple[str, ...]]  # for each domain the addresses that it still stands for, canonical
 
 
 class Members:
@@ -33,32 +36,37 @@ class Members:
         self._intel = intel
         self._at = at
         self._asked: dict[str, Criterion] = {}
-        self._shared: dict[str, PeerSet] = {}
-        self._of_vm: dict[VmId, dict[str, PeerSet]] = {}
-        self._fulfilled: dict[str, dict[VmId, bool]] = {}
+        self._made: dict[str, PeerSet] = {}  # by name; those of a VM are made again when it changes
+        self._of_vm: dict[VmId, list[str]] = {}  # their names
+        self._fulfilled: dict[str, dict[VmId, tuple[str, ...]]] = {}  # by expression: the addresses of those that do
         self._personas: dict[VmId, Persona] = {}
         self._facts: dict[VmId, Facts] = {}
-        self._answers: dict[VmId, Answers] = {}
+        self._answers: dict[VmId, _InForce] = {}
         self._allowed_names = _allowed(policies, intel, at, names=True)
         allowed = _allowed(policies, intel, at, names=False)
         if allowed:
-            self._shared[ALLOW_SET] = peer_set((value for value, _ in allowed), "is allow-listed", allowed)
+            self._made[ALLOW_SET] = peer_set((value for value, _ in allowed), "is allow-listed", allowed)
         entries = [entry.until for resource in policies.allow for entry in resource.entries]
         ends = [end for end in entries if end is not None and end > at] + [intel.next_expiry(at)]
         self.until = min((end for end in ends if end is not None), default=None)
 
     def put(self, persona: Persona, known: Facts, answers: Answers) -> None:
         """Take this persona's state, in place of an earlier one."""
-        self.remove(persona.vm)
+        if persona.vm in self._personas:
+            self.remove(persona.vm)
         self._personas[persona.vm] = persona
         self._facts[persona.vm] = known
         self._answers[persona.vm] = _in_force(answers, self._at)
-        self._of_vm[persona.vm] = self._allowed_of_vm(persona.vm)
+        self._of_vm[persona.vm] = []
+        if self._allowed_names:
+            self._allow(persona.vm)
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM."""
-        for of_vm in (self._personas, self._facts, self._answers, self._of_vm, *self._fulfilled.values()):
+        for of_vm in (self._personas, self._facts, self._answers, *self._fulfilled.values()):
             of_vm.pop(vm, None)  # type: ignore[attr-defined]
+        for name in self._of_vm.pop(vm, ()):
+            del self._made[name]
 
     def ask(self, criterion: Criterion, vm: VmId) -> str:
         """Say that a rule asks this of a VM's peers; gives the name of the set."""
@@ -68,24 +76,18 @@ class Members:
 
     def allow_sets(self, vm: VmId) -> tuple[str, ...]:
         """The names of the sets of peers that are allow-listed for this VM."""
-        return tuple(name for name in (ALLOW_SET, _allow_name(vm)) if name in self._shared or name in self._of_vm[vm])
+        return tuple(name for name in (ALLOW_SET, _allow_name(vm)) if name in self._made)
 
     def members(self, name: str) -> PeerSet:
         """The set of this name, as `ask` or `allow_sets` gave it."""
-        base, _, vm = name.rpartition(".")
         criterion = self._asked.get(name)
         if criterion is not None and criterion.kind == "vms":
-            return self._vms_set(name, criterion.values[0])
-        if name in self._shared:
-            return self._shared[name]
-        if criterion is not None:
-            return self._shared.setdefault(name, self._made(criterion))
-        of_vm = self._of_vm[VmId(vm)]
-        if name not in of_vm:
-            of_vm[name] = self._made_for_vm(self._asked[base], VmId(vm))
-        return of_vm[name]
+            self._made[name] = self._vms_set(criterion.values[0], self._made.get(name))
+        elif name not in self._made:
+            self._made[name] = self._shared(criterion) if criterion is not None else self._of_one(name)
+        return self._made[name]
 
-    def _made(self, criterion: Criterion) -> PeerSet:
+    def _shared(self, criterion: Criterion) -> PeerSet:
         listed = ", ".join(criterion.values)
         if criterion.kind == "networks":
             return peer_set(criterion.values, f"lies in {listed}")
@@ -102,59 +104,64 @@ class Members:
         """What intelligence says at this instant, for all the sets that ask."""
         return self._intel.standing(self._at)
 
-    def _vms_set(self, name: str, expression: str) -> PeerSet:
+    def _vms_set(self, expression: str, before: PeerSet | None) -> PeerSet:
+        """The addresses of the VMs that fulfil the expression; the very set of before where nothing changed."""
         fulfilled = self._fulfilled.setdefault(expression, {})
         condition = Condition(expression, Place("", 1, 1))
-        addresses: set[str] = set()
-        for vm, persona in self._personas.items():
-            if vm not in fulfilled:
-                fulfilled[vm] = holds(condition, self._facts[vm])
-            if fulfilled[vm]:
-                addresses.update(hosts(persona.base.addresses))
-        made = PeerSet(numerically(addresses), (), "is a VM" if expression == "true" else f"is a VM with {expression}")
-        kept = self._shared.setdefault(name, made)
-        if kept != made:
-            self._shared[name] = made
-        return self._shared[name]
+        for vm in self._personas.keys() - fulfilled.keys():
+            asked = holds(condition, self._facts[vm])
+            fulfilled[vm] = hosts(self._personas[vm].base.addresses) if asked else ()
+        addresses = set(chain.from_iterable(fulfilled.values()))
+        if before is not None and addresses == set(before.addresses):
+            return before
+        why = "is a VM" if expression == "true" else f"is a VM with {expression}"
+        return PeerSet(numerically(addresses), (), why)
 
-    def _made_for_vm(self, criterion: Criterion, vm: VmId) -> PeerSet:
+    def _of_one(self, name: str) -> PeerSet:
+        base, _, text = name.rpartition(".")
+        criterion, vm = self._asked[base], VmId(text)
         answers = self._answers[vm]
+        self._of_vm[vm].append(name)
         if criterion.kind == "profile":
             known = known_peers(self._personas[vm], answers)
-            addresses = {peer: why for peer, why in known.items() if is_address(peer)}
-            return peer_set(addresses, f"is in the learned profile of {vm}", shared=False)
-        notes = _answered(answers, criterion.values)
+            return PeerSet(numerically(known), (), f"is in the learned profile of {vm}", shared=False)
         why = f"was answered to {vm} for {', '.join(criterion.values)}"
-        return peer_set((address for address, _ in notes), why, notes, shared=False)
+        return _noted(_answered(answers, criterion.values), why)
 
-    def _allowed_of_vm(self, vm: VmId) -> dict[str, PeerSet]:
+    def _allow(self, vm: VmId) -> None:
+        """Make the set of the addresses that this VM was answered for allow-listed names."""
         notes = [
             (address, f"{text} ({why})")
             for suffix, why in self._allowed_names
             for address, text in _answered(self._answers[vm], (suffix,))
         ]
-        if not notes:
-            return {}
-        return {_allow_name(vm): peer_set((a for a, _ in notes), "is allow-listed by name", notes, shared=False)}
+        if notes:
+            self._made[_allow_name(vm)] = _noted(notes, "is allow-listed by name")
+            self._of_vm[vm].append(_allow_name(vm))
 
 
 def _allow_name(vm: VmId) -> str:
     return f"allow_names.{vm}"
 
 
-def _in_force(answers: Answers, at: int) -> Answers:
+def _noted(notes: list[tuple[str, str]], why: str) -> PeerSet:
+    addresses = numerically({address for address, _ in notes})
+    return PeerSet(addresses, (), why, tuple(sorted(set(notes))), shared=False)
+
+
+def _in_force(answers: Answers, at: int) -> _InForce:
     return {
-        domain: tuple((canonical_address(address), end) for address, end in found if end is None or at < end)
+        domain: tuple([canonical(address) for address, end in found if end is None or at < end])
         for domain, found in answers.items()
     }
 
 
-def _answered(answers: Answers, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+def _answered(answers: _InForce, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
     return [
         (address, f"answered for {domain}")
         for domain, found in answers.items()
-        if any(below(domain, suffix) for suffix in suffixes)
-        for address, _end in found
+        if covered(domain, suffixes)
+        for address in found
     ]
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from netpersona.flow.vm import canonical_address
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+_KEPT = 1 << 14  # addresses of which is kept what was worked out: VMs of one host have many peers in common
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def numerically(values: Iterable[str]) -> tuple[str, ...]:
 
     Raises ValueError for other text.
     """
-    return tuple(sorted(values, key=lambda value: _packed(value.partition("/")[0])))
+    return tuple(sorted(values, key=_place))
 
 
 def aggregated(v4: Iterable[Network], v6: Iterable[Network]) -> tuple[str, ...]:
@@ -120,6 +124,7 @@ def aggregated(v4: Iterable[Network], v6: Iterable[Network]) -> tuple[str, ...]:
     return tuple(str(network) for family in (v4, v6) for network in collapse_addresses(family))  # type: ignore[type-var]
 
 
+@lru_cache(maxsize=_KEPT)
 def is_address(text: str) -> bool:
     """Whether the text is an address."""
     try:
@@ -129,9 +134,28 @@ def is_address(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=_KEPT)
+def canonical(address: str) -> str:
+    """The one text for an address, as flow.vm.canonical_address says it, sooner.  Raises ValueError for other text."""
+    try:
+        if ":" not in address:
+            inet_pton(AF_INET, address)  # it knows one text for each IPv4 address
+            return address
+        text = inet_ntop(AF_INET6, inet_pton(AF_INET6, address))
+    except OSError:
+        return canonical_address(address)
+    return text if "." not in text else canonical_address(text)
+
+
 def version_of(address: str) -> int:
     """4 or 6, for canonical address text."""
     return 6 if ":" in address else 4
+
+
+@lru_cache(maxsize=_KEPT)
+def _place(value: str) -> tuple[int, bytes]:
+    """What orders addresses and prefixes by their numbers."""
+    return _packed(value.partition("/")[0])
 
 
 def _packed(address: str) -> tuple[int, bytes]:

@@ -21,8 +21,8 @@ from netpersona.errors import InventoryError
 from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
-from netpersona.policy.conditions import fields_of, holds
-from netpersona.policy.facts import Facts, facts
+from netpersona.policy.conditions import holds
+from netpersona.policy.facts import Facts, Shared, facts
 from netpersona.policy.model import Mode, Policy, PolicySet
 from netpersona.policy.own import own_policy
 from netpersona.ruleset import reasons
@@ -88,7 +88,7 @@ class Resolver:
         self._policies = policies
         in_order = sorted(policies.policies, key=lambda p: (p.order, p.name, p.version))
         self._ordered = tuple((p, templates(p, policies.redirects)) for p in in_order if p.mode is not Mode.OFF)
-        self._fields = fields_of(policies)
+        self._answers: Shared = {}
         self._drains = any(template.drains for _, rules in self._ordered for template in rules)
         self._at = at
         self._interfaces = _checked(interfaces)
@@ -105,7 +105,7 @@ class Resolver:
         """Resolve this persona, in place of an earlier one of the same VM; gives its rules."""
         if persona.vm in self._vms:
             self.remove(persona.vm)
-        known = facts(persona, self._at, self._fields)
+        known = facts(persona, self._at, self._answers)
         self._members.put(persona, known, self._names.get(persona.vm, {}))
         resolved = self._resolved(persona, known)
         self._vms[persona.vm] = resolved

@@ -2,15 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from netpersona.errors import PolicyError
 from netpersona.persona.model import BaseNetworkConfig, BehavioralSignature, Completeness, Mitigation, Persona
-from netpersona.policy.conditions import compile_condition, evidence, fields_of, flaws, holds, ports_of
+from netpersona.policy.conditions import compile_condition, evaluate, evidence, flaws, holds, ports_of
 from netpersona.policy.facts import FIELDS, facts
-from netpersona.policy.model import Condition, Place, PolicySet
-from netpersona.policy.parse import parse
+from netpersona.policy.model import Condition, Place
 
 HOUR = 3_600_000_000
 AT = 1_767_225_600_000_000
@@ -92,11 +92,49 @@ def test_every_field_is_documented_and_gives_the_type_that_it_says():
         assert isinstance(field.sample, types[field.type])
 
 
-def test_asking_for_more_fields_later_changes_no_answer():
-    known = facts(WEB, AT)
-    assert holds(condition("persona.risk_score > 0.7"), known)
-    assert holds(condition("persona.labels.role == 'web'"), known)
-    assert holds(condition("persona.risk_score > 0.7"), facts(WEB, AT, frozenset({"labels", "at"})))
+def test_what_one_persona_is_asked_changes_no_answer_for_another():
+    shared = {}
+    others = [
+        replace(WEB, risk_prior=0.3),
+        replace(WEB, labels={"role": "db"}),
+        replace(WEB, labels={}),
+        replace(WEB, exposed_ports=(22,)),
+        replace(WEB, signatures=()),
+        replace(WEB, signatures=(replace(WEB.signatures[0], confidence=0.5),)),
+    ]
+    texts = [
+        "persona.risk_score > 0.7",
+        "persona.labels.role == 'web' && persona.risk_score > 0.7",
+        "persona.signatures.exists(s, s.confidence > 0.9)",
+        "443 in persona.exposed_ports",
+        "persona.completeness > 0.5 && persona.labels.role != 'web'",
+    ]
+    for persona in (WEB, *others, WEB):
+        together = facts(persona, AT, shared)
+        assert ports_of(condition("persona.exposed_ports"), together) == ports_of(
+            condition("persona.exposed_ports"), facts(persona, AT)
+        )
+        for text in texts:
+            assert holds(condition(text), together) is holds(condition(text), facts(persona, AT))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("persona.risk_score > 0.7 && persona.labels.role == 'web' && persona.version == 3", True),
+        ("persona.risk_score > 0.7 && persona.labels.missing == 'x'", False),
+        ("persona.labels.missing == 'x' && persona.risk_score > 0.7", False),
+        ("persona.risk_score > 0.9 && persona.version == 3 || persona.learning == 'learning'", True),
+        ("persona.risk_score > 0.9 && persona.version == 3 ? false : true", True),
+        ("persona.labels.role == 'a && b' || persona.labels.role == 'web' && true", True),
+        ("persona.labels.role == r'\\' && true || persona.version == 3", True),
+        ("persona.version && true", False),
+        ("true && persona.version == 3 // a && b", True),
+    ],
+)
+def test_a_conjunction_is_true_where_all_its_parts_are(text, expected):
+    assert holds(condition(text), facts(WEB, AT)) is expected
+    assert (evaluate(text, facts(WEB, AT)) is True) is expected
 
 
 def test_ports_of_a_list_are_ranges():
@@ -138,17 +176,6 @@ def test_flaws(text, column, message, hint):
     assert len(found) == 1
     assert message in found[0].message
     assert (found[0].line, found[0].column, found[0].hint) == (1, column, hint)
-
-
-def test_fields_that_policies_ask_for():
-    text = (
-        "apiVersion: netpersona/v1\nkind: Policy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  order: 1\n"
-        "  selector: persona.labels.role == 'web'\n  rules:\n    - {name: r, action: deny, when: persona.risk_score > 0.5, "
-        "until: persona.completeness > 0.5, peers: {not: {vms: persona.version > 1}}, ports: persona.exposed_ports}\n"
-    )
-    wanted = {"labels", "risk_score", "completeness", "version", "exposed_ports"}
-    assert fields_of(parse(text, "f")) == wanted
-    assert fields_of(PolicySet()) == frozenset()
 
 
 def test_importing_the_policy_package_does_not_load_cel():
