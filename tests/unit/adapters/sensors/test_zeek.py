@@ -5,7 +5,7 @@ import random
 import polars as pl
 import pytest
 
-from log_samples import FIELDS, header, read, row, write
+from log_samples import CONN, FIELDS, header, line, read, row, write
 from netpersona.adapters.sensors.zeek import ZeekSensor, home
 
 ENDS = ["ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p"]
@@ -188,3 +188,18 @@ def test_reading_again_gives_the_same(tmp_path):
     again = [(part.flows, part.transactions) for part in sensor.batches()]
     assert all(a.equals(b) and c.equals(d) for (a, c), (b, d) in zip(first, again, strict=True))
     assert sum(account.flows for account in sensor.accounts()) == 2
+
+
+@pytest.mark.parametrize(("label", "whole"), [(60, True), (240, True), (241, False), (9000, False), (100_000, False)])
+def test_a_name_too_long_loses_its_middle_and_says_so(tmp_path, label, whole):
+    name = "first." + "x" * (label - 6) + ".evil.example"
+    hello = {name: value for name, value in CONN.items() if name in {"ts", "uid"} or name.startswith("id.")}
+    found = read(
+        write(tmp_path, line(hello | {"version": "TLSv12", "server_name": name, "established": True}), "ssl.log")
+    )
+    (said,) = found.transactions["name"].to_list()
+    assert (said == name) is whole
+    assert len(said) == min(len(name), 253)
+    assert said.startswith("first.x")
+    assert said.endswith("x.evil.example")
+    assert ("--cut--" in said) is not whole
