@@ -18,6 +18,7 @@ from netpersona.errors import ConfigError, FeedError, InventoryError, Netpersona
 
 _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help imports nothing else)
     "replay": ("netpersona.app.replay_command:replay", "Learn and judge recorded traffic; report what was found."),
+    "up": ("netpersona.app.up_command:up", "Watch the VMs live and keep the rules in force in the kernel."),
     "persona": ("netpersona.app.persona_commands:persona", "List, show, compare, freeze, reset and export personas."),
     "policy": ("netpersona.app.policy_commands:policy", "Validate, plan, list, show and test policies."),
     "risk": ("netpersona.app.risk_commands:risk", "Explain a VM's risk, at any instant, without any feed or detector."),

@@ -8,7 +8,8 @@
     unknown_vm: allow                             # or deny
     always_allow: {management: [192.0.2.10/32], ports: [22], dhcp: true, neighbours: true, resolver: true}
     redirects: {analyser: 10.77.0.9}
-    enforcer: plan
+    enforcer: nftables                            # or plan: say what would be in force, and touch nothing
+    api: {socket: /run/netpersona/api.sock, group: netpersona}
 
 Paths are relative to the file.
 """
@@ -67,6 +68,11 @@ class _AlwaysAllow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resolver: bool = True
 
 
+class _Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    socket: str = "/run/netpersona/api.sock"
+    group: str | None = None
+
+
 class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str | None = None
     inventory: str | None = None
@@ -76,7 +82,8 @@ class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_vm: Literal["allow", "deny"] = "allow"
     always_allow: _AlwaysAllow | None = None
     redirects: dict[str, str] = {}
-    enforcer: Literal["plan"] = "plan"
+    enforcer: Literal["nftables", "plan"] = "nftables"
+    api: _Api = _Api()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,14 @@ class FeedSource:
     file: Path
     settings: FeedSettings
     column: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where the running controller is talked to."""
+
+    socket: Path = Path("/run/netpersona/api.sock")
+    group: str | None = None  # whose members may, besides root and the user it runs as
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,8 @@ class Config:
     always_allow: AlwaysAllow = field(default_factory=AlwaysAllow)
     says_always_allow: bool = False
     redirects: Mapping[str, str] = field(default_factory=dict)
+    enforcer: str = "nftables"  # or plan; a replay always plans
+    api: Api = field(default_factory=Api)
 
     def applied(self, policies: PolicySet) -> PolicySet:
         """The policies with what the configuration says beside them; a policy file's own AlwaysAllow goes first."""
@@ -160,6 +177,8 @@ def _config(root: _Root, path: Path) -> Config:
         redirects={
             name: _meant(_redirect, text, f"{path}: redirects: {name}") for name, text in root.redirects.items()
         },
+        enforcer=root.enforcer,
+        api=Api(here / root.api.socket, root.api.group),
     )
 
 
@@ -203,7 +222,7 @@ def _explained(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown is None:
         return message
-    known = [name for struct in (_Root, _Feed, _AlwaysAllow) for name in struct.__struct_fields__]
+    known = [name for struct in (_Root, _Feed, _AlwaysAllow, _Api) for name in struct.__struct_fields__]
     near = get_close_matches(unknown[1], known, n=1)
     return f"unknown key {unknown[1]!r}" + (
         f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

@@ -74,7 +74,7 @@ def run(request: Request, watch: Stopwatch) -> Done:
     fleet = named if named is not None else _known_fleet(store)
     snapshots = _snapshots(request, config, fleet)
     policies, stored_policies = _policies(request, config, store)
-    ground = Ground(IndicatorSet.merge(snapshots, _allowed(policies)), policies, request.learn_until, config.window)
+    ground = Ground(IndicatorSet.merge(snapshots, allowed(policies)), policies, request.learn_until, config.window)
     context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
     with Meter() as meter:
         replayed = replay(found.sensors, fleet, ground, store, context, meter)
@@ -171,7 +171,7 @@ def _policies(request: Request, config: Config, store: Store) -> tuple[PolicySet
     return policies, policy_files.encode(texts, versions)
 
 
-def _allowed(policies: PolicySet) -> AllowList:
+def allowed(policies: PolicySet) -> AllowList:
     """What the operator's AllowLists take from the indicators: an allowed peer is no match, and no worry."""
     return AllowList(
         tuple(

@@ -46,6 +46,7 @@ def test_every_key_is_read(config, tmp_path):
         always_allow: {management: [192.0.2.10/32], ports: [22, 443], dhcp: false}
         redirects: {analyser: 10.77.0.9}
         enforcer: plan
+        api: {socket: np.sock, group: ops}
         """
     )
     assert found.store == str(tmp_path / "netpersona.db")
@@ -58,6 +59,8 @@ def test_every_key_is_read(config, tmp_path):
     assert (found.window, found.unknown_vm) == (10 * MINUTE, "deny")
     assert found.always_allow == AlwaysAllow(management=("192.0.2.10/32",), ports=(22, 443), dhcp=False)
     assert found.redirects == {"analyser": "10.77.0.9"}
+    assert found.enforcer == "plan"
+    assert (found.api.socket, found.api.group) == (tmp_path / "np.sock", "ops")
 
 
 def test_whole_paths_and_urls_stay_as_they_are(config):

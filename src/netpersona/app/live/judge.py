@@ -107,6 +107,11 @@ class LiveJudge:
         self.ground = ground
         self._judge_open(set(self.fleet.vms), now)
 
+    def edited(self, states: Mapping[VmId, VmState], now: int) -> None:
+        """Take the closed states as the store has them: a person changed a persona there."""
+        self.closed.states.update(states)
+        self._judge_open(set(self.fleet.vms), now)
+
     def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
         """All that a restart needs; call stored() once it is written."""
         closed = replace(self.closed.outcome(), states={vm: self.closed.states[vm] for vm in sorted(self._learned)})

@@ -1,0 +1,425 @@
+"""The controller: one thread that watches, judges, resolves and enforces, turn by turn; others give it orders.
+
+    inventory --> judge.follow(), taps of the sensor          each second
+    sensor.poll() --> judge.take() --> rules --> enforcer     each turn, a tenth of a second
+    judge.checkpoint() --> store                              when a window closes, and every few seconds
+    orders (the API) --> policies, indicators, edits          between two turns
+
+A part that fails is written down as ill and tried again later; what it gave last stays.  So no failure here drops a
+packet: the kernel keeps the last good rules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from netpersona.adapters.sensors.packets.window_meter import Report
+from netpersona.app import policies as policy_files
+from netpersona.app.live.health import Health, HealthBook
+from netpersona.app.live.indicators import LiveIndicators
+from netpersona.app.live.judge import resumed
+from netpersona.app.live.ledger import PolicyLedger
+from netpersona.app.live.orders import Orders
+from netpersona.app.live.rules import LiveRules
+from netpersona.app.live.service import Applied, FeedState, PolicyVersion
+from netpersona.app.run import allowed
+from netpersona.app.standing import Standing
+from netpersona.errors import NetpersonaError, SourceError
+from netpersona.flow.vm import Vm, VmId
+from netpersona.flow.window import SECOND
+from netpersona.intel.gate import Protected
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import Persona
+from netpersona.pipeline import Ground
+from netpersona.policy.model import PolicySet
+from netpersona.ports import Enforcer, Inventory, Store
+from netpersona.ruleset.diff import Changes, diff
+from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.render import render
+from netpersona.ruleset.words import listing
+
+TURN = 0.1  # s: how long the sensor is listened to before what it heard is judged
+_LOOK = SECOND  # µs between looks at the inventory and the feeds
+_SAVE = 5 * SECOND  # µs between checkpoints
+_FADE = 5 * SECOND  # µs between resolutions where nothing happened: risk fades, listings end
+_HEAL = 3 * SECOND  # µs between looks whether the kernel still holds our rules
+_RETRY_MOST = 30 * SECOND
+
+_T = TypeVar("_T")
+
+
+class LiveSensor(Protocol):
+    """What watches taps; see adapters.sensors.tap.sensor."""
+
+    @property
+    def taps(self) -> Mapping[str, VmId]:
+        """Which VM is behind each interface that is watched now."""
+
+    def add(self, interface: str, vm: VmId) -> None:
+        """Watch an interface.  Raises SourceError."""
+
+    def remove(self, interface: str) -> None:
+        """Watch an interface no longer."""
+
+    def poll(self, seconds: float) -> Report:
+        """What happened until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the controller is made of."""
+
+    inventory: Inventory
+    sensor: LiveSensor
+    store: Store
+    enforcer: Enforcer
+    indicators: LiveIndicators
+    policies: Callable[[Mapping[str, str]], PolicySet]  # policy texts -> what they mean here.  Raises PolicyError
+    window: int  # µs
+
+
+class Controller:
+    """A Service.  `run()` is its thread; everything else may be called from others."""
+
+    def __init__(self, parts: Parts, texts: Mapping[str, str], at: int) -> None:
+        self._parts = parts
+        self._health = HealthBook(at)
+        self._orders = Orders()
+        self._over = threading.Event()
+        self._now = at
+        self._due: dict[str, int] = {}  # what is to be done next when, µs
+        self._delay: dict[str, int] = {}  # how long a failing part is left alone, µs
+        self._rules = LiveRules()
+        self._ruleset: Ruleset | None = None
+        self._installed, self._healed = True, 0
+        self._ledger = PolicyLedger.of_bytes(parts.store.context("policy-ledger"))
+        if self._ledger.current is None:
+            self._ledger.add(texts, at, "configuration", "at the first start")
+        self._versions = policy_files.decode(parts.store.context("policies"))[1]
+        policies = self._understood(self._current_texts())
+        store = parts.store
+        parts.indicators.resume(store.context("pushed"))
+        self._protected = Protected.of(store.vms(), policies.always.management)
+        ground = Ground(parts.indicators.load(self._protected, allowed(policies), at), policies, None, parts.window)
+        self._judge = resumed(ground, store.states(), store.closed_until(), store.pending())
+
+    # The loop
+
+    def run(self) -> None:
+        """Turn after turn, until stop() is called; then one last checkpoint."""
+        while not self._over.is_set():
+            self.turn()
+        self._save()
+
+    def stop(self) -> None:
+        """End after the present turn."""
+        self._over.set()
+
+    def turn(self) -> None:
+        """One turn: what others asked, what the VMs did, what follows from it."""
+        self._orders.do()
+        changed = self._follow() if self._is_due("inventory", _LOOK) else set()
+        report = self._part("sensor", lambda: self._parts.sensor.poll(TURN))
+        if report is not None:
+            self._now = max(self._now, report.until)
+            closed = self._judge.closed_until
+            changed |= self._rules.hear(report.batch, self._parts.sensor.taps)
+            changed |= self._judge.take(report, self._now)
+            if closed != self._judge.closed_until:
+                self._due["save"] = 0
+        changed |= self._judge.on_timer(self._now)
+        if self._is_due("feeds", _LOOK) and (intel := self._refreshed()) is not None:
+            self._reground(replace(self._judge.ground, intel=intel))
+        self._go_back_in_time()
+        if changed or self._ruleset is None or self._ends() or self._is_due("fade", _FADE):
+            self._enforce()
+        if self._is_due("heal", _HEAL):
+            self._heal()
+        if self._is_due("save", _SAVE):
+            self._save()
+
+    def _follow(self) -> set[VmId]:
+        """Take over what the inventory says; a failing one changes nothing."""
+        vms = self._part("inventory", self._parts.inventory.vms)
+        if vms is None:
+            return set()
+        self._watch(vms)
+        changed = self._judge.follow(vms)
+        protected = Protected.of(vms, self._judge.ground.policies.always.management)
+        if protected != self._protected:  # the gate refuses what would cut these VMs off
+            self._protected = protected
+            self._reload(self._judge.ground.policies)
+        return changed
+
+    def _reload(self, policies: PolicySet) -> None:
+        intel = self._parts.indicators.load(self._protected, allowed(policies), self._now)
+        self._judge.reground(replace(self._judge.ground, policies=policies, intel=intel), self._now)
+
+    def _refreshed(self) -> IndicatorSet | None:
+        """The indicators, if any feed says something new."""
+        indicators = self._parts.indicators
+        intel = indicators.refreshed(self._now)
+        for feed in indicators.feeds:
+            name = feed.settings.name
+            if name in indicators.errors:
+                self._health.ill(f"feed {name}", self._now, indicators.errors[name])
+            else:
+                self._health.well(f"feed {name}", self._now)
+        return intel
+
+    def _watch(self, vms: Iterable[Vm]) -> None:
+        wanted = {vm.interface: vm.name for vm in vms if vm.interface is not None}
+        sensor = self._parts.sensor
+        for interface in sensor.taps.keys() - wanted.keys():
+            sensor.remove(interface)
+            self._health.gone(f"tap {interface}")
+        for interface, vm in wanted.items():
+            try:
+                sensor.add(interface, vm)
+                self._health.well(f"tap {interface}", self._now, f"watched for {vm}")
+            except SourceError as error:
+                self._health.ill(f"tap {interface}", self._now, str(error))
+
+    def _enforce(self) -> Changes | None:
+        """Bring what the moment asks for in force; where that fails, what was in force stays."""
+        self._rules.forget(self._now)
+        return self._part("enforcer", self._applied) if self._installed else None
+
+    def _applied(self) -> Changes:
+        desired = self._desired(self._judge.ground)
+        changes = self._parts.enforcer.apply(desired)
+        self._ruleset = desired
+        return changes
+
+    def _desired(self, ground: Ground) -> Ruleset:
+        personas = self._judge.personas()
+        interfaces = {vm: p.base.interface for vm, p in personas.items() if p.base.interface is not None}
+        return self._rules.resolved(personas.values(), ground, self._now, interfaces)
+
+    def _ends(self) -> bool:
+        return self._ruleset is not None and self._ruleset.until is not None and self._ruleset.until <= self._now
+
+    def _heal(self) -> None:
+        """See whether the kernel holds what we put there, and put it there again where it does not."""
+        if self._ruleset is None or not self._installed:
+            return
+        drift = self._part("kernel", self._parts.enforcer.heal)
+        if drift:
+            self._healed += len(drift)
+            self._health.ill("kernel", self._now, "healed: " + "; ".join(each.what for each in drift))
+
+    def _save(self) -> None:
+        if self._part("store", self._stored) is None:
+            self._due["save"] = self._now + _LOOK
+
+    def _stored(self) -> bool:
+        self._parts.store.commit(self._judge.checkpoint(self._context()))
+        self._judge.stored()
+        return True
+
+    def _context(self) -> dict[str, bytes]:
+        return {
+            "policies": policy_files.encode(dict(self._current_texts()), self._versions),
+            "policy-ledger": self._ledger.to_bytes(),
+            **self._parts.indicators.context(),
+        }
+
+    def _is_due(self, what: str, every: int) -> bool:
+        if self._now < self._due.get(what, 0):
+            return False
+        self._due[what] = self._now + every
+        return True
+
+    def _part(self, name: str, call: Callable[[], _T]) -> _T | None:
+        """What the part gives; None where it fails, which is written down, or is left alone after it failed."""
+        if self._now < self._due.get(f"retry {name}", 0):
+            return None
+        try:
+            given = call()
+        except NetpersonaError as error:
+            self._delay[name] = min(_RETRY_MOST, 2 * self._delay.get(name, SECOND // 4))
+            self._due[f"retry {name}"] = self._now + self._delay[name]
+            self._health.ill(name, self._now, str(error))
+            return None
+        self._delay.pop(name, None)
+        self._health.well(name, self._now)
+        return given
+
+    # Policies
+
+    def _current_texts(self) -> Mapping[str, str]:
+        current = self._ledger.current
+        return {} if current is None else current.texts
+
+    def _understood(self, texts: Mapping[str, str]) -> PolicySet:
+        policies, self._versions = policy_files.versioned(self._parts.policies(texts), self._versions)
+        return policies
+
+    def _go_back_in_time(self) -> None:
+        """What was not confirmed in time is undone."""
+        if self._ledger.confirm_by is not None and self._now >= self._ledger.confirm_by:
+            self._put(self._ledger.before().texts, "netpersona", "not confirmed in time", None)
+
+    def _put(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None) -> Applied:
+        before, versions = self._judge.ground, self._versions
+        self._reload(self._understood(texts))
+        try:
+            changes = self._applied()
+        except NetpersonaError:
+            self._versions = versions
+            self._reload(before.policies)
+            raise
+        self._installed = True
+        confirm_by = None if confirm_within is None else self._now + confirm_within
+        version = self._ledger.add(texts, self._now, who, why, confirm_by)
+        self._save()
+        return Applied(version, changes, confirm_by)
+
+    def _reground(self, ground: Ground) -> None:
+        self._judge.reground(ground, self._now)
+        self._enforce()
+
+    @property
+    def now_watched(self) -> Mapping[str, VmId]:
+        """Which VM is behind each interface that is watched."""
+        return self._parts.sensor.taps
+
+    # What others ask; see Service
+
+    def now(self) -> int:
+        """The present instant, µs."""
+        return self._now
+
+    def health(self) -> Health:
+        """How each part is."""
+        return self._orders.ask(lambda: self._health.at(self._now))
+
+    def store(self) -> Store:
+        """Where history, findings and risk terms are read."""
+        return self._parts.store
+
+    def standing(self) -> Standing:
+        """Personas, indicators and policies as they stand now."""
+        return self._orders.ask(self._standing)
+
+    def ruleset(self) -> Ruleset:
+        """The rules in force."""
+        return self._orders.ask(lambda: self._ruleset or self._desired(self._judge.ground))
+
+    def firewall(self) -> Mapping[str, Any]:
+        """What the kernel holds."""
+        return self._orders.ask(self._firewall)
+
+    def verify(self) -> Mapping[str, Any]:
+        """Read the kernel back now."""
+        return self._orders.ask(self._verified)
+
+    def policies(self) -> Sequence[PolicyVersion]:
+        """Every version of the policies, oldest first."""
+        return self._orders.ask(lambda: tuple(self._ledger.versions))
+
+    def plan(self, texts: Mapping[str, str]) -> tuple[Ruleset, Changes]:
+        """What these policies would come to.  Raises PolicyError."""
+        return self._orders.ask(lambda: self._planned(texts))
+
+    def apply(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None = None) -> Applied:
+        """Put these policies in force, in place of all others."""
+        return self._orders.ask(lambda: self._put(texts, who, why, confirm_within))
+
+    def confirm(self, who: str) -> PolicyVersion:  # noqa: ARG002 - the ledger says who applied it
+        """Keep what waits to be confirmed."""
+
+        def kept() -> PolicyVersion:
+            version = self._ledger.confirm()
+            self._save()
+            return version
+
+        return self._orders.ask(kept)
+
+    def roll_back(self, who: str, number: int | None = None) -> Applied:
+        """Go back to an earlier version of the policies."""
+
+        def gone_back() -> Applied:
+            version = self._ledger.before(number)
+            return self._put(version.texts, who, f"back to version {version.number}", None)
+
+        return self._orders.ask(gone_back)
+
+    def uninstall(self, who: str) -> None:
+        """Take every rule of ours out of the kernel."""
+
+        def taken_out() -> None:
+            self._parts.enforcer.uninstall()
+            self._installed, self._ruleset = False, None
+            self._health.well("enforcer", self._now, f"uninstalled by {who}; apply policies to install again")
+
+        self._orders.ask(taken_out)
+
+    def edit(self, persona: Persona, who: str, why: str) -> None:
+        """Store what a person changed of a persona."""
+        self._orders.ask(lambda: self._edited(persona, f"{why} ({who})"))
+
+    def feeds(self) -> Sequence[FeedState]:
+        """Every feed, in the order of their names."""
+        return self._orders.ask(self._parts.indicators.states)
+
+    def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:  # noqa: ARG002
+        """Add to a feed that is pushed to, or take out of it."""
+
+        def pushed() -> int:
+            count, intel = self._parts.indicators.push(feed, values, self._now, remove=remove)
+            if count:
+                self._reground(replace(self._judge.ground, intel=intel))
+            return count
+
+        return self._orders.ask(pushed)
+
+    def vms(self) -> Mapping[VmId, Persona]:
+        """The VMs that exist now, with their personas."""
+        return self._orders.ask(self._judge.personas)
+
+    def _standing(self) -> Standing:
+        ground = self._judge.ground
+        self._save()
+        return Standing(
+            self._parts.store,
+            self._judge.personas(),
+            ground.intel,
+            ground.policies,
+            dict(self._current_texts()),
+            self._now,
+        )
+
+    def _planned(self, texts: Mapping[str, str]) -> tuple[Ruleset, Changes]:
+        versions = self._versions
+        try:
+            policies = self._understood(texts)
+        finally:
+            self._versions = versions
+        desired = self._desired(replace(self._judge.ground, policies=policies))
+        return desired, diff(self._parts.enforcer.in_force(), desired)
+
+    def _firewall(self) -> Mapping[str, Any]:
+        held = self._parts.enforcer.in_force()
+        counters = [
+            {"vm": c.vm, "rule": f"{c.policy}/{c.rule}@{c.version}", "packets": c.packets, "bytes": c.octets}
+            for c in self._parts.enforcer.counters()
+        ]
+        shown = {"installed": self._installed, "words": listing(held), "nft": render(held), "counters": counters}
+        return {**shown, **self._verified()}
+
+    def _verified(self) -> Mapping[str, Any]:
+        drift = [each.what for each in self._parts.enforcer.verify()] if self._installed else []
+        return {"well": not drift, "drift": drift, "healed": self._healed}
+
+    def _edited(self, persona: Persona, why: str) -> None:
+        self._stored()
+        now = self._judge.persona(persona.vm)
+        if persona.version != now.version + 1:  # judged meanwhile: the change is kept, and what was learned too
+            persona = replace(persona, version=now.version + 1)
+        self._parts.store.put_persona(persona, self._now, why)
+        self._judge.edited(self._parts.store.states(), self._now)
+        self._enforce()

@@ -1,0 +1,86 @@
+"""`netpersona up`: watch the taps of the VMs, judge, and keep the rules in force, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from netpersona.app.config import Config
+    from netpersona.app.live.controller import Controller
+    from netpersona.ports import Enforcer, Store
+
+STORE = "/var/lib/netpersona/netpersona.db"
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), help="The configuration file.")
+@click.option("--socket", type=click.Path(path_type=Path), help="Where the API listens; else as configured.")
+def up(path: Path | None, socket: Path | None) -> None:
+    """Watch the VMs live, judge within a second, and keep the resolved rules in force in the kernel.
+
+    Needs CAP_NET_RAW to watch the taps and CAP_NET_ADMIN for the rules.  Ended by SIGINT or SIGTERM it leaves the rules
+    in force; 'netpersona firewall uninstall' removes them.
+    """
+    from netpersona.adapters.sensors.tap.sensor import TapSensor
+    from netpersona.app.api.server import Server
+    from netpersona.app.config import read_config
+    from netpersona.app.live import notify
+
+    config = read_config(path)
+    with TapSensor(window=config.window) as sensor:
+        controller = _controller(config, sensor)
+        server = Server(controller, socket or config.api.socket, group=config.api.group)
+        server.start()
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _stopping(controller))
+            notify.ready(f"watching {len(controller.now_watched)} taps")
+            click.echo(f"netpersona is up; its API is at {server.path}", err=True)
+            controller.run()
+        finally:
+            notify.stopping()
+            server.stop()
+
+
+def _controller(config: Config, sensor: Any) -> Controller:
+    from netpersona.adapters.feeds.file import FileFeed
+    from netpersona.app import policies as policy_files
+    from netpersona.app.live.controller import Controller, Parts
+    from netpersona.app.live.indicators import LiveIndicators
+    from netpersona.app.live.inventory import Following
+
+    parts = Parts(
+        inventory=Following(config.inventory),
+        sensor=sensor,
+        store=_store(config),
+        enforcer=_enforcer(config),
+        indicators=LiveIndicators([FileFeed(f.file, f.settings, f.column) for f in config.feeds]),
+        policies=lambda texts: config.applied(policy_files.parsed(texts)),
+        window=config.window,
+    )
+    return Controller(parts, policy_files.read(config.policies), sensor.poll(0.0).until)
+
+
+def _store(config: Config) -> Store:
+    from netpersona.adapters.stores import open_store
+
+    return open_store(config.store if config.store is not None else STORE)
+
+
+def _enforcer(config: Config) -> Enforcer:
+    if config.enforcer == "plan":
+        from netpersona.adapters.enforcers.plan import Plan
+
+        return Plan()
+    from netpersona.adapters.enforcers.nftables import Nftables
+
+    return Nftables()
+
+
+def _stopping(controller: Controller) -> Callable[..., None]:
+    return lambda *_: controller.stop()
