@@ -9,15 +9,12 @@ from collections.abc import Callable
 
 import polars as pl
 
+from netpersona.adapters.sensors.long_name import MARK, TOO_LONG
 from netpersona.adapters.sensors.zeek_fields import Rows
 
 STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
 APPLICATIONS = {"dns": "dns", "http": "http", "ssl": "ssl", "ssh": "ssh"}  # the service of each log's flows
 
-# A name longer than 253 characters is no host's (RFC 1035), but somebody sent it.  Its end says whose it is, so that it
-# loses its middle; the mark is of a name's own letters, that the rest may be read as a name.
-_TOO_LONG = r"(?s)^(.{60}).{8,}(.{186})$"
-_CUT = "${1}--cut--${2}"
 _LONGEST_DETAIL = 200
 _LONGEST_AGENT = 400
 
@@ -113,10 +110,10 @@ def _ends(kind: str) -> list[pl.Expr]:
 def host_name(name: str) -> pl.Expr:
     """Names as they are compared: lower case, without the final dot or a port; null where nothing is left.
 
-    A name that is too long for a host's loses its middle.
+    A name that is too long for a host's loses its middle (see `long_name`).
     """
     bare = pl.col(name).str.to_lowercase().str.replace(r"^([^:]*|\[.*\]):[0-9]{1,5}$", "$1").str.strip_chars_end(".")
-    return pl.when(bare != "").then(bare.str.replace(_TOO_LONG, _CUT))
+    return pl.when(bare != "").then(bare.str.replace(TOO_LONG, f"${{1}}{MARK}${{2}}"))
 
 
 def request(method: str, uri: str) -> pl.Expr:

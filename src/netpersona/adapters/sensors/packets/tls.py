@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from hashlib import md5
 
+from netpersona.adapters.sensors.long_name import shortened
+
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _GREASE = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 _SERVER_NAME, _GROUPS, _POINTS = 0, 10, 11
@@ -60,8 +62,11 @@ def read_client_hello(record: bytes) -> ClientHello | None:
 
 
 def host_name(text: str) -> str | None:
-    """The text as a host name in lower case, without a final dot; None where it cannot be one."""
-    lowered = text.strip().lower().removesuffix(".")
+    """The text as a host name in lower case, without a final dot; None where it cannot be one.
+
+    A name that is too long loses its middle (see `long_name`).
+    """
+    lowered = shortened(text.strip().lower().removesuffix("."))
     return lowered if _HOST.fullmatch(lowered) and ".." not in lowered else None
 
 
