@@ -7,6 +7,8 @@ one by one, in the order of their flow and of time, each by its flow's Dialogue.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,9 +49,8 @@ class Conversations:
         segments = _Segments(headers, batch, captured)
         heard = self._go_on_with_hellos(segments)
         kinds = _recognise(headers, captured)[batch.packet]
-        places = np.flatnonzero(kinds)
-        for place, kind in zip(places.tolist(), kinds[places].tolist(), strict=True):
-            heard += self._hear_one(segments, place, kind, skipped)
+        for packet in segments.packets(np.flatnonzero(kinds), kinds):
+            heard += self._hear_one(segments, packet, skipped)
         return heard
 
     def close(self, uids: Words) -> tuple[list[tuple[int, Dialogue]], list[Said]]:
@@ -90,9 +91,8 @@ class Conversations:
             self._waiting.popleft()
         return self._waiting[0].start if self._waiting else None
 
-    def _hear_one(self, segments: _Segments, place: int, kind: int, skipped: Counter[str]) -> list[Said]:
-        payload, at, by_opener = segments.payload(place), segments.time(place), segments.by_opener(place)
-        uid = segments.uid(place)
+    def _hear_one(self, segments: _Segments, packet: _Packet, skipped: Counter[str]) -> list[Said]:
+        place, kind, payload, at, by_opener, uid = packet
         dialogue = self._dialogues.get(uid) or Dialogue(segments.flow(place), self._impatient)
         said: list[Said] = []
         if kind in {_DNS, _DNS_TCP}:
@@ -148,16 +148,45 @@ class Conversations:
         return said
 
 
+class _Packet(NamedTuple):
+    """A packet that may say something."""
+
+    place: int
+    kind: int
+    payload: bytes
+    time: int
+    by_opener: bool
+    uid: int
+
+
 class _Segments:
     """The packets of a batch one by one, by their place in the order of flows and time."""
 
     def __init__(self, headers: Headers, batch: Assembled, captured: Ints) -> None:
-        self._headers, self._batch, self._captured = headers, batch, captured
+        self._headers, self._batch = headers, batch
+        self._captured = np.minimum(captured, LONGEST_READ)
+        self._data = headers.data.data
+
+    def packets(self, places: Ints, kinds: Ints) -> Iterator[_Packet]:
+        """Those at these places, each of its kind."""
+        rows = self._batch.packet[places]
+        begins = self._headers.payload[rows]
+        ends = (begins + self._captured[rows]).tolist()
+        payloads = [bytes(self._data[begin:end]) for begin, end in zip(begins.tolist(), ends, strict=True)]
+        columns = (
+            places.tolist(),
+            kinds[places].tolist(),
+            payloads,
+            self._headers.time[rows].tolist(),
+            self._batch.from_opener[places].tolist(),
+            self._batch.flows["uid"][self._batch.flow[places]].tolist(),
+        )
+        return map(_Packet._make, zip(*columns, strict=True))
 
     def payload(self, place: int) -> bytes:
         row = self._batch.packet[place]
-        begin = self._headers.payload[row]
-        return bytes(self._headers.data[begin : begin + min(int(self._captured[row]), LONGEST_READ)])
+        begin = int(self._headers.payload[row])
+        return bytes(self._data[begin : begin + int(self._captured[row])])
 
     def length(self, place: int) -> int:
         return min(int(self._headers.payload_length[self._batch.packet[place]]), LONGEST_READ)

@@ -99,7 +99,9 @@ class Dialogue:
             said.status, said.answers, said.ttl = message.code, message.answers, message.ttl
             self._answered = [*self._answered[-ANSWERED:], key]
             done.append(said)
-        return _told(done + self._late_questions(at))
+        if len(self._questions) > WAITING:
+            done += self._late_questions(at)
+        return _told(done) if done else done
 
     def _begin(self, said: Said) -> Said:
         if self.impatient:
@@ -108,6 +110,9 @@ class Dialogue:
 
     def _late_questions(self, at: int) -> list[Said]:
         """The questions that have waited too long, or stand before too many others; they were asked in this order."""
+        first = next(iter(self._questions.values()), None)
+        if first is None or (len(self._questions) <= WAITING and at - first.start <= PATIENCE):
+            return []
         late: list[tuple[int, str, str]] = []
         for key, said in self._questions.items():
             if len(self._questions) - len(late) <= WAITING and at - said.start <= PATIENCE:

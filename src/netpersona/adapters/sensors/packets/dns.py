@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 from socket import inet_ntoa
 
@@ -44,6 +45,9 @@ _TYPES = {
     252: "AXFR",
     255: "ANY",
 }
+_HEADER = struct.Struct(">HHHH").unpack_from
+_QUESTION = struct.Struct(">HH").unpack_from
+_ANSWER = struct.Struct(">HHIH").unpack_from
 _CODES = (
     "NOERROR",
     "FORMERR",
@@ -81,14 +85,14 @@ def read_message(wire: bytes) -> Message | None:
     """The message, or None where its header or a question is damaged; answers end at the first damaged one."""
     if len(wire) < 12:
         return None
-    ident, flags, questions, answers = struct.unpack_from(">HHHH", wire)
+    ident, flags, questions, answers = _HEADER(wire)
     if questions > MOST_QUESTIONS:
         return None
     asked, at = [], 12
     try:
         for _ in range(questions):
-            name, at = _name(wire, at)
-            kind, _class = struct.unpack_from(">HH", wire, at)
+            name, at = _asked_name(wire, at)
+            kind, _class = _QUESTION(wire, at)
             asked.append((name, _TYPES.get(kind, f"TYPE{kind}")))
             at += 4
     except (struct.error, ValueError):
@@ -110,7 +114,7 @@ def _answers(wire: bytes, at: int, count: int) -> Iterator[tuple[str, int]]:
     try:
         for _ in range(count):
             at = _after_name(wire, at)
-            kind, _class, ttl, length = struct.unpack_from(">HHIH", wire, at)
+            kind, _class, ttl, length = _ANSWER(wire, at)
             at += 10
             value = _value(wire, at, kind, length) if at + length <= len(wire) else None
             if value is not None:
@@ -124,7 +128,7 @@ def _value(wire: bytes, at: int, kind: int, length: int) -> str | None:
     if kind == 1 and length == 4:
         return inet_ntoa(wire[at : at + 4])
     if kind == 28 and length == 16:
-        return canonical_address(str(IPv6Address(wire[at : at + 16])))
+        return _ipv6(wire[at : at + 16])
     if kind in {2, 5, 12, 39}:
         return _name(wire, at)[0]
     if kind == 15 and length > 2:
@@ -136,6 +140,11 @@ def _value(wire: bytes, at: int, kind: int, length: int) -> str | None:
     return None
 
 
+@lru_cache(maxsize=16_384)
+def _ipv6(octets: bytes) -> str:
+    return canonical_address(str(IPv6Address(octets)))
+
+
 def _text(strings: bytes) -> str:
     """The character strings of a TXT record, joined."""
     joined, at = bytearray(), 0
@@ -143,6 +152,27 @@ def _text(strings: bytes) -> str:
         joined += strings[at + 1 : at + 1 + strings[at]]
         at += 1 + strings[at]
     return "".join(chr(octet) if 32 <= octet < 127 else _WRITTEN[octet] for octet in joined)[:LONGEST_TEXT]
+
+
+def _asked_name(wire: bytes, at: int) -> tuple[str, int]:
+    """As _name; most names that are asked for are plain, and were asked for before."""
+    end = wire.find(0, at)
+    name = _plain_name(wire[at:end]) if end > at else None
+    return _name(wire, at) if name is None else (name, end + 1)
+
+
+@lru_cache(maxsize=16_384)
+def _plain_name(labels: bytes) -> str | None:
+    """The name of which these are all labels; None where they need a closer look."""
+    texts, at = [], 0
+    while at < len(labels):
+        size = labels[at]
+        label = labels[at + 1 : at + 1 + size]
+        if size > 63 or len(label) != size or not _PLAIN.issuperset(label):
+            return None
+        texts.append(label)
+        at += 1 + size
+    return b".".join(texts).decode("ascii").lower() if len(labels) < 255 else None
 
 
 def _name(wire: bytes, at: int) -> tuple[str, int]:

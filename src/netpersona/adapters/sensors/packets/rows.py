@@ -83,7 +83,7 @@ def transaction_rows(said: Sequence[Said], sensor: str, taps: Mapping[int, str] 
             "name": pl.Series([one.name for one in said], dtype=pl.String),
             "detail": pl.Series([one.detail for one in said], dtype=pl.String),
             "status": pl.Series([one.status for one in said], dtype=pl.String),
-            "answers": pl.Series([one.answers for one in said], dtype=pl.List(pl.String)),
+            "answers": _lists([one.answers for one in said]),
             "ttl": pl.Series([one.ttl for one in said], dtype=pl.Int64),
             "agent": pl.Series([one.agent for one in said], dtype=pl.String),
             "sensor": pl.repeat(sensor, len(said), dtype=pl.String, eager=True),
@@ -109,6 +109,13 @@ def _sources(word: Ints, taps: Mapping[int, str] | None) -> pl.Series:
     if not taps:
         return pl.repeat(None, len(word), dtype=pl.String, eager=True)
     return pl.Series(tap_of(word)).replace_strict(list(taps), list(taps.values()), default=None, return_dtype=pl.String)
+
+
+def _lists(values: Sequence[tuple[str, ...] | None]) -> pl.Series:
+    """A column of lists; texts hold no line break.  A Series for each inner list would cost ten times as much."""
+    joined = pl.Series([None if value is None else "\n".join(value) for value in values], dtype=pl.String)
+    lists = joined.str.split("\n")
+    return pl.select(pl.when(joined == "").then(pl.lit([], pl.List(pl.String))).otherwise(lists)).to_series()
 
 
 def _port(port: Ints) -> pl.Series:

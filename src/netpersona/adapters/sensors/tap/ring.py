@@ -76,6 +76,11 @@ class Ring:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN | select.POLLERR)
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._count * self._size
+
     def watch(self, indices: Sequence[int]) -> None:
         """Take the packets of the interfaces with these indices, and no others, from now on.  Raises SourceError."""
         try:
