@@ -73,10 +73,8 @@ def _name_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     used = known["learned"]
     if used is not None:
         first, last = (clock(round(used[which] * 1e6)) for which in ("first", "last"))
-        yield (
-            "",
-            f"{used['name']} is a learned name: used {used['uses']:g} {'time' if used['uses'] == 1 else 'times'} from {first} to {last}",
-        )
+        times = counted(max(1, round(used["uses"])), "time")  # a decaying count: hence "about"
+        yield "", f"{used['name']} is a learned name, used about {times} from {first} to {last}"
 
 
 def _no_address(name: str, vm: str) -> str:
