@@ -36,14 +36,13 @@ class Standing:
         chosen = self.policies if policies is None else policies
         return in_force(self.personas, chosen, self.intel, self.at, self.store)
 
-    def supposed(self, vm: VmId, name: str) -> tuple[Ruleset, str]:
-        """The rules for one VM, had DNS answered it a new address for this name; and that address.
+    def supposed(self, vm: VmId, name: str, in_force: Ruleset) -> tuple[Ruleset, str]:
+        """The rules in force for one VM, had DNS answered it a new address for this name; and that address.
 
         The address is one that nobody lists or uses, so that what is decided of it is decided of the name.
         """
-        address = next(
-            a for a in _UNUSED if not any(s.holds(a) for s in self.ruleset().sets.values()) or a == _UNUSED[-1]
-        )
+        free = (a for a in _UNUSED if not any(members.holds(a) for members in in_force.sets.values()))
+        address = next(free, _UNUSED[0])
         answers = {known: tuple((a, None) for a in sorted(found)) for known, found in self._answers(vm).items()}
         names = {vm: {**answers, name: ((address, None),)}}
         return resolve(self.personas.values(), self.policies, self.intel, self.at, names=names), address

@@ -40,11 +40,6 @@ class _Question(NamedTuple):
     named: NamedPeer | None
     supposed: bool  # no address is known: the packet's stands for the name alone
 
-    @property
-    def peer(self) -> str:
-        """The peer as people call it."""
-        return self.named.name if self.named is not None and self.supposed else self.packet.peer
-
     def said(self, text: str) -> str:
         """A sentence about the packet, with the name in place of the supposed address."""
         return text.replace(self.packet.peer, self.named.name) if self.named is not None and self.supposed else text
@@ -88,12 +83,14 @@ def why(
     now = standing(kept, None if at is None else parse_time(at))
     named = None if name is None else named_peer(kept, persona, name)
     supposed = named is not None and not named.addresses
-    ruleset, address = now.supposed(persona.vm, name) if supposed and name else (now.ruleset(), "")
-    if named is not None and named.addresses:
+    ruleset = now.ruleset()
+    if named is None:
+        address = canonical_address(text)
+    elif named.addresses:
         address = named.addresses[0].address
-    packet = Packet(
-        persona.vm, Direction(direction), address or canonical_address(text), transport, port, established=established
-    )
+    else:
+        ruleset, address = now.supposed(persona.vm, named.name, ruleset)
+    packet = Packet(persona.vm, Direction(direction), address, transport, port, established=established)
     emit(_told(_Question(now, persona, ruleset, _of_family(packet), named, supposed)), output, drawn)
 
 
@@ -187,9 +184,9 @@ def _known_by_name(asked: _Question, named: NamedPeer) -> dict[str, Any]:
             }
         )
     used = named.learned
-    ruleset, address = (
-        (asked.ruleset, asked.packet.peer) if asked.supposed else asked.now.supposed(asked.persona.vm, named.name)
-    )
+    ruleset, address = asked.ruleset, asked.packet.peer
+    if not asked.supposed:
+        ruleset, address = asked.now.supposed(asked.persona.vm, named.name, ruleset)
     answered = verdict(ruleset, _of_family(replace(asked.packet, peer=address)))
     return {
         "addresses": addresses,
