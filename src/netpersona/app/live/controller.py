@@ -191,6 +191,8 @@ class Controller:
     def _applied(self) -> Changes:
         desired = self._desired(self._judge.ground)
         changes = self._parts.enforcer.apply(desired)
+        if changes or self._ruleset is None:
+            self._judge.stopped.follow(desired, self._rules.began)
         self._ruleset = desired
         return changes
 

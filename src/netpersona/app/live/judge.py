@@ -17,6 +17,7 @@ from netpersona import pipeline
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.app.judging import Names, Verdicts, remember_names
+from netpersona.app.live.stopped import Stopped
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import Window
@@ -44,6 +45,7 @@ class LiveJudge:
     names: Names = field(default_factory=dict)
     closed_until: int | None = None  # µs
     fleet: Fleet = field(default_factory=Fleet)
+    stopped: Stopped = field(default_factory=Stopped)
     _taps: dict[str, VmId] = field(default_factory=dict)
     _learned: set[VmId] = field(default_factory=set)  # whose closed state changed since the last checkpoint
     _raised: dict[str, int] = field(default_factory=dict)  # finding -> when it was first raised, µs
@@ -154,7 +156,7 @@ class LiveJudge:
     def _observations(self, rows: FlowBatch, vms: Collection[VmId]) -> Iterable[Observation]:
         taps = {tap: vm for tap, vm in self._taps.items() if vm in vms}
         flows, transactions = pipeline.at_taps(rows.flows, rows.transactions, taps, self.fleet.part(vms), self.ground)
-        return observe(flows, transactions, self.ground.intel, self.ground.window)
+        return observe(self.stopped.without(flows), transactions, self.ground.intel, self.ground.window)
 
     def _step(self, state: VmState | None, observation: Observation) -> Step:
         before = pipeline.begun(self.fleet.vms[observation.vm]) if state is None else state

@@ -23,7 +23,7 @@ class LiveRules:
     """Resolves anew whenever something that a rule rests on has changed or ended."""
 
     answers: dict[VmId, _Answers] = field(default_factory=dict)
-    _began: dict[tuple[VmId, str, str], int] = field(default_factory=dict)
+    began: dict[tuple[VmId, str, str], int] = field(default_factory=dict)  # (VM, policy, rule) -> since when, µs
 
     def hear(self, rows: FlowBatch, taps: Mapping[str, VmId]) -> set[VmId]:
         """Take the DNS answers that these VMs were given; gives the VMs that can reach something new by a name.
@@ -54,14 +54,14 @@ class LiveRules:
             for vm, names in self.answers.items()
         }
         ruleset = resolve(
-            personas, ground.policies, ground.intel, now, interfaces=interfaces, names=names, began=self._began
+            personas, ground.policies, ground.intel, now, interfaces=interfaces, names=names, began=self.began
         )
         standing = {
             (vm, rule.policy, rule.rule): now
             for vm, rules in ruleset.vms.items()
             for rule in (*rules.outbound, *rules.inbound)
         }
-        self._began = {key: self._began.get(key, at) for key, at in standing.items()}
+        self.began = {key: self.began.get(key, at) for key, at in standing.items()}
         return ruleset
 
     def _learn(self, vm: VmId, name: str, answers: Iterable[str], until: int) -> bool:

@@ -47,6 +47,28 @@ def test_what_a_vm_does_raises_its_risk_and_its_rules_follow_within_a_turn(tmp_p
     assert {f.kind for f in rig.controller._judge.findings().values()} >= {"intel_match"}
 
 
+def test_retries_against_a_block_are_no_new_evidence(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns(2)
+    for _ in range(5):  # blocked from the start: never an answer
+        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, 443, state="S0", packets_resp=0, bytes_resp=0)
+        rig.turns()
+    assert not rig.ask(rig.controller.vms)["desk-1"].risk_ledger
+    rig.ask(lambda: rig.controller.apply({}, "ann", "no policy"))
+    rig.turns()
+    for port in (443, 8443):  # answered: before the block
+        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, port)
+        rig.turns()
+    before = rig.ask(rig.controller.vms)["desk-1"].risk_ledger
+    assert before
+    rig.ask(lambda: rig.controller.apply({"p.yaml": LOW_REPUTATION}, "ann", "back"))
+    rig.turns(2)
+    rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, 8080, state="S0", packets_resp=0, bytes_resp=0)
+    rig.turns(2)
+    after = rig.ask(rig.controller.vms)["desk-1"].risk_ledger
+    assert {t.finding for t in after} == {t.finding for t in before}
+
+
 def test_a_peer_that_another_vm_forges_is_not_held_against_this_one(tmp_path):
     rig = Rig(tmp_path, RISKY)
     rig.turns()
