@@ -2,9 +2,9 @@
 
     python bench/tap.py [--seconds S] [--rates 100,150,...] [--traffic mix,bulk,scan] [--taps N] [--real-time]
 
-Needs root.  Everything happens in two network namespaces that are made here and gone afterwards: a host with a tap (a veth), and a
-VM behind it.  A sender on the last core puts frames on both ends with sendmmsg; the sensor has the first core, and
-polars one thread.  `--real-time` keeps other work off both: without it, a busy machine is measured.
+Needs root.  Everything happens in two network namespaces that are made here and gone afterwards: a host with a tap
+(a veth), and a VM behind it.  A sender on the last core puts frames on both ends with sendmmsg; the sensor has the
+first core, and polars one thread.  `--real-time` keeps other work off both: without it, a busy machine is measured.
 
     mix    long connections in both directions (seven in ten packets), one short one with a TLS hello in 100 packets,
            ten packets of DNS, other UDP, two SYNs of a scan; 4,300 flows in 60,000 packets; 425 bytes on average
@@ -68,12 +68,10 @@ def measure(traffic: str, rates: list[int], seconds: float) -> None:
     kept = 0
     for rate in rates:
         lost, sent, cost = one_rate(traffic, rate, seconds)
-        print(
-            f"{traffic:5} {rate // 1000:4} thousand packets/s asked, {sent / seconds / 1000:6.1f} sent "
-            f"for {seconds:.0f} s: {lost} lost, {cost.cpu / sent * 1e6:.2f} µs of CPU each ({100 * cost.cpu / seconds:.0f} % of the core), "
-            f"longest poll {cost.longest:.2f} s, {cost.rows} rows, {cost.open_flows} flows open",
-            flush=True,
-        )
+        share = 100 * cost.cpu / seconds
+        print(f"{traffic:5} {rate // 1000:4} thousand packets/s asked, {sent / seconds / 1000:.1f} sent: {lost} lost")
+        print(f"      {cost.cpu / sent * 1e6:.2f} µs of CPU each, {share:.0f} % of the core")
+        print(f"      longest poll {cost.longest:.2f} s, {cost.rows} rows, {cost.open_flows} flows open", flush=True)
         if lost:
             break
         kept = int(sent / seconds)

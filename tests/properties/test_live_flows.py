@@ -13,6 +13,7 @@ from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.window import WINDOW
 from packet_samples import ACK, FIN, LINUX, PSH, RST, SYN, T0, client_hello, dns, packets_of, tcp, udp
+from tap_samples import ring_of
 
 SECOND = 1_000_000
 HOSTS = [("10.0.0.1", "203.0.113.9"), ("2001:db8::1", "2001:db8:ffff::9"), ("10.0.0.1", "10.0.0.2")]
@@ -65,7 +66,7 @@ def folded(packets, cuts):
     for until in [*sorted(cuts), packets[-1][0] + 3600 * SECOND]:
         end = begin + sum(at < until for at, _ in packets[begin:])
         some = packets[begin:end]
-        given_now = [packets_of([frame for _, frame in some], [at for at, _ in some])] if some else []
+        given_now = [ring_of(some)] if some else []
         report = meter.report(given_now, until, Counter())
         assert report.batch.flows.select("uid", "part").is_unique().all()
         assert not set(closed) & {start - start % WINDOW for start in report.batch.flows["start"]}

@@ -89,7 +89,11 @@ class Ring:
             raise SourceError(f"taps: {error}") from error
         code = ctypes.create_string_buffer(packed(steps))
         pointer = struct.pack("HP", len(steps), ctypes.addressof(code))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+        except OSError as error:
+            limit = "net.core.optmem_max may be too small for so many"
+            raise SourceError(f"taps: no filter for {len(indices)} interfaces: {error.strerror}; {limit}") from error
 
     def index_of(self, interface: str) -> int | None:
         """The index of the interface of that name; None: there is none."""

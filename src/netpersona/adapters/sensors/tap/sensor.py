@@ -93,19 +93,14 @@ class TapSensor:
         if known is not None and known.index == index:
             self._taps[interface] = replace(known, vm=vm)
             return
-        self.remove(interface)
         following = (number % TAPS for number in range(self._number + 1, self._number + TAPS))
-        self._number = next(number for number in following if number not in self._names)
-        self._taps[interface] = _Tap(interface, vm, index, self._number)
-        self._names[self._number] = interface
-        self._watch()
+        number = next(number for number in following if number not in self._names)
+        self._watch({**self._taps, interface: _Tap(interface, vm, index, number)})
+        self._number, self._names[number] = number, interface
 
     def remove(self, interface: str) -> None:
         """Watch an interface no longer; one that is not watched is no error."""
-        tap = self._taps.pop(interface, None)
-        if tap is not None:
-            self._left.append((time.monotonic(), tap.number))
-            self._watch()
+        self._watch({name: tap for name, tap in self._taps.items() if name != interface})
 
     def poll(self, seconds: float) -> Report:
         """What happened until `seconds` from now: earlier only where more came than is worked on at once."""
@@ -154,15 +149,16 @@ class TapSensor:
         if time.monotonic() - self._looked < _LOOK:
             return
         self._looked = time.monotonic()
-        gone = [tap for tap in self._taps.values() if self._ring.name_of(tap.index) is None]
-        for tap in gone:
-            del self._taps[tap.interface]
-            self._left.append((self._looked, tap.number))
-        self._vanished += [tap.interface for tap in gone]
+        gone = [tap.interface for tap in self._taps.values() if self._ring.name_of(tap.index) is None]
         if gone:
-            self._watch()
+            self._watch({name: tap for name, tap in self._taps.items() if name not in gone})
+            self._vanished += gone
         while self._left and self._looked - self._left[0][0] > _FORGOTTEN:
             del self._names[self._left.popleft()[1]]
 
-    def _watch(self) -> None:
-        self._ring.watch([tap.index for tap in self._taps.values()])
+    def _watch(self, taps: dict[str, _Tap]) -> None:
+        """Watch these; the numbers of those watched no longer are kept for a while."""
+        self._ring.watch([tap.index for tap in taps.values()])
+        staying = {tap.number for tap in taps.values()}
+        self._left += [(time.monotonic(), tap.number) for tap in self._taps.values() if tap.number not in staying]
+        self._taps = taps
