@@ -139,6 +139,26 @@ class Store(Protocol):
         """Store what a person changed (frozen, reset, labels) as a new version, in the keyed state too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference between what was applied and what is found in force."""
+
+    where: str  # the table
+    what: str  # a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a rule met.  A rule that stands in several chains or parts is one count."""
+
+    vm: VmId
+    policy: str
+    rule: str
+    version: int
+    packets: int
+    octets: int
+
+
 class Enforcer(Protocol):
     """What keeps a ruleset in force.  Raises EnforcerError; then what was in force before still is."""
 
@@ -147,3 +167,18 @@ class Enforcer(Protocol):
 
     def in_force(self) -> Ruleset:
         """What is in force now."""
+
+    def verify(self) -> tuple[Drift, ...]:
+        """Every difference between what was applied and what is found in force; none: it is as applied."""
+
+    def heal(self) -> tuple[Drift, ...]:
+        """Bring back what `verify` finds missing or changed; gives what it was."""
+
+    def counters(self, vm: VmId | None = None) -> tuple[Count, ...]:
+        """What each rule met since it came into force, of one VM or of all, in the order (vm, policy, rule)."""
+
+    def check(self, desired: Ruleset) -> None:
+        """Raises EnforcerError where `desired` could not be applied; applies nothing."""
+
+    def uninstall(self) -> None:
+        """Remove everything that was ever put in force."""

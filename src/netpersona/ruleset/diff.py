@@ -14,6 +14,7 @@ from netpersona.policy.model import AlwaysAllow, Direction, Mode
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.peers import PeerSet, numerically
 from netpersona.ruleset.reasons import why
+from netpersona.ruleset.tables import member_order
 
 Rules = tuple[ResolvedRule, ...]
 
@@ -120,26 +121,52 @@ def words(changes: Changes) -> list[str]:
 
 def _set_change(name: str, before: PeerSet | None, after: PeerSet | None) -> SetChange:
     old, new = before or _EMPTY, after or _EMPTY
-    kept = None if after is None else replace(after, addresses=(), networks=())
+    added_addresses, removed_addresses = differences(old.addresses, new.addresses)
+    added_networks, removed_networks = differences(old.networks, new.networks)
     return SetChange(
         name=name,
-        kept=kept,
+        kept=None if after is None else replace(after, addresses=(), networks=()),
         made=before is None,
-        added_addresses=_without(new.addresses, old.addresses),
-        removed_addresses=_without(old.addresses, new.addresses),
-        added_networks=_without(new.networks, old.networks),
-        removed_networks=_without(old.networks, new.networks),
+        added_addresses=added_addresses,
+        removed_addresses=removed_addresses,
+        added_networks=added_networks,
+        removed_networks=removed_networks,
     )
 
 
 _EMPTY = PeerSet((), (), "")
+_STRETCH = 64  # members that are compared at once where nothing differs
 
 
-def _without(values: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    if values is others:
-        return ()
-    known = frozenset(others)
-    return tuple(value for value in values if value not in known)
+def differences(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What came and what went, of members in the order of a PeerSet.
+
+    Both are walked together, whole stretches at a time: of a million members with a thousand changes, most are never
+    looked at one by one, and no table of them is made.
+    """
+    if old is new:
+        return (), ()
+    if not old or not new:
+        return new, old
+    added: list[str] = []
+    removed: list[str] = []
+    i = j = 0
+    while i < len(old) and j < len(new):
+        stretch = old[i : i + _STRETCH]
+        if stretch == new[j : j + _STRETCH]:
+            i, j = i + len(stretch), j + len(stretch)
+            continue
+        end = i + _STRETCH
+        while i < end and i < len(old) and j < len(new):
+            if old[i] == new[j]:
+                i, j = i + 1, j + 1
+            elif member_order(old[i]) < member_order(new[j]):
+                removed.append(old[i])
+                i += 1
+            else:
+                added.append(new[j])
+                j += 1
+    return (*added, *new[j:]), (*removed, *old[i:])
 
 
 def _changed(before: PeerSet | None, change: SetChange) -> PeerSet | None:
@@ -151,6 +178,11 @@ def _changed(before: PeerSet | None, change: SetChange) -> PeerSet | None:
         addresses=numerically((*_without(old.addresses, change.removed_addresses), *change.added_addresses)),
         networks=numerically((*_without(old.networks, change.removed_networks), *change.added_networks)),
     )
+
+
+def _without(values: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    known = frozenset(others)
+    return tuple(value for value in values if value not in known)
 
 
 def _bare(rules: VmRules | None) -> VmRules | None:

@@ -128,6 +128,7 @@ class VmRules:
     outbound: tuple[ResolvedRule, ...] = ()
     inbound: tuple[ResolvedRule, ...] = ()
     services: tuple[tuple[str, int], ...] = ()
+    mac: str | None = None  # the hardware address that it may use; asked where its tap is bridged
     asked: Asked | None = field(default=None, compare=False, repr=False)
 
     def rules(self, direction: Direction) -> tuple[ResolvedRule, ...]:

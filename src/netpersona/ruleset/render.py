@@ -1,12 +1,15 @@
-"""The ruleset as nft text: one table, `inet netpersona`, replaced whole in one transaction.
+"""The ruleset as tables of the kernel, and these as nft text: `inet netpersona`, and `bridge netpersona` for bridged taps.
 
-    hooks forward, input, output -> verdict map (interface, or address) -> from_VM, to_VM (render_chains.py)
-    hook prerouting (nat)        -> verdict map                         -> nat_VM, where something is redirected
-    sets        NAME.a4 NAME.a6 (addresses: hash), NAME.n4 NAME.n6 (prefixes: interval)
-    deny.* reject.* log.* stage.*   what ends a packet's way, sampled to NFLOG; shared by all VMs
+inet    hooks forward, input, output -> verdict map (interface, or address) -> from_VM, to_VM (render_chains.py)
+        hook prerouting (nat)        -> verdict map                         -> nat_VM, where something is redirected
+bridge  hook prerouting              -> verdict map (interface)             -> from_VM
+        hooks forward, output        -> verdict map (interface)             -> to_VM
+        hooks forward, input, output -> track.from, track.to, where the flows let through are remembered (render_flows.py)
+sets        NAME.a4 NAME.a6 (addresses: hash), NAME.n4 NAME.n6 (prefixes: interval)
+deny.* reject.* log.* stage.*   what ends a packet's way, sampled to NFLOG; shared by all VMs
 
-Loading it twice gives the same: the table is declared, deleted and made again.  What is not in this table is neither
-read nor written.
+Loading the text twice gives the same: a table is declared, deleted and made again.  What is not in these tables is
+neither read nor written.
 """
 
 from __future__ import annotations
@@ -14,47 +17,133 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from netpersona.flow.vm import VmId
-from netpersona.policy.model import Action, Mode, Rate
+from netpersona.policy.model import Action, AlwaysAllow, Mode, Rate
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import address, plain
-from netpersona.ruleset.peers import PeerSet, version_of
-from netpersona.ruleset.render_chains import SPOOFED, STRANGER, Chains, vm_chains
-from netpersona.ruleset.render_rules import RuleText, deny_chain, limit_name, log_chain, reject_chain, set_parts
+from netpersona.ruleset.peers import version_of
+from netpersona.ruleset.render_chains import STRANGER, Chains, vm_chains
+from netpersona.ruleset.render_flows import FROM_VM, NOT_IP, SETS, SIZE, SPOOFED, TO_VM
+from netpersona.ruleset.render_rules import (
+    RuleText,
+    deny_chain,
+    is_of_names,
+    limit_name,
+    log_chain,
+    reject_chain,
+    set_parts,
+)
+from netpersona.ruleset.tables import NAME, Dispatch, FlowSet, Hook, SetPart, Table
 
-TABLE = "inet netpersona"
 LOG_GROUP = 77  # NFLOG group that receipts are read from
 LOG_RATE = "limit rate 10/second burst 20 packets"  # each chain's sample
 LOG_BYTES = 128  # of each logged packet
-PRIORITY = "filter - 5"  # before the host's own filter, which still has its say
+_INET = -5  # priority: before the host's own filter, which still has its say
+_NAT = -105
+_BRIDGE = -205  # before the host's own bridge filter, and before a bridge's address translation
 
 _TYPES = {"4": "ipv4_addr", "6": "ipv6_addr"}
 
 
-def render(ruleset: Ruleset) -> str:
-    """The ruleset as text for `nft -f`.  Equal rulesets give equal text."""
-    chains: Chains = {}
-    text = RuleText(ruleset.sets)
-    for rules in ruleset.vms.values():
-        chains |= vm_chains(ruleset, rules, text)
-    lines = [f"table {TABLE}", f"delete table {TABLE}", f"table {TABLE} {{"]
-    lines += _limits(ruleset)
-    for name, members in ruleset.sets.items():
-        lines += _sets(name, members)
-    for name, body in (_endings(ruleset) | chains).items():
-        lines += _block(f"chain {name}", body)
-    lines += _dispatch(ruleset, chains)
+def render(ruleset: Ruleset, bridged: frozenset[str] = frozenset()) -> str:
+    """The ruleset as text for `nft -f`; `bridged` are the interfaces that are ports of a bridge.
+
+    Equal rulesets give equal text.
+    """
+    return written(Tabulator().tables(ruleset, bridged))
+
+
+def written(tables: Iterable[Table]) -> str:
+    """Tables as text for `nft -f`, which replaces them whole in one transaction."""
+    return "".join(_table_text(table) for table in tables)
+
+
+class Tabulator:
+    """Makes a ruleset's tables, and keeps each VM's chains for as long as the VM's rules stay the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, VmId], tuple[VmRules, AlwaysAllow, object, dict[str, tuple[str, ...]]]] = {}
+
+    def tables(self, ruleset: Ruleset, bridged: frozenset[str] = frozenset()) -> tuple[Table, ...]:
+        """The inet table, and, where a VM's interface is bridged, the bridge table."""
+        routed = {vm: rules for vm, rules in ruleset.vms.items() if rules.interface not in bridged}
+        over = {vm: rules for vm, rules in ruleset.vms.items() if rules.interface in bridged}
+        found = [self._table("inet", ruleset, routed)]
+        if over:
+            found.append(self._table("bridge", ruleset, over))
+        self._kept = {key: kept for key, kept in self._kept.items() if key[1] in ruleset.vms}
+        return tuple(found)
+
+    def _table(self, family: str, ruleset: Ruleset, vms: Mapping[VmId, VmRules]) -> Table:
+        text = RuleText(ruleset.sets, bridged=family == "bridge")
+        chains: dict[str, tuple[str, ...]] = {}
+        for rules in vms.values():
+            chains |= self._of_vm(family, ruleset, rules, text)
+        endings = {name: tuple(body) for name, body in _endings(vms, bridged=text.bridged).items()}
+        maps, hooks, bodies = (_bridge if text.bridged else _inet)(vms, chains)
+        return Table(
+            family=family,
+            limits=dict(_limits(vms)),
+            sets=_sets(ruleset, vms, whole=family == "inet"),
+            flows=_flow_sets() if text.bridged else {},
+            interfaces={"taps": _taps(vms)} if text.bridged else {},
+            maps=maps,
+            hooks=hooks,
+            chains=endings | chains | bodies,
+        )
+
+    def _of_vm(self, family: str, ruleset: Ruleset, rules: VmRules, text: RuleText) -> dict[str, tuple[str, ...]]:
+        kept = self._kept.get((family, rules.vm))
+        asked = (ruleset.always, (ruleset.unknown_vm, *_shapes(ruleset, rules)))
+        if kept is not None and kept[1:3] == asked and (kept[0] is rules or kept[0] == rules):
+            return kept[3]
+        made = {name: tuple(body) for name, body in vm_chains(ruleset, rules, text).items()}
+        self._kept[family, rules.vm] = (rules, *asked, made)
+        return made
+
+
+def _shapes(ruleset: Ruleset, rules: VmRules) -> Iterator[tuple[str, str]]:
+    """Which parts the VM's own sets have."""
+    names = {ref.of(rules.vm) for rule in (*rules.outbound, *rules.inbound) for match in rule.peers for ref in match.sets
+             if ref.own}  # fmt: skip
+    for name in sorted(names.union(rules.allow)):
+        for version in (4, 6):
+            yield name, " ".join(set_parts(name, ruleset.sets[name], version))
+
+
+def _table_text(table: Table) -> str:
+    name = f"{table.family} {NAME}"
+    lines = [f"table {name}", f"delete table {name}", f"table {name} {{"]
+    for limit, rate in table.limits.items():
+        lines += _block(f"limit {limit}", [rate])
+    for part, found in table.sets.items():
+        flags = ["flags interval"] if found.prefixes else ["flags timeout"] if found.lasting else []
+        body = [f"type {_TYPES[str(found.version)]}", *flags]
+        body += ["elements = { " + ",\n      ".join(found.members) + " }"] if found.members else []
+        lines += _block(f"set {part}", body)
+    for flows, of in table.flows.items():
+        kind = f"type iface_index . {_TYPES[str(of.version)]} . inet_service . {_TYPES[str(of.version)]} . inet_service"
+        lines += _block(f"set {flows}", [f"{kind} . inet_proto", f"size {of.size}", "flags dynamic,timeout"])
+    for taps, names in table.interfaces.items():
+        held = ", ".join(f'"{each}"' for each in names)
+        lines += _block(f"set {taps}", ["type ifname", f"elements = {{ {held} }}"])
+    for chain, rules in table.chains.items():
+        hook = table.hooks.get(chain)
+        if hook is None:
+            lines += _block(f"chain {chain}", rules)
+    for way, dispatch in table.maps.items():
+        quote = '"' if dispatch.kind == "interface" else ""
+        held = ", ".join(f"{quote}{key}{quote} : jump {chain}" for key, chain in dispatch.chains.items())
+        lines += _block(f"map {way}", [f"type {KEYS[dispatch.kind]} : verdict", f"elements = {{ {held} }}"])
+    for chain, hook in table.hooks.items():
+        lines += _block(f"chain {chain}", [str(hook), *table.chains[chain]])
     return "\n".join([*lines, "}", ""])
 
 
-def _limits(ruleset: Ruleset) -> Iterator[str]:
-    limits = {
-        limit_name(rule, vm): rule.rate
-        for vm, rules in ruleset.vms.items()
-        for rule in (*rules.outbound, *rules.inbound)
-        if rule.action is Action.RATE_LIMIT and rule.rate is not None and rule.mode is Mode.ENFORCE
-    }
-    for name, rate in limits.items():
-        yield from _block(f"limit {name}", [_rate(rate)])
+def _limits(vms: Mapping[VmId, VmRules]) -> Iterator[tuple[str, str]]:
+    for vm, rules in vms.items():
+        for rule in (*rules.outbound, *rules.inbound):
+            if rule.action is Action.RATE_LIMIT and rule.rate is not None and rule.mode is Mode.ENFORCE:
+                yield limit_name(rule, vm), _rate(rule.rate)
 
 
 def _rate(rate: Rate) -> str:
@@ -65,59 +154,88 @@ def _rate(rate: Rate) -> str:
     return f"rate over {octets} bytes/second burst {max(16 * 1514, octets // 10)} bytes"
 
 
-def _sets(name: str, members: PeerSet) -> Iterator[str]:
-    for version in (4, 6):
-        addresses, networks = members.of_family(version)
-        for part in set_parts(name, members, version):
-            is_prefixes = part.rpartition(".")[2].startswith("n")
-            body = [f"type {_TYPES[str(version)]}", *(["flags interval"] if is_prefixes else [])]
-            held = networks if is_prefixes else addresses
-            body += ["elements = { " + ",\n      ".join(held) + " }"] if held else []
-            yield from _block(f"set {part}", body)
+def _sets(ruleset: Ruleset, vms: Mapping[VmId, VmRules], *, whole: bool) -> dict[str, SetPart]:
+    """Every set, or, for the smaller table, those that its VMs' rules ask for."""
+    asked = {ref.of(vm) for vm, rules in vms.items() for rule in (*rules.outbound, *rules.inbound) for match in rule.peers
+             for ref in match.sets}.union(*(rules.allow for rules in vms.values()))  # fmt: skip
+    return {
+        part: SetPart(version, part.rpartition(".")[2].startswith("n"), members, is_of_names(name))
+        for name, members in ruleset.sets.items()
+        if whole or name in asked
+        for version in (4, 6)
+        for part in set_parts(name, members, version)
+    }
 
 
-def _endings(ruleset: Ruleset) -> Chains:
+def _flow_sets() -> dict[str, FlowSet]:
+    return {f"{name}.{version}": FlowSet(version, SIZE) for name in SETS for version in (4, 6)}
+
+
+def _taps(vms: Mapping[VmId, VmRules]) -> tuple[str, ...]:
+    return tuple(sorted(rules.interface for rules in vms.values() if rules.interface is not None))
+
+
+def _endings(vms: Mapping[VmId, VmRules], *, bridged: bool) -> Chains:
     """The chains at which ways end, in the order of their names."""
     logged = f'{LOG_RATE} log prefix "{{}}" group {LOG_GROUP} snaplen {LOG_BYTES}'
     chains = {SPOOFED: [logged.format("anti-spoof"), "drop"], STRANGER: [logged.format("unknown_vm"), "drop"]}
-    for rule in _rules(ruleset):
+    if bridged:
+        chains[NOT_IP] = [logged.format("not-ip"), "drop"]
+    for rule in _rules(vms):
         log = logged.format(plain(rule.name))
         if rule.mode is Mode.STAGE or rule.action is Action.LOG:
             chains[log_chain(rule)] = [logged.format(plain(f"stage: {rule.name}")) if rule.mode is Mode.STAGE else log]
-        elif rule.action is Action.REJECT:
-            reset = "meta l4proto tcp reject with tcp reset"
+        elif rule.action is Action.REJECT and not bridged:
+            reset = "meta l4proto 6 reject with tcp reset"
             chains[reject_chain(rule)] = [log, reset, "reject with icmpx type admin-prohibited"]
         elif rule.action is not Action.ALLOW:
             chains[deny_chain(rule)] = [log, "drop"]
     return dict(sorted(chains.items()))
 
 
-def _rules(ruleset: Ruleset) -> Iterable[ResolvedRule]:
-    seen = {id(rule): rule for rules in ruleset.vms.values() for rule in (*rules.outbound, *rules.inbound)}
+def _rules(vms: Mapping[VmId, VmRules]) -> Iterable[ResolvedRule]:
+    seen = {id(rule): rule for rules in vms.values() for rule in (*rules.outbound, *rules.inbound)}
     return seen.values()
 
 
-def _dispatch(ruleset: Ruleset, chains: Chains) -> Iterator[str]:
-    hooks: dict[str, list[str]] = {"forward": [], "input": [], "output": [], "prerouting": []}
+_Dispatched = tuple[dict[str, Dispatch], dict[str, Hook], dict[str, tuple[str, ...]]]
+
+
+def _inet(vms: Mapping[VmId, VmRules], chains: Mapping[str, object]) -> _Dispatched:
+    maps: dict[str, Dispatch] = {}
+    bodies: dict[str, list[str]] = {"forward": [], "input": [], "output": [], "prerouting": []}
     for side, names in (("from", ("forward", "input")), ("to", ("forward", "output")), ("nat", ("prerouting",))):
-        for key, elements in _maps(ruleset.vms, side, chains).items():
+        for key, elements in _maps(vms, side, chains).items():
             name = f"{side}_{key}"
-            yield from _block(
-                f"map {name}", [f"type {_KEYS[key]} : verdict", "elements = { " + ", ".join(elements) + " }"]
-            )
+            maps[name] = Dispatch(key, elements)
             for hook in names:
-                hooks[hook].append(f"{_FIELDS[side, key]} vmap @{name}")
-    for hook, body in hooks.items():
-        if body:
-            kind = (
-                "nat hook prerouting priority dstnat - 5"
-                if hook == "prerouting"
-                else f"filter hook {hook} priority {PRIORITY}"
-            )
-            yield from _block(f"chain {hook}", [f"type {kind}; policy accept;", *body])
+                bodies[hook].append(f"{_FIELDS[side, key]} vmap @{name}")
+    hooks = {
+        at: Hook("nat", at, _NAT) if at == "prerouting" else Hook("filter", at, _INET)
+        for at, body in bodies.items()
+        if body
+    }
+    return maps, hooks, {at: tuple(bodies[at]) for at in hooks}
 
 
-_KEYS = {"interface": "ifname", "v4": "ipv4_addr", "v6": "ipv6_addr"}
+def _bridge(vms: Mapping[VmId, VmRules], chains: Mapping[str, object]) -> _Dispatched:
+    maps = {
+        f"{side}_interface": Dispatch("interface", _maps(vms, side, chains)["interface"]) for side in ("from", "to")
+    }
+    sent, received = "iifname @taps jump track.from", "oifname @taps jump track.to"
+    bodies = {
+        "prerouting": ("iifname vmap @from_interface",),
+        "forward": ("oifname vmap @to_interface", sent, received),
+        "input": (sent,),
+        "output": ("oifname vmap @to_interface", received),
+        "track.from": tuple(FROM_VM.track()),
+        "track.to": tuple(TO_VM.track()),
+    }
+    hooks = {at: Hook("filter", at, _BRIDGE) for at in ("prerouting", "forward", "input", "output")}
+    return maps, hooks, bodies
+
+
+KEYS = {"interface": "ifname", "v4": "ipv4_addr", "v6": "ipv6_addr"}
 _FIELDS = {
     (side, key): field
     for side, fields in {
@@ -125,11 +243,11 @@ _FIELDS = {
         "to": ("oifname", "ip daddr", "ip6 daddr"),
         "nat": ("iifname", "ip saddr", "ip6 saddr"),
     }.items()
-    for key, field in zip(_KEYS, fields, strict=True)
+    for key, field in zip(KEYS, fields, strict=True)
 }
 
 
-def _maps(vms: Mapping[VmId, VmRules], side: str, chains: Chains) -> dict[str, list[str]]:
+def _maps(vms: Mapping[VmId, VmRules], side: str, chains: Mapping[str, object]) -> dict[str, dict[str, str]]:
     """The elements of each dispatch map: by interface, or, for a VM without one, by address.
 
     An address that two VMs claim goes to the one whose addresses are vouched for, else to the first by name.
@@ -139,13 +257,13 @@ def _maps(vms: Mapping[VmId, VmRules], side: str, chains: Chains) -> dict[str, l
         if f"{side}_{vm}" not in chains:
             continue
         if rules.interface is not None:
-            owners["interface", f'"{rules.interface}"'] = vm
+            owners["interface", rules.interface] = vm
             continue
         for host in rules.addresses:
             owners.setdefault((f"v{version_of(host)}", address(host)), vm)
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for (key, value), vm in sorted(owners.items()):
-        found.setdefault(key, []).append(f"{value} : jump {side}_{vm}")
+        found.setdefault(key, {})[value] = f"{side}_{vm}"
     return found
 
 

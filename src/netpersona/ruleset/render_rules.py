@@ -24,9 +24,10 @@ from netpersona.ruleset.nft_text import (
     protocols,
 )
 from netpersona.ruleset.peers import PeerSet, version_of
+from netpersona.ruleset.tables import of_version
 
 NEW = "ct state new,untracked,invalid"  # what is not established or related; also packets without conntrack
-FAMILIES = {4: ("ip", "meta nfproto ipv4"), 6: ("ip6", "meta nfproto ipv6")}
+FAMILIES = {4: ("ip", "meta protocol ip"), 6: ("ip6", "meta protocol ip6")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,25 @@ class Side:
 class RuleText:
     """Writes rules as nft statements; what VMs share is written once."""
 
-    def __init__(self, sets: Mapping[str, PeerSet]) -> None:
+    def __init__(self, sets: Mapping[str, PeerSet], *, bridged: bool = False) -> None:
         self._sets = sets
+        self.bridged = bridged
         self._shared: dict[tuple[int, Side], tuple[str, ...]] = {}
+        self._written: dict[tuple[int, Side, str], tuple[str, ...]] = {}
 
-    def statements(self, rule: ResolvedRule, rules: VmRules, side: Side, guard: str = "") -> Iterator[str]:
+    def statements(self, rule: ResolvedRule, rules: VmRules, side: Side, guard: str = "") -> tuple[str, ...]:
         """The nft statements of a VM's rule in a filter chain; `guard` is asked first."""
-        if rule.target is not None and rule.mode is Mode.ENFORCE:
+        if rule.action is Action.RATE_LIMIT or _is_own(rule):
+            return tuple(self._statements(rule, rules, side, guard))
+        key = (id(rule), side, guard)  # the ruleset that is rendered keeps its rules alive
+        if key not in self._written:
+            self._written[key] = tuple(self._statements(rule, rules, side, guard))
+        return self._written[key]
+
+    def _statements(self, rule: ResolvedRule, rules: VmRules, side: Side, guard: str) -> Iterator[str]:
+        if rule.target is not None and rule.mode is Mode.ENFORCE and not self.bridged:
             yield f"{_redirected(rule.target, side)} counter return {comment(rule.name)}"
-        ends = _ending(rule, rules.vm)
+        ends = _ending(rule, rules.vm, bridged=self.bridged)
         if ends:
             tail = f"{ends} {comment(rule.name)}"
             for condition in self.conditions(rule, rules, side):
@@ -61,12 +72,17 @@ class RuleText:
 
     def conditions(self, rule: ResolvedRule, rules: VmRules, side: Side) -> tuple[str, ...]:
         """The conjunctions that tell the packets a rule concerns; none: it concerns nobody."""
-        if any(match.known_service is not None or any(ref.own for ref in match.sets) for match in rule.peers):
+        if _is_own(rule):
             return tuple(_conditions(rule, rules, self._sets, side))
-        key = (id(rule), side)  # the ruleset that is rendered keeps its rules alive
+        key = (id(rule), side)
         if key not in self._shared:
             self._shared[key] = tuple(_conditions(rule, rules, self._sets, side))
         return self._shared[key]
+
+
+def _is_own(rule: ResolvedRule) -> bool:
+    """Whether the rule reads otherwise for another VM."""
+    return any(match.known_service is not None or any(ref.own for ref in match.sets) for match in rule.peers)
 
 
 def _conditions(rule: ResolvedRule, rules: VmRules, sets: Mapping[str, PeerSet], side: Side) -> Iterator[str]:
@@ -83,9 +99,17 @@ def _conditions(rule: ResolvedRule, rules: VmRules, sets: Mapping[str, PeerSet],
 
 def set_parts(name: str, members: PeerSet, version: int) -> list[str]:
     """The names of the nft sets that hold a set's members of one IP version."""
-    addresses, networks = members.of_family(version)
-    parts = [("a", addresses), ("n", networks)]
-    return [f"{name}.{kind}{version}" for kind, found in parts if found or members.shared]
+    if members.shared:
+        return [f"{name}.a{version}", f"{name}.n{version}"]
+    if is_of_names(name):
+        return [f"{name}.a{version}"]
+    parts = [("a", members.addresses), ("n", members.networks)]
+    return [f"{name}.{kind}{version}" for kind, found in parts if of_version(found, version)]
+
+
+def is_of_names(name: str) -> bool:
+    """Whether the set holds addresses that a VM's resolver answered: such come and go by themselves."""
+    return name.startswith(("domains_", "allow_names."))
 
 
 def deny_chain(rule: ResolvedRule) -> str:
@@ -104,21 +128,26 @@ def log_chain(rule: ResolvedRule) -> str:
 
 
 def limit_name(rule: ResolvedRule, vm: str) -> str:
-    """The token bucket of a rate limit: one for the VM and rule, whatever parts the rule falls into."""
-    return identifier("limit", vm, rule.name)
+    """The token bucket of a rate limit: one for the VM, rule and rate, whatever parts the rule falls into."""
+    rate = "" if rule.rate is None else f"{rule.rate.value} {rule.rate.unit}"
+    return identifier("limit", vm, f"{rule.name} {rate}")
 
 
-def _ending(rule: ResolvedRule, vm: str) -> str:
-    """What a packet that the rule concerns meets; empty text: nothing in this chain."""
+def _ending(rule: ResolvedRule, vm: str, *, bridged: bool) -> str:
+    """What a packet that the rule concerns meets; empty text: nothing in this chain.
+
+    A bridge can neither send a flow elsewhere nor answer for a peer: there both are a plain deny.
+    """
     if rule.mode is Mode.STAGE:
         return _staged_ending(rule)
     if rule.action is Action.RATE_LIMIT:
         return f'limit name "{limit_name(rule, vm)}" counter goto {deny_chain(rule)}'
     if rule.action is Action.REDIRECT:
-        return f"counter goto {deny_chain(rule)}" if rule.cut and rule.target is not None else ""
+        denied = rule.target is not None and (rule.cut or bridged)
+        return f"counter goto {deny_chain(rule)}" if denied else ""
     return {
         Action.ALLOW: "counter return",
-        Action.REJECT: f"counter goto {reject_chain(rule)}",
+        Action.REJECT: f"counter goto {deny_chain(rule) if bridged else reject_chain(rule)}",
         Action.LOG: f"counter jump {log_chain(rule)}",
     }.get(rule.action, f"counter goto {deny_chain(rule)}")
 

@@ -184,6 +184,7 @@ class Resolver:
             outbound=outbound,
             inbound=inbound,
             services=known_services(persona) if services else (),
+            mac=None if base.inferred else base.mac,
             asked=asked,
         )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from netpersona.policy.model import AlwaysAllow
-from netpersona.ruleset.diff import Changes, diff
+from netpersona.flow.vm import VmId
+from netpersona.ports import Count, Drift
+from netpersona.ruleset.diff import NOTHING, Changes, diff
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.render import render
-
-NOTHING = Ruleset(sets={}, vms={}, always=AlwaysAllow(), unknown_vm="allow")
 
 
 class Plan:
@@ -25,6 +24,26 @@ class Plan:
     def in_force(self) -> Ruleset:
         """What would be in force."""
         return self._in_force
+
+    def verify(self) -> tuple[Drift, ...]:
+        """Nobody else can change a plan."""
+        return ()
+
+    def heal(self) -> tuple[Drift, ...]:
+        """So there is nothing to heal."""
+        return ()
+
+    def counters(self, vm: VmId | None = None) -> tuple[Count, ...]:  # noqa: ARG002 (no packet meets a plan)
+        """No packet meets a plan."""
+        return ()
+
+    def check(self, desired: Ruleset) -> None:
+        """Everything that can be written can be planned."""
+        render(desired)
+
+    def uninstall(self) -> None:
+        """Plan nothing."""
+        self._in_force = NOTHING
 
     def text(self) -> str:
         """It as nft reads it."""

@@ -1,0 +1,121 @@
+"""Flows that a cutting rule now denies are forgotten by connection tracking, and nobody else's are.
+
+Their packets are dropped by the rule itself, at once.  Forgetting them makes that hold when the rule is gone again: a
+flow that was cut does not come back to life, and one that is to be redirected can be opened anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from netpersona.adapters.enforcers.nftables import attributes as a
+from netpersona.adapters.enforcers.nftables import wire
+from netpersona.flow.vm import VmId
+from netpersona.policy.model import Action, Direction, Mode
+from netpersona.ruleset.diff import Changes
+from netpersona.ruleset.model import PORTED, Ruleset, VmRules
+from netpersona.ruleset.nft_text import PROTOCOL_NUMBERS
+from netpersona.ruleset.verdict import Packet, verdict
+
+_SUBSYSTEM, _GET, _DELETE = 1, 1, 2
+_ORIGINAL, _STATUS, _ID, _ZONE = 1, 3, 12, 18
+_TRANSLATED = 1 << 5  # IPS_DST_NAT
+_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
+_ENDS = {2: (slice(12, 16), slice(20, 24)), 10: (slice(12, 28), slice(32, 48))}
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A flow that the kernel tracks, as its originator sees it; `entry` names it to the kernel."""
+
+    family: int
+    source: str
+    destination: str
+    protocol: int
+    port: int  # of the responder; 0 where there is none
+    translated: bool
+    entry: bytes
+
+
+def cut(desired: Ruleset, changes: Changes) -> int:
+    """Forget the flows that a rule of `desired` cuts, of VMs that the changes concern; gives how many."""
+    concerned = _concerned(desired, changes)
+    if not concerned:
+        return 0
+    to = wire.Wire()
+    try:
+        owners = _owners(concerned)
+        denied = [flow for flow in _flows(to, owners) if _is_cut(desired, owners, flow)]
+        return sum(_forget(to, flow) for flow in denied)
+    finally:
+        to.close()
+
+
+def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:
+    """VMs with cutting rules whose rules changed, or, where a set got members, every one with cutting rules."""
+    grown = any(change.added_addresses or change.added_networks or change.removed_addresses or change.removed_networks
+                for change in changes.sets)  # fmt: skip
+    vms = desired.vms.values() if grown else [change.after for change in changes.vms if change.after is not None]
+    return {rules.vm: rules for rules in vms if any(
+        rule.cut and rule.mode is Mode.ENFORCE for rule in (*rules.outbound, *rules.inbound))}  # fmt: skip
+
+
+def _owners(vms: Mapping[VmId, VmRules]) -> dict[bytes, VmId]:
+    return {ip_address(host).packed: vm for vm, rules in vms.items() for host in rules.addresses}
+
+
+def _flows(to: wire.Wire, owners: Mapping[bytes, VmId]) -> Iterator[Tracked]:
+    """The tracked flows that have one of these addresses at an end."""
+    for family, (source, destination) in _ENDS.items():
+        asked = wire.message(_GET, family, b"", wire.DUMP, _SUBSYSTEM)
+        for found in to.ask_raw(asked):
+            body = found.body  # its first attribute is the original tuple, the addresses first
+            if body[source] in owners or body[destination] in owners:
+                yield _tracked(family, found.attributes())
+
+
+def _tracked(family: int, entry: dict[int, bytes]) -> Tracked:
+    tuple_ = a.read(entry[_ORIGINAL])
+    ends, protocol = a.read(tuple_[1]), a.read(tuple_[2])
+    first = 1 if family == 2 else 3
+    named = [a.nest(_ORIGINAL, entry[_ORIGINAL])]
+    named += [a.attribute(kind, entry[kind]) for kind in (_ID, _ZONE) if kind in entry]
+    return Tracked(
+        family=family,
+        source=str(ip_address(ends[first])),
+        destination=str(ip_address(ends[first + 1])),
+        protocol=a.number(protocol[1]),
+        port=a.number(protocol.get(3, b"\0")),
+        translated=bool(a.number(entry.get(_STATUS, b"\0")) & _TRANSLATED),
+        entry=b"".join(named),
+    )
+
+
+def _is_cut(ruleset: Ruleset, owners: Mapping[bytes, VmId], flow: Tracked) -> bool:
+    """Whether a rule of either end cuts it."""
+    ends = ((flow.source, flow.destination, Direction.OUTBOUND), (flow.destination, flow.source, Direction.INBOUND))
+    transport = _NAMES.get(flow.protocol, str(flow.protocol))
+    port = flow.port if transport in PORTED else 0
+    for own, peer, direction in ends:
+        vm = owners.get(ip_address(own).packed)
+        if vm is None:
+            continue
+        decided = verdict(ruleset, Packet(vm, direction, peer, transport, port, established=True))
+        if decided.passes or decided.rule is None or not decided.rule.cut:
+            continue
+        if not (decided.rule.action is Action.REDIRECT and flow.translated):
+            return True
+    return False
+
+
+def _forget(to: wire.Wire, flow: Tracked) -> bool:
+    """Whether it was there still."""
+    asked = wire.message(_DELETE, flow.family, flow.entry, wire.ACK, _SUBSYSTEM)
+    try:
+        for _ in to.ask_raw(asked):
+            pass
+    except wire.AbsentError:
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""The enforcer of nftables: keeps a ruleset in force in the network namespace of the thread that made it.
+
+    desired Ruleset -> tables (ruleset/render.py) -> difference to what the kernel has (changes.py) -> one batch (wire.py)
+
+Structure and elements go in the same batch, so the kernel has the old ruleset or the new one, never a part of both.
+What was sent is remembered; the kernel is read back at the start, when it refuses something, and by `verify`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from netpersona.adapters.enforcers.nftables import changes, conntrack, drift, elements, installed, links, wire
+from netpersona.adapters.enforcers.nftables.capabilities import Capabilities, probe
+from netpersona.adapters.enforcers.nftables.installed import Installed
+from netpersona.errors import EnforcerError
+from netpersona.flow.vm import VmId
+from netpersona.ports import Count, Drift
+from netpersona.ruleset.diff import NOTHING, Changes, diff
+from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.render import Tabulator
+from netpersona.ruleset.tables import NAME, SetPart, Table
+
+FAMILIES = ("inet", "bridge")
+
+
+class Nftables:
+    """An Enforcer on nf_tables.  Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._wire = wire.Wire()
+        self.capabilities: Capabilities = probe(self._wire)
+        self._tabulator = Tabulator()
+        self._in_force = NOTHING
+        self._tables: dict[str, Table] = {}
+        self._has: dict[str, Installed | None] | None = None  # None: not read yet
+        self._lent: dict[tuple[str, str], set[str]] = {}  # what `lend` put into the kernel's sets since `apply`
+        self._generation = -1
+
+    def close(self) -> None:
+        """Give the sockets back; the rules stay."""
+        self._wire.close()
+
+    def apply(self, desired: Ruleset) -> Changes:
+        """Bring the whole desired ruleset in force, all or none.
+
+        Raises EnforcerError with what the kernel said; then what was in force before still is.
+        """
+        found = diff(self._in_force, desired)
+        tables = {table.family: table for table in self._tabulator.tables(desired, self._bridged(desired))}
+        try:
+            self._commit(tables)
+        except EnforcerError:
+            if self._has is None:
+                raise
+            self._has = None  # somebody else may have changed our tables: look, and try once more
+            self._commit(tables)
+        self._in_force, self._tables = desired, tables
+        conntrack.cut(desired, found)
+        return found
+
+    def in_force(self) -> Ruleset:
+        """What was applied last: the kernel holds less than a ruleset says; `verify` tells where it differs."""
+        return self._in_force
+
+    def verify(self, *, whole: bool = False) -> tuple[Drift, ...]:
+        """Reads the kernel back and names every difference to what was applied; `whole` also reads every set.
+
+        Where nobody changed any table since it was looked at last, nothing is read but that.
+        """
+        generation = self._wire.generation()
+        if generation == self._generation and not whole:
+            return ()
+        has = self._read()
+        found = tuple(drift.of(self._tables, has, self._members if whole else None))
+        self._has = has if found else self._has
+        self._generation = -1 if found else generation
+        return found
+
+    def heal(self) -> tuple[Drift, ...]:
+        """Brings back what `verify` finds missing or changed, and says what it was."""
+        found = self.verify()
+        if found:
+            self.apply(self._in_force)
+        return found
+
+    def counters(self, vm: VmId | None = None) -> tuple[Count, ...]:
+        """Packets and bytes by VM, policy and rule; of one VM, or of all."""
+        return tuple(drift.counted(self._rules_of(vm), self._in_force))
+
+    def uninstall(self) -> None:
+        """Remove our tables whole; nothing else was ever touched."""
+        transaction = changes.Transaction([])
+        for family in self.capabilities.families:
+            changes.removal(family, transaction)
+        self._send(transaction)
+        self._in_force, self._tables = NOTHING, {}
+
+    def check(self, desired: Ruleset) -> None:
+        """Let the kernel check the whole ruleset, and throw it away.  Raises EnforcerError with what it said."""
+        self._wire.send(self.batch(desired), commit=False)
+
+    def batch(self, desired: Ruleset) -> list[bytes]:
+        """The messages that replace whatever is in force by this ruleset, whole: a revert that needs nothing else."""
+        transaction = changes.Transaction([])
+        for family in self.capabilities.families:
+            changes.removal(family, transaction)
+        for table in self._tabulator.tables(desired, self._bridged(desired)):
+            changes.change(None, table, self._unreadable, transaction)
+        return transaction.messages
+
+    def lend(self, name: str, addresses: Sequence[str], seconds: float) -> None:
+        """Put addresses into a set at once, until the kernel drops them by itself after so many seconds.
+
+        It is for answers of a resolver: the first packet to the address already meets the rule.  The set must be one
+        of those that the ruleset in force has for names.  What the next `apply` asks of the set is then in it for
+        good, or no more.  Raises EnforcerError for another set.
+        """
+        messages = []
+        for family, table in self._tables.items():
+            for version in (4, 6):
+                part = f"{name}.a{version}"
+                found = [each for each in addresses if (":" in each) is (version == 6)]
+                if found and part in table.sets:
+                    keys = elements.addresses(found, version)
+                    messages += elements.of_keys(wire.DROP_ELEMENT, family, NAME, part, keys)
+                    messages += elements.of_keys(wire.NEW_ELEMENT, family, NAME, part, keys, int(seconds * 1000))
+                    self._lent.setdefault((family, part), set()).update(found)
+        if addresses and not messages:
+            raise EnforcerError(f"no set {name} is in force")
+        self._wire.send(messages)
+
+    def _bridged(self, desired: Ruleset) -> frozenset[str]:
+        interfaces = {rules.interface for rules in desired.vms.values()}
+        bridged = links.ports_of_bridges() & interfaces
+        if bridged and "bridge" not in self.capabilities.families:
+            raise EnforcerError(f"{min(bridged)} is a port of a bridge, and this kernel cannot filter bridges")
+        return bridged
+
+    def _commit(self, tables: dict[str, Table]) -> None:
+        if self._has is None:
+            self._has = self._read()
+        transaction = changes.Transaction([])
+        for family in FAMILIES:
+            table, has = tables.get(family), self._has.get(family)
+            if table is not None:
+                changes.change(has, table, self._reader(family), transaction, self._lent)
+            elif has is not None:
+                changes.removal(family, transaction)
+        self._send(transaction)
+        self._lent = {}
+
+    def _send(self, transaction: changes.Transaction) -> None:
+        if transaction.messages:
+            transaction.ask_handles()
+            answers = self._wire.send(transaction.messages)
+            if not transaction.number(answers):
+                self._has = None
+                return
+            self._generation = self._wire.generation()
+        self._has = {**(self._has or {}), **transaction.after}
+
+    def _read(self) -> dict[str, Installed | None]:
+        return {family: installed.read(self._wire, family) for family in self.capabilities.families}
+
+    def _reader(self, family: str) -> changes.Read:
+        return lambda name, part: self._members(family, name, part)
+
+    def _members(self, family: str, name: str, part: SetPart) -> tuple[elements.Keys, elements.Keys]:
+        return installed.members(self._wire, family, name, 4 if part.version == 4 else 16)
+
+    def _unreadable(self, name: str, part: SetPart) -> tuple[elements.Keys, elements.Keys]:
+        raise AssertionError(f"a new table has no {name} of {part.version}")
+
+    def _rules_of(self, vm: VmId | None) -> Iterator[tuple[str, str, installed.Found]]:
+        for family, table in self._tables.items():
+            mine = None if vm is None else [c for c in table.chains if drift.vm_of(c, self._in_force) == vm]
+            for chain in [None] if mine is None else mine:
+                for name, found in installed.rules(self._wire, family, chain):
+                    yield family, name, found
+
+
+@contextlib.contextmanager
+def nftables() -> Iterator[Nftables]:
+    """An enforcer for as long as the block lasts; its rules stay."""
+    made = Nftables()
+    try:
+        yield made
+    finally:
+        made.close()

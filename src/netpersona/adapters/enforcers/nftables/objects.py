@@ -1,0 +1,144 @@
+"""Tables, chains, rules, sets, maps and limits as messages: what makes each, and what removes it.
+
+Rules carry, beside their comment, a tag that tells their text: so what is in the kernel can be compared with what
+should be, whoever put it there, without reading expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from netpersona.adapters.enforcers.nftables import attributes as a
+from netpersona.adapters.enforcers.nftables import elements, wire
+from netpersona.adapters.enforcers.nftables import expressions as x
+from netpersona.adapters.enforcers.nftables.assemble import Statement, Values, limit_data
+from netpersona.ruleset.tables import NAME, Dispatch, FlowSet, Hook, SetPart
+
+COMMENT, TAG = 0, 200  # of a rule's user data; nft shows the first, and passes over what it does not know
+LISTS = "list."  # how the names of constant sets begin
+
+_CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _EVALUATED = 2, 4, 8, 16, 32
+_ADDRESS = {4: (7, 4), 6: (8, 16)}  # nft's number of the type, bytes
+_KEYS = {"v4": (7, 4), "v6": (8, 16), "interface": (41, 16)}
+_HOOKS = {"inet": {"prerouting": 0, "input": 1, "forward": 2, "output": 3}}
+_HOOKS["bridge"] = _HOOKS["inet"]
+_LIMIT = 4
+_SECOND_KEY = {4: (20, 7, 13, 7, 13, 12), 6: (20, 8, 13, 8, 13, 12)}
+
+
+def table(family: str) -> bytes:
+    """Make the table, or find it there."""
+    return wire.message(wire.NEW_TABLE, family, a.text(1, NAME), wire.CREATE)
+
+
+def no_table(family: str) -> bytes:
+    """Remove the table with all that is in it."""
+    return wire.message(wire.DEL_TABLE, family, a.text(1, NAME))
+
+
+def limit(family: str, name: str, rate: str) -> bytes:
+    """Make a token bucket."""
+    body = a.text(1, NAME) + a.text(2, name) + a.u32(3, _LIMIT) + a.nest(4, *limit_data(rate))
+    return wire.message(wire.NEW_OBJECT, family, body, wire.CREATE | wire.EXCL)
+
+
+def no_limit(family: str, name: str) -> bytes:
+    """Remove a token bucket that no rule asks any more."""
+    return wire.message(wire.DEL_OBJECT, family, a.text(1, NAME) + a.text(2, name) + a.u32(3, _LIMIT))
+
+
+def peer_set(family: str, name: str, part: SetPart) -> bytes:
+    """Make an empty set of peers."""
+    kind, width = _ADDRESS[part.version]
+    flags = _INTERVAL if part.prefixes else _TIMEOUT if part.lasting else 0
+    return _set(family, name, flags, kind, width)
+
+
+def flow_set(family: str, name: str, of: FlowSet) -> bytes:
+    """Make a set that rules fill."""
+    kind = 0
+    for one in _SECOND_KEY[of.version]:
+        kind = kind << 6 | one
+    width = 16 + 2 * _ADDRESS[of.version][1]
+    return _set(family, name, _EVALUATED | _TIMEOUT, kind, width, a.nest(9, a.u32(1, of.size)))
+
+
+def interface_set(family: str, name: str) -> bytes:
+    """Make an empty set of interface names."""
+    return _set(family, name, 0, *_KEYS["interface"])
+
+
+def values(family: str, of: Values) -> Iterator[bytes]:
+    """Make a constant set with its members."""
+    flags = _CONSTANT | (_INTERVAL if of.intervals else 0)
+    size = () if of.intervals else (a.nest(9, a.u32(1, len(of.members))),)
+    yield _set(family, of.name, flags, of.kind, of.length, *size)
+    if of.intervals:
+        starts, ends = elements.intervals(of.members, of.length)
+        yield from elements.of_intervals(wire.NEW_ELEMENT, family, NAME, of.name, starts, ends)
+    else:
+        keys, _ = elements.intervals(of.members, of.length)
+        yield from elements.of_keys(wire.NEW_ELEMENT, family, NAME, of.name, keys)
+
+
+def dispatch(family: str, name: str, of: Dispatch) -> bytes:
+    """Make an empty verdict map."""
+    return _set(family, name, _MAP, *_KEYS[of.kind], a.u32(6, x.MANY_VALUES))
+
+
+def no_set(family: str, name: str) -> bytes:
+    """Remove a set or map that no rule asks any more."""
+    return wire.message(wire.DEL_SET, family, a.text(1, NAME) + a.text(2, name))
+
+
+def chain(family: str, name: str, hook: Hook | None) -> bytes:
+    """Make an empty chain."""
+    body = a.text(1, NAME) + a.text(3, name)
+    if hook is not None:
+        at = a.nest(4, a.u32(1, _HOOKS[family][hook.at]), a.u32(2, hook.priority))
+        body += at + a.u32(5, 1) + a.text(7, hook.kind)
+    return wire.message(wire.NEW_CHAIN, family, body, wire.CREATE | wire.EXCL)
+
+
+def no_chain(family: str, name: str) -> bytes:
+    """Remove a chain that nothing leads to any more, with its rules."""
+    return wire.message(wire.DEL_CHAIN, family, a.text(1, NAME) + a.text(3, name))
+
+
+def emptied(family: str, name: str) -> bytes:
+    """Remove all rules of a chain."""
+    return wire.message(wire.DEL_RULE, family, a.text(1, NAME) + a.text(2, name))
+
+
+def rule(family: str, name: str, statement: Statement, *, after: int | None = None, first: bool = False) -> bytes:
+    """Put a rule at the end of a chain, behind the rule with the handle `after`, or at the chain's head."""
+    where = b"" if after is None else a.u64(6, after)
+    flags = wire.CREATE if first else wire.CREATE | wire.APPEND
+    return wire.message(wire.NEW_RULE, family, _of_chain(name) + where + _content(statement), flags)
+
+
+def no_rule(family: str, name: str, handle: int) -> bytes:
+    """Remove one rule."""
+    return wire.message(wire.DEL_RULE, family, _of_chain(name) + a.u64(3, handle))
+
+
+@lru_cache(maxsize=1 << 16)
+def _of_chain(name: str) -> bytes:
+    return a.text(1, NAME) + a.text(2, name)
+
+
+@lru_cache(maxsize=1 << 18)
+def _content(statement: Statement) -> bytes:
+    said = b"" if not statement.comment else _user_data(COMMENT, statement.comment.encode() + b"\0")
+    return a.nest(4, statement.expressions) + a.attribute(7, said + _user_data(TAG, statement.tag))
+
+
+def _user_data(kind: int, data: bytes) -> bytes:
+    return bytes((kind, len(data))) + data
+
+
+def _set(family: str, name: str, flags: int, kind: int, width: int, *more: bytes) -> bytes:
+    # The kernel wants a number by which rules of the same batch may ask for the set; ours ask by its name.
+    body = a.text(1, NAME) + a.text(2, name) + a.u32(3, flags) + a.u32(4, kind) + a.u32(5, width) + b"".join(more)
+    return wire.message(wire.NEW_SET, family, body + a.u32(10, 1), wire.CREATE | wire.EXCL)
