@@ -2,8 +2,9 @@
 
 Three kinds: ranges that mean something else inside every network, prefixes so wide that a mistake must be
 presumed, and the fleet's own addresses, gateways and resolvers.  Each has a name, and a feed's `allow`
-overrides it by that name: `allow: [documentation]`.  Ranges: IANA special-purpose registries (RFC 6890),
-multicast (RFC 5771, RFC 4291), documentation (RFC 5737, RFC 3849, RFC 9637).
+overrides it by that name: `allow: [documentation]`.  A prefix of every address there is, nothing admits; and
+where admitting an entry would cut the fleet off, the reason says that instead of how.  Ranges: IANA special-purpose
+registries (RFC 6890), multicast (RFC 5771, RFC 4291), documentation (RFC 5737, RFC 3849, RFC 9637).
 """
 
 from __future__ import annotations
@@ -72,16 +73,16 @@ class _Ground(NamedTuple):
 def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapshot:
     """The snapshot without the indicators that the gate refuses; each is among its `refused`, with the first reason.
 
-    An entry is refused if it is too wide, or lies in a special range or the fleet's own, or holds one whole.
+    An entry is refused if it is too wide, or lies in a special range or the fleet's own, or holds one whole.  The
+    first of these that holds is the reason.
     """
     allow = snapshot.settings.allow
     rows = snapshot.indicators.with_row_index("id")
     points = rows.filter(pl.col("type").is_in(["address", "network"])).select("id", "value", "line")
     numbered = pl.concat([points, prefixes(points["value"])], how="horizontal")
     wide = [] if WIDE in allow else [_wide(numbered)]
-    reasons = pl.concat([*_touching(numbered, _grounds(allow, protected)), *wide]).unique(
-        "id", keep="first", maintain_order=True
-    )
+    touching = _touching(numbered, _grounds(allow, protected))
+    reasons = pl.concat([_everything(numbered), *touching, *wide]).unique("id", keep="first", maintain_order=True)
     refused = points.join(reasons, on="id").sort("line", "id")
     fresh = (Refusal(*row) for row in refused.select("line", "value", "reason").head(REFUSALS_KEPT).iter_rows())
     return replace(
@@ -106,11 +107,18 @@ def _grounds(allow: tuple[str, ...], protected: Protected) -> list[_Ground]:
     ]
     own = [] if FLEET in allow else protected.peers
     fleet = [
-        _Ground(ip_network(peer, strict=False), why, why)
+        _Ground(
+            ip_network(peer, strict=False),
+            f"it is {_part(peer)}{peer}, {what}; a feed with allow: [{FLEET}] may cut it off",
+            f"it holds {peer}, {what}: blocking it would cut the fleet off; the feed would have to list less",
+        )
         for peer, what in own
-        for why in (f"it touches {peer}, {what} (allow: [{FLEET}] admits it)",)
     ]
     return [*fleet, *special]
+
+
+def _part(peer: str) -> str:
+    return "part of " if "/" in peer else ""
 
 
 def _touching(points: pl.DataFrame, grounds: list[_Ground]) -> list[pl.DataFrame]:
@@ -130,6 +138,11 @@ def _touching(points: pl.DataFrame, grounds: list[_Ground]) -> list[pl.DataFrame
         .select("id", pl.col(which).alias("reason"))
         for pairs, which in ((inside, "inside"), (around, "around"))
     ]
+
+
+def _everything(points: pl.DataFrame) -> pl.DataFrame:
+    why = "it is every address there is: no feed can mean that, and nothing admits it; the feed has to be mended"
+    return points.filter(pl.col("length") == 0).select("id", pl.lit(why).alias("reason"))
 
 
 def _wide(points: pl.DataFrame) -> pl.DataFrame:
