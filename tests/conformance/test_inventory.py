@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from importlib.util import find_spec
+
 import pytest
 
+from netpersona.adapters.inventories.libvirt.inventory import LibvirtInventory
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.errors import InventoryError
 from netpersona.flow.vm import Vm, VmId, owners
@@ -18,29 +22,79 @@ vms:
 """
 
 
+@contextlib.contextmanager
 def yaml_file(tmp_path):
     path = tmp_path / "vms.yaml"
     path.write_text(VMS)
-    return YamlInventory(path)
+    yield YamlInventory(path)
 
 
+@contextlib.contextmanager
 def no_yaml_file(tmp_path):
-    return YamlInventory(tmp_path / "absent.yaml")
+    yield YamlInventory(tmp_path / "absent.yaml")
 
 
-INVENTORIES = [pytest.param(yaml_file, no_yaml_file, id="yaml_file")]
+# The same as libvirt's own test driver has them: the driver is in the library, there is no daemon.
+DOMAINS = """
+<node>
+  <domain type="test">
+    <name>web-1</name><memory>1024</memory><os><type>hvm</type></os>
+    <metadata>
+      <np:vm xmlns:np="urn:netpersona:vm:1">
+        <np:address>10.77.0.11/24</np:address><np:address>2001:db8::11/64</np:address>
+        <np:gateway>10.77.0.1</np:gateway><np:resolver>10.77.0.1</np:resolver><np:label name="role">web</np:label>
+      </np:vm>
+    </metadata>
+    <devices>
+      <interface type="ethernet">
+        <mac address="52:54:00:00:00:01"/><target dev="tap-web-1" managed="no"/><mtu size="1500"/>
+      </interface>
+    </devices>
+  </domain>
+  <domain type="test">
+    <name>db-1</name><memory>1024</memory><os><type>hvm</type></os>
+    <metadata><np:vm xmlns:np="urn:netpersona:vm:1"><np:address>10.77.0.12</np:address></np:vm></metadata>
+  </domain>
+  <domain type="test">
+    <name>desk_2</name><memory>1024</memory><os><type>hvm</type></os>
+    <metadata><np:vm xmlns:np="urn:netpersona:vm:1"><address>FD00::0:2</address></np:vm></metadata>
+  </domain>
+</node>
+"""
+
+
+@contextlib.contextmanager
+def libvirt(tmp_path):
+    path = tmp_path / "node.xml"
+    path.write_text(DOMAINS)
+    with contextlib.closing(LibvirtInventory(f"test://{path}")) as inventory:
+        yield inventory
+
+
+@contextlib.contextmanager
+def no_libvirt(tmp_path):
+    with contextlib.closing(LibvirtInventory(f"test://{tmp_path}/absent.xml")) as inventory:
+        yield inventory
+
+
+needs_libvirt = pytest.mark.skipif(find_spec("libvirt") is None, reason="needs the Python binding of libvirt")
+INVENTORIES = [
+    pytest.param(yaml_file, no_yaml_file, id="yaml_file"),
+    pytest.param(libvirt, no_libvirt, id="libvirt", marks=needs_libvirt),
+]
 
 
 @pytest.mark.parametrize(("made", "_unreadable"), INVENTORIES)
 def test_the_vms_come_in_the_order_of_their_names(made, _unreadable, tmp_path):
-    inventory = made(tmp_path)
-    assert [vm.name for vm in inventory.vms()] == ["db-1", "desk_2", "web-1"]
-    assert inventory.vms() == inventory.vms()
+    with made(tmp_path) as inventory:
+        assert [vm.name for vm in inventory.vms()] == ["db-1", "desk_2", "web-1"]
+        assert inventory.vms() == inventory.vms()
 
 
 @pytest.mark.parametrize(("made", "_unreadable"), INVENTORIES)
 def test_a_vm_is_as_it_was_described(made, _unreadable, tmp_path):
-    db, desk, web = made(tmp_path).vms()
+    with made(tmp_path) as inventory:
+        db, desk, web = inventory.vms()
     assert web == Vm(
         VmId("web-1"),
         ("10.77.0.11/24", "2001:db8::11/64"),
@@ -58,7 +112,9 @@ def test_a_vm_is_as_it_was_described(made, _unreadable, tmp_path):
 
 @pytest.mark.parametrize(("made", "_unreadable"), INVENTORIES)
 def test_every_address_has_one_owner(made, _unreadable, tmp_path):
-    assert owners(made(tmp_path).vms()) == {
+    with made(tmp_path) as inventory:
+        vms = inventory.vms()
+    assert owners(vms) == {
         "10.77.0.11": "web-1",
         "2001:db8::11": "web-1",
         "10.77.0.12": "db-1",
@@ -68,5 +124,5 @@ def test_every_address_has_one_owner(made, _unreadable, tmp_path):
 
 @pytest.mark.parametrize(("_made", "unreadable"), INVENTORIES)
 def test_what_cannot_be_read_is_an_inventory_error_that_names_it(_made, unreadable, tmp_path):
-    with pytest.raises(InventoryError, match=str(tmp_path)):
-        unreadable(tmp_path).vms()
+    with unreadable(tmp_path) as inventory, pytest.raises(InventoryError, match=str(tmp_path)):
+        inventory.vms()

@@ -1,0 +1,141 @@
+"""The domains of one connection as they stand: read again when something happened to them, and now and then.
+
+Libvirt's own answers come at once.  A guest agent may keep libvirt waiting for seconds, so agents are asked one at a
+time, and only when no event waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netpersona.adapters.inventories.libvirt.claims import Claim, Witness, settled
+from netpersona.adapters.inventories.libvirt.connection import Connection
+from netpersona.adapters.inventories.libvirt.domain import Domain, Network, Nic, read_domain
+from netpersona.errors import InventoryError
+from netpersona.flow.vm import Vm, VmId
+
+_SOON, _MOST = 1.0, 30.0  # s until a domain is looked at again though nothing was told of it
+_Told = tuple[tuple[str, str], ...]  # MAC, address
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A running domain: what its XML says, what the witnesses say, and when it is looked at again."""
+
+    domain: Domain
+    told: dict[Witness, _Told]
+    due: float  # s, monotonic
+    pause: float = _SOON  # s
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a connection knows.  Every method that asks it raises InventoryError where it is lost."""
+
+    connection: Connection
+    ask: Sequence[Witness]
+    _followed: dict[str, _Followed] = field(default_factory=dict)
+    _networks: dict[str, Network] = field(default_factory=dict)
+    _unreadable: dict[str, str] = field(default_factory=dict)
+    _holders: Mapping[str, VmId] = field(default_factory=dict)
+
+    def look(self, uuids: Collection[str], now: float) -> None:
+        """Read these domains; if there are none, the one that is due."""
+        for uuid in sorted(uuids):
+            self._read(uuid, now)
+        due = min(self._followed.items(), key=lambda f: (f[1].due, f[0]), default=None) if not uuids else None
+        if due is not None and due[1].due <= now:
+            self._revisit(*due, now)
+
+    def idle(self, now: float) -> float | None:
+        """The seconds until a domain is due; None: none ever is."""
+        return min((max(0.0, followed.due - now) for followed in self._followed.values()), default=None)
+
+    def vms(self) -> tuple[list[Vm], tuple[str, ...]]:
+        """The VMs in the order of their names, and what was not believed or could not be used."""
+        followed = [self._followed[uuid] for uuid in sorted(self._followed)]
+        nics = [nic for each in followed for nic in each.domain.nics]
+        reserved = {host for nic in nics for host in (*self._gateways(nic), *self._resolvers(nic))}
+        found = settled(_claims(followed), self._holders, reserved)
+        self._holders = found.holders
+        vms = [
+            self._vm(nic, found.addresses.get(nic.name, ()), each.domain.labels)
+            for each in followed
+            for nic in each.domain.nics
+        ]
+        noted = [note for each in followed for note in each.domain.problems]
+        return sorted(vms, key=lambda vm: vm.name), (*sorted(noted), *self._unreadable.values(), *found.problems)
+
+    def _read(self, uuid: str, now: float) -> _Followed | None:
+        """Take what libvirt says of the domain now; None: it does not run, or never could be read."""
+        self._unreadable.pop(uuid, None)
+        xml = self.connection.domain(uuid)
+        before = self._followed.pop(uuid, None)
+        if xml is None:
+            return None
+        try:
+            domain = read_domain(xml)
+        except (InventoryError, ValueError) as error:
+            self._unreadable[uuid] = f"domain {uuid}: {error}"
+            if before is None:
+                return None
+            domain = before.domain
+        for name in {nic.network for nic in domain.nics if nic.network is not None}:
+            self._networks[name] = self.connection.network(name)
+        followed = _Followed(domain, {} if before is None else before.told, now + _SOON)
+        self._hear(followed, [witness for witness in self.ask if witness is not Witness.AGENT])
+        if Witness.AGENT in self.ask and domain.has_agent:
+            followed.due = now
+        self._followed[uuid] = followed
+        return followed
+
+    def _revisit(self, uuid: str, before: _Followed, now: float) -> None:
+        followed = self._read(uuid, now)
+        if followed is not None:
+            if followed.domain.has_agent:
+                self._hear(followed, [witness for witness in self.ask if witness is Witness.AGENT])
+            told = {mac for each in followed.told.values() for mac, _ in each}
+            known = all(nic.addresses or nic.mac in told for nic in followed.domain.nics)
+            followed.pause = _MOST if known else min(_MOST, 2 * before.pause)
+            followed.due = now + followed.pause
+
+    def _hear(self, followed: _Followed, witnesses: Iterable[Witness]) -> None:
+        """Ask them.  A guest that says nothing for a moment keeps its addresses; a lease that ended is over."""
+        for witness in witnesses:
+            answer = self.connection.addresses(followed.domain.uuid, witness)
+            if answer or (answer is not None and not witness.is_guest):
+                followed.told[witness] = tuple(answer)
+
+    def _vm(self, nic: Nic, addresses: tuple[str, ...], labels: Mapping[str, str]) -> Vm:
+        return Vm(
+            name=nic.name,
+            addresses=addresses,
+            interface=nic.device,
+            mac=nic.mac,
+            gateways=self._gateways(nic),
+            resolvers=self._resolvers(nic),
+            mtu=nic.mtu,
+            labels=dict(labels),
+        )
+
+    def _gateways(self, nic: Nic) -> tuple[str, ...]:
+        return nic.gateways or self._network(nic).gateways
+
+    def _resolvers(self, nic: Nic) -> tuple[str, ...]:
+        return nic.resolvers or self._network(nic).resolvers
+
+    def _network(self, nic: Nic) -> Network:
+        return Network() if nic.network is None else self._networks.get(nic.network, Network())
+
+
+def _claims(followed: Iterable[_Followed]) -> Iterator[Claim]:
+    """What is said of every interface; the operator's word leaves nothing to the others."""
+    for each in followed:
+        for nic in each.domain.nics:
+            for address in nic.addresses:
+                yield Claim(nic.name, address, Witness.OPERATOR)
+            for witness, told in () if nic.addresses else each.told.items():
+                for mac, address in told:
+                    if mac == nic.mac:
+                        yield Claim(nic.name, address, witness)
