@@ -1,0 +1,59 @@
+"""The API as one ASGI application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from netpersona import __version__
+from netpersona.app.api import feeds, findings, firewall, health, models, personas, policies, policy_versions, verdicts
+from netpersona.app.api.problem import MEDIA_TYPE, tell_problems
+from netpersona.app.live.service import Service
+
+PREFIX = "/api/v1"
+_PARTS = (health, personas, findings, policies, policy_versions, feeds, firewall, verdicts)
+_SAYS = """\
+What the running controller knows and does. It is served on a unix socket, and the kernel says who asks: root, the user
+of the controller, and the members of its group may.
+
+Resources have the shape of the YAML: `apiVersion`, `kind`, `metadata`, `spec`, `status`. Long lists come in pages
+(`limit`, `continue`). Errors are problems (RFC 9457): `detail` says what is wrong, `advice` what to do. A change that
+is refused changed nothing.
+"""
+_PROBLEMS = {
+    400: "A value is refused.",
+    403: "The caller may not ask.",
+    404: "There is nothing of this name.",
+    409: "That cannot be done now.",
+    413: "The request is too big.",
+    422: "The request is not understood, or what it brings is refused.",
+    503: "A part of the controller does not answer; the rules in force stay.",
+}
+
+
+def application(service: Service) -> FastAPI:
+    """The API over a service.  It asks nobody who they are: that is for whoever serves it (see access.py)."""
+    app = FastAPI(
+        title="netpersona",
+        version=__version__,
+        description=_SAYS,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,  # these pages would load scripts from elsewhere
+        redoc_url=None,
+        responses=_responses(),
+    )
+    app.state.service = service
+    api = APIRouter(prefix=PREFIX)
+    for part in _PARTS:
+        api.include_router(part.router)
+    app.include_router(api)
+    tell_problems(app)
+    return app
+
+
+def _responses() -> dict[int | str, dict[str, Any]]:
+    schema = models.Problem.model_json_schema()
+    return {
+        status: {"description": said, "content": {MEDIA_TYPE: {"schema": schema}}} for status, said in _PROBLEMS.items()
+    }
