@@ -118,7 +118,7 @@ def test_datagrams_are_counted_exactly_and_told_while_the_flow_lasts(sensor, fam
 @both_families
 def test_a_tcp_conversation_is_one_flow_with_the_bytes_of_the_interface(sensor, family):
     watched = Watched(sensor)
-    before = counters("tap1")
+    before, base = quiet(watched)
     server = sockets(socket.SOCK_STREAM, family, HOST, (GATEWAYS[family], 8000))
     server.listen()
     client = sockets(socket.SOCK_STREAM, family, vm_of(1))
@@ -130,7 +130,9 @@ def test_a_tcp_conversation_is_one_flow_with_the_bytes_of_the_interface(sensor, 
     while received < 300_000:
         received += len(end.recv(65536))
     mine = pl.col("responder_port") == 8000
-    half = watched.until(lambda rows: rows.filter(mine)["payload_orig"].sum() == 300_000).filter(mine).row(0, named=True)
+    half = (
+        watched.until(lambda rows: rows.filter(mine)["payload_orig"].sum() == 300_000).filter(mine).row(0, named=True)
+    )
     assert half["state"] == "S1"
     end.sendall(bytes(5))
     assert client.recv(9) == bytes(5)
@@ -141,15 +143,35 @@ def test_a_tcp_conversation_is_one_flow_with_the_bytes_of_the_interface(sensor, 
     (flow,) = flows.filter(mine).to_dicts()
     assert (flow["payload_orig"], flow["payload_resp"], flow["uid"]) == (300_000, 5, half["uid"])
     assert flow["tcp_fingerprint"].startswith(("4:64:0:", "6:64:0:")[family])
-    sent = counters("tap1")
-    total = sum(sent[name] - before[name] for name in ("rx_packets", "tx_packets"))
-    rows = watched.until(packets(pl.col("source") == "tap1", total)).filter(pl.col("source") == "tap1")
-    by_vm = pl.col("originator").is_in(addresses(1))
-    for what in ("packets", "bytes"):
-        out = rows.select(pl.when(by_vm).then(f"{what}_orig").otherwise(f"{what}_resp").sum()).item()
-        back = rows.select(pl.when(by_vm).then(f"{what}_resp").otherwise(f"{what}_orig").sum()).item()
-        assert (what, out) == (what, sent[f"rx_{what}"] - before[f"rx_{what}"])
-        assert (what, back) == (what, sent[f"tx_{what}"] - before[f"tx_{what}"])
+    watched.until(lambda rows: both_ways(rows, base) == since(before))
+
+
+def both_ways(rows, base=(0, 0, 0, 0)):
+    """What the first VM sent and was sent: packets, packets, bytes, bytes."""
+    rows = rows.filter(pl.col("source") == "tap1")
+    by_vm = pl.col("originator").str.contains(r"^10\.77\.1\.2$|:1::2$|^::$|^fe80")
+    found = [
+        rows.select(pl.when(by_vm).then(f"{what}_{one}").otherwise(f"{what}_{other}").sum()).item()
+        for what in ("packets", "bytes")
+        for one, other in (("orig", "resp"), ("resp", "orig"))
+    ]
+    return [number - known for number, known in zip(found, base, strict=True)]
+
+
+def since(before):
+    now = counters("tap1")
+    return [now[name] - before[name] for name in ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes")]
+
+
+def quiet(watched):
+    """Counters and rows at a moment when all that was counted was seen."""
+    while True:
+        before = counters("tap1")
+        watched.poll(0.4)
+        base = both_ways(watched.flows())
+        watched.poll(0.4)
+        if since(before) == [0] * 4 and base == both_ways(watched.flows()):
+            return before, base
 
 
 @both_families
@@ -221,7 +243,8 @@ def test_a_real_tls_hello_gives_name_and_fingerprint(sensor, family):
 def test_a_flow_between_two_vms_is_seen_by_each_on_its_own_tap_before_any_rewriting(sensor, family):
     watched = Watched(sensor)
     words = ("ip", "ip6")[family]
-    rules = f"table {words} nat {{ chain post {{ type nat hook postrouting priority 100; oifname tap2 masquerade; }} }}\n"
+    chain = "type nat hook postrouting priority 100\noifname tap2 masquerade"
+    rules = f"table {words} nat {{\nchain post {{\n{chain}\n}}\n}}\n"
     run("ip", "netns", "exec", HOST, "nft", "-f", "-", text=rules)
     server = sockets(socket.SOCK_DGRAM, family, vm_of(2), (addresses(2)[family], 9))
     client = sockets(socket.SOCK_DGRAM, family, vm_of(1))
@@ -238,7 +261,8 @@ def test_a_flow_between_two_vms_is_seen_by_each_on_its_own_tap_before_any_rewrit
 
 def test_what_a_firewall_drops_is_seen_still(sensor):
     watched = Watched(sensor)
-    run("ip", "netns", "exec", HOST, "nft", "-f", "-", text="table netdev t { chain c { type filter hook ingress device tap1 priority -500; drop; } }\n")
+    rules = "table netdev t {\nchain c {\ntype filter hook ingress device tap1 priority -500\ndrop\n}\n}\n"
+    run("ip", "netns", "exec", HOST, "nft", "-f", "-", text=rules)
     client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
     client.sendto(b"hello", (GATEWAYS[V4], 9))
     mine = pl.col("responder_port") == 9
@@ -312,7 +336,10 @@ def test_many_interfaces_in_one_ring(host):
     with inside(HOST):
         made = TapSensor(blocks=8)
     with made:
-        pairs = (f"link add many{n} type veth peer name end{n}\nlink set many{n} up\nlink set end{n} up\n" for n in range(150))
+        pairs = (
+            f"link add many{n} type veth peer name end{n}\nlink set many{n} up\nlink set end{n} up\n"
+            for n in range(150)
+        )
         run("ip", "-n", HOST, "-batch", "-", text="".join(pairs))
         for n in range(150):
             made.add(f"many{n}", vm_id(f"vm{n}"))
@@ -346,7 +373,18 @@ def test_the_only_privilege_needed_is_to_open_packet_sockets(host, kept, words):
         "    with TapSensor(blocks=4) as sensor: sensor.add('tap1', 'one'); sensor.poll(0.1); print('ok')\n"
         "except SourceError as error: print(error)\n"
     )
-    command = ["ip", "netns", "exec", HOST, "setpriv", f"--bounding-set={kept}", f"--inh-caps={kept}", sys.executable, "-c", script]
+    command = [
+        "ip",
+        "netns",
+        "exec",
+        HOST,
+        "setpriv",
+        f"--bounding-set={kept}",
+        f"--inh-caps={kept}",
+        sys.executable,
+        "-c",
+        script,
+    ]
     environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert words in done.stdout, done.stderr
