@@ -1,7 +1,7 @@
 """The configuration: one frozen tree, a default for every key, unknown keys refused with a suggestion.
 
     store: netpersona.db                          # or sqlite:///...
-    inventory: vms.yaml
+    inventory: vms.yaml                           # or {libvirt: "qemu:///system", addresses: [lease]}
     feeds: [{name: drop, file: drop.txt, confidence: 0.95, half_life: 7d, family: spamhaus, allow: [documentation]}]
     policies: [policies/]
     window: 5m
@@ -73,9 +73,14 @@ class _Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: str | None = None
 
 
+class _Libvirt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    libvirt: str
+    addresses: tuple[Literal["lease", "agent", "arp"], ...] = ("lease",)
+
+
 class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str | None = None
-    inventory: str | None = None
+    inventory: str | _Libvirt | None = None
     feeds: tuple[_Feed, ...] = ()
     policies: tuple[str, ...] = ()
     window: str = "5m"
@@ -104,11 +109,20 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True)
+class Libvirt:
+    """Where libvirt is asked for the VMs, and whom it asks for their addresses besides their metadata."""
+
+    uri: str
+    addresses: tuple[str, ...] = ("lease",)  # lease, agent, arp
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured; the defaults are what a careful operator would choose."""
 
     store: str | None = None
     inventory: Path | None = None
+    libvirt: Libvirt | None = None  # instead of an inventory file
     feeds: tuple[FeedSource, ...] = ()
     policies: tuple[Path, ...] = ()
     window: int = WINDOW  # µs
@@ -167,7 +181,8 @@ def _config(root: _Root, path: Path) -> Config:
         _meant(network, text, f"{path}: always_allow: management")
     return Config(
         store=_located_store(root.store, here),
-        inventory=None if root.inventory is None else here / root.inventory,
+        inventory=here / root.inventory if isinstance(root.inventory, str) else None,
+        libvirt=_libvirt(root.inventory, path) if isinstance(root.inventory, _Libvirt) else None,
         feeds=tuple(_feed(feed, path) for feed in root.feeds),
         policies=tuple(here / policy for policy in root.policies),
         window=window,
@@ -180,6 +195,12 @@ def _config(root: _Root, path: Path) -> Config:
         enforcer=root.enforcer,
         api=Api(here / root.api.socket, root.api.group),
     )
+
+
+def _libvirt(said: _Libvirt, path: Path) -> Libvirt:
+    if not re.match(r"[a-z][a-z0-9+.-]*://", said.libvirt):
+        raise ConfigError(f"{path}: inventory: libvirt: {said.libvirt!r} is no URI of libvirt's; write qemu:///system")
+    return Libvirt(said.libvirt, said.addresses)
 
 
 def _redirect(text: str) -> str:
@@ -222,7 +243,7 @@ def _explained(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown is None:
         return message
-    known = [name for struct in (_Root, _Feed, _AlwaysAllow, _Api) for name in struct.__struct_fields__]
+    known = [name for struct in (_Root, _Libvirt, _Feed, _AlwaysAllow, _Api) for name in struct.__struct_fields__]
     near = get_close_matches(unknown[1], known, n=1)
     return f"unknown key {unknown[1]!r}" + (
         f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

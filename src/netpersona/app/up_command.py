@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from netpersona.app.config import Config
     from netpersona.app.live.controller import Controller
-    from netpersona.ports import Enforcer, Store
+    from netpersona.ports import Enforcer, Inventory, Store
 
 STORE = "/var/lib/netpersona/netpersona.db"
 
@@ -52,10 +52,9 @@ def _controller(config: Config, sensor: Any) -> Controller:
     from netpersona.app import policies as policy_files
     from netpersona.app.live.controller import Controller, Parts
     from netpersona.app.live.indicators import LiveIndicators
-    from netpersona.app.live.inventory import Following
 
     parts = Parts(
-        inventory=Following(config.inventory),
+        inventory=inventory_of(config),
         sensor=sensor,
         store=_store(config),
         enforcer=_enforcer(config),
@@ -64,6 +63,17 @@ def _controller(config: Config, sensor: Any) -> Controller:
         window=config.window,
     )
     return Controller(parts, policy_files.read(config.policies), sensor.poll(0.0).until)
+
+
+def inventory_of(config: Config) -> Inventory:
+    """The inventory that the configuration names.  Raises ConfigError where it names none, or one that needs more."""
+    if config.libvirt is not None:
+        from netpersona.adapters.inventories.libvirt.inventory import LibvirtInventory
+
+        return LibvirtInventory(config.libvirt.uri, config.libvirt.addresses)
+    from netpersona.app.live.inventory import Following
+
+    return Following(config.inventory)
 
 
 def _store(config: Config) -> Store:

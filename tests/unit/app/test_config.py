@@ -70,6 +70,13 @@ def test_whole_paths_and_urls_stay_as_they_are(config):
     assert found.feeds[0].file == Path("/etc/drop.txt")
 
 
+def test_an_inventory_is_a_file_or_libvirt(config):
+    found = config("inventory: {libvirt: 'qemu:///system', addresses: [lease, agent]}")
+    assert found.inventory is None
+    assert (found.libvirt.uri, found.libvirt.addresses) == ("qemu:///system", ("lease", "agent"))
+    assert config("inventory: {libvirt: 'test:///default'}").libvirt.addresses == ("lease",)
+
+
 def test_a_feed_without_a_name_is_named_by_its_file(config):
     assert config("{feeds: [{file: 'a/bad hosts.txt'}]}").feeds[0].settings.name == "bad-hosts"
 
@@ -81,6 +88,7 @@ def test_a_feed_without_a_name_is_named_by_its_file(config):
         ("policy: [x]", "'policies'"),
         ("feeds: [{file: x, confidense: 1}]", "'confidence'"),
         ("always_allow: {managment: []}", "'management'"),
+        ("inventory: {libvirrt: x}", "'libvirt'"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_one_meant(config, text, meant):
@@ -108,6 +116,9 @@ def test_an_unknown_key_like_no_other_is_told_all_that_there_are(config):
         ),
         *(
             "unknown_vm: maybe",
+            "inventory: {libvirt: system}",
+            "inventory: {libvirt: 'qemu:///system', addresses: [guess]}",
+            "inventory: [vms.yaml]",
             "enforcer: nft",
             "feeds: [{name: x}]",
             "feeds: {}",
