@@ -34,7 +34,7 @@ class Members:
 
     def __init__(self, policies: PolicySet, intel: IndicatorSet, at: int) -> None:
         self._intel = intel
-        self._at = at
+        self._at = self._listed_at = at
         self._asked: dict[str, Criterion] = {}
         self._made: dict[str, PeerSet] = {}  # by name; those of a VM are made again when it changes
         self._of_vm: dict[VmId, list[str]] = {}  # their names
@@ -60,6 +60,10 @@ class Members:
         self._of_vm[persona.vm] = []
         if self._allowed_names:
             self._allow(persona.vm)
+
+    def move(self, at: int) -> None:
+        """Count answers as of a later instant (µs) from now on."""
+        self._at = at
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM."""
@@ -102,7 +106,7 @@ class Members:
     @cached_property
     def _standing(self) -> Standing:
         """What intelligence says at this instant, for all the sets that ask."""
-        return self._intel.standing(self._at)
+        return self._intel.standing(self._listed_at)
 
     def _vms_set(self, expression: str, before: PeerSet | None) -> PeerSet:
         """The addresses of the VMs that fulfil the expression; the very set of before where nothing changed."""

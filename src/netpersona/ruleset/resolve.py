@@ -73,7 +73,10 @@ def next_change(ruleset: Ruleset) -> int | None:
 
 
 class Resolver:
-    """Resolves one persona at a time; the policies, the intelligence and the instant stay as they were given."""
+    """Resolves one persona at a time; the policies and the intelligence stay as they were given.
+
+    `names` and `began` are read when a persona is put, so they may have changed since.
+    """
 
     def __init__(
         self,
@@ -111,6 +114,14 @@ class Resolver:
         self._vms[persona.vm] = resolved
         self._wanted.update(resolved.wanted)
         return resolved.rules
+
+    def move(self, at: int) -> None:
+        """Put personas as of a later instant (µs) from now on; what intelligence says stays as of the first.
+
+        That is the same until the ruleset's `until`, but for reputations that fade.
+        """
+        self._at = at
+        self._members.move(at)
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM that is gone."""
