@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +51,10 @@ def attach(place: int) -> None:
         mac = f"52:54:00:00:{place:02x}:{other:02x}"
         for address in (f"10.77.{place}.{other}", f"2001:db8:{place}::{other}"):
             run("ip", "-n", space, "neigh", "replace", address, "lladdr", mac, "dev", link, "nud", "permanent")
+    for space, link in ((HOST, tap), (vm, "eth0")):
+        deadline = time.monotonic() + 10
+        while _read(space, f"/sys/class/net/{link}/operstate") != ["up"]:
+            assert time.monotonic() < deadline, f"{link} of {space} does not come up"
     run("ip", "-n", vm, "route", "add", "default", "via", f"10.77.{place}.1")
     run("ip", "-n", vm, "-6", "route", "add", "default", "via", f"2001:db8:{place}::1")
 
@@ -77,20 +81,12 @@ def _enter(descriptor: int) -> None:
 
 def counters(tap: str) -> dict[str, int]:
     """The interface's own counters: what the VM sent (rx) and was sent (tx)."""
-    read = subprocess.run(
-        [
-            "ip",
-            "netns",
-            "exec",
-            HOST,
-            "sh",
-            "-c",
-            f"cd /sys/class/net/{tap}/statistics && cat rx_packets tx_packets rx_bytes tx_bytes",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ,
-    )
     names = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes")
-    return dict(zip(names, (int(number) for number in read.stdout.split()), strict=True))
+    read = _read(HOST, *(f"/sys/class/net/{tap}/statistics/{name}" for name in names))
+    return dict(zip(names, (int(number) for number in read), strict=True))
+
+
+def _read(namespace: str, *paths: str) -> list[str]:
+    # /sys shows the interfaces of the namespace in which it was mounted, so it is read by a process inside
+    words = ["ip", "netns", "exec", namespace, "cat", *paths]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()

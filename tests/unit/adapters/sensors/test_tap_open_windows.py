@@ -1,0 +1,93 @@
+"""Reports put together into windows."""
+
+import polars as pl
+
+from netpersona.adapters.sensors.packets.window_meter import Report
+from netpersona.adapters.sensors.tap.open_windows import OpenWindows
+from netpersona.flow.table import TRANSACTION_SCHEMA, batch, conform
+from netpersona.flow.window import WINDOW
+
+T = 1_700_000_100_000_000
+
+
+def flow(uid, packets, *, start=T + 1, part=0, source="tap-a"):
+    return {"uid": uid, "part": part, "start": start, "packets_orig": packets, "source": source}
+
+
+def said(name, status=None, start=T + 1, uid="P1"):
+    return {"uid": uid, "start": start, "kind": "dns", "name": name, "detail": "A", "status": status, "source": "tap-a"}
+
+
+def report(flows=(), transactions=(), asked=(), until=T):
+    return Report(
+        batch=batch(pl.DataFrame(list(flows)), pl.DataFrame(list(transactions))),
+        asked=conform(pl.DataFrame(list(asked)), TRANSACTION_SCHEMA),
+        until=until,
+    )
+
+
+def packets(rows):
+    return dict(rows.flows.select("uid", "packets_orig").rows())
+
+
+def test_a_row_takes_the_place_of_the_one_before_it():
+    windows = OpenWindows()
+    windows.add(report([flow("P1", 1), flow("P2", 5)]))
+    windows.add(report([flow("P1", 3)]))
+    assert packets(windows.table(T)) == {"P1": 3, "P2": 5}
+    windows.add(report([flow("P1", 4)]))
+    assert packets(windows.table(T)) == {"P1": 4, "P2": 5}
+
+
+def test_parts_stand_in_their_own_windows_which_close_in_order():
+    windows = OpenWindows()
+    windows.add(report([flow("P1", 1)]))
+    windows.add(report([flow("P1", 2, start=T + WINDOW, part=1)], until=T + WINDOW - 1))
+    assert windows.starts() == [T, T + WINDOW]
+    closed = windows.add(report(until=T + 3 * WINDOW))
+    assert [(start, packets(rows)) for start, rows in closed] == [(T, {"P1": 1}), (T + WINDOW, {"P1": 2})]
+    assert windows.starts() == []
+
+
+def test_what_was_asked_stands_in_until_its_answer_comes():
+    windows = OpenWindows()
+    windows.add(report(asked=[said("a.example"), said("b.example")]))
+    assert windows.table(T).transactions["name"].to_list() == ["a.example", "b.example"]
+    windows.add(report(transactions=[said("a.example", "NOERROR")]))
+    rows = windows.table(T).transactions.select("name", "status").sort("name").rows()
+    assert rows == [("a.example", "NOERROR"), ("b.example", None)]
+    windows.add(report(transactions=[said("b.example")]))
+    ((_, closed),) = windows.add(report(until=T + WINDOW))
+    assert closed.transactions["name"].to_list() == ["a.example", "b.example"]
+
+
+def test_the_rows_of_some_interfaces():
+    windows = OpenWindows()
+    windows.add(report([flow("P1", 1), flow("P2", 2, source="tap-b")], [said("a.example")]))
+    assert packets(windows.table(T, ["tap-b"])) == {"P2": 2}
+    assert windows.table(T, ["tap-b"]).transactions.is_empty()
+    assert windows.table(T, ["tap-a"]).transactions.height == 1
+    assert windows.table(T + WINDOW).flows.is_empty()
+
+
+def test_rows_of_closed_windows_are_counted():
+    windows = OpenWindows()
+    windows.add(report([flow("P1", 1)], until=T + WINDOW))
+    windows.add(report([flow("P2", 1)], until=T + WINDOW))
+    assert windows.skipped == {"row of a window that was closed": 1}
+    assert windows.starts() == []
+
+
+def test_too_many_rows_leave_the_latest_out_and_are_counted():
+    windows = OpenWindows(most=3)
+    windows.add(report([flow(f"P{n}", 1, start=T + 10 - n) for n in range(5)]))
+    assert set(packets(windows.table(T))) == {"P2", "P3", "P4"}
+    assert windows.skipped == {"row left out: too many in one window": 2}
+
+
+def test_many_small_reports_are_put_together_now_and_then():
+    windows = OpenWindows()
+    for count in range(300):
+        windows.add(report([flow(f"P{n}", count) for n in range(100)]))
+    assert windows._flows[T].waiting <= 10_000 + 100
+    assert packets(windows.table(T)) == {f"P{n}": 299 for n in range(100)}
