@@ -123,6 +123,15 @@ class Resolver:
         self._at = at
         self._members.move(at)
 
+    def ended(self, at: int) -> set[VmId] | None:
+        """The VMs of which something has ended by this instant (µs), to be put again; None: begin anew with a Resolver.
+
+        The latter where a listing has ended or begun, or what an allow-list entry covers.
+        """
+        if self._members.until is not None and self._members.until <= at:
+            return None
+        return {vm for vm, found in self._vms.items() if found.until is not None and found.until <= at}
+
     def remove(self, vm: VmId) -> None:
         """Forget a VM that is gone."""
         self._wanted.subtract(self._vms.pop(vm).wanted)

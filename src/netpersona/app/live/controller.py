@@ -12,7 +12,7 @@ packet: the kernel keeps the last good rules.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -94,6 +94,7 @@ class Controller:
         self._delay: dict[str, int] = {}  # how long a failing part is left alone, µs
         self._rules = LiveRules()
         self._ruleset: Ruleset | None = None
+        self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
         self._installed, self._healed = True, 0
         self._ledger = PolicyLedger.of_bytes(parts.store.context("policy-ledger"))
         if self._ledger.current is None:
@@ -134,8 +135,10 @@ class Controller:
         if self._is_due("feeds", _LOOK) and (intel := self._refreshed()) is not None:
             self._reground(replace(self._judge.ground, intel=intel))
         self._go_back_in_time()
-        if changed or self._ruleset is None or self._ends() or self._is_due("fade", _FADE):
-            self._enforce()
+        if self._is_due("fade", _FADE):
+            changed |= self._judge.worried()
+        if changed or self._ruleset is None or self._ends():
+            self._enforce(changed)
         if self._is_due("heal", _HEAL):
             self._heal()
         if self._is_due("save", _SAVE):
@@ -183,23 +186,21 @@ class Controller:
             except SourceError as error:
                 self._health.ill(f"tap {interface}", self._now, str(error))
 
-    def _enforce(self) -> Changes | None:
+    def _enforce(self, changed: Collection[VmId] = ()) -> Changes | None:
         """Bring what the moment asks for in force; where that fails, what was in force stays."""
+        self._changed |= set(changed)
         self._rules.forget(self._now)
         return self._part("enforcer", self._applied) if self._installed else None
 
     def _applied(self) -> Changes:
-        desired = self._desired(self._judge.ground)
+        """Bring in force what follows from all that has changed since this was last done.  Raises NetpersonaError."""
+        desired = self._rules.resolved(self._judge.personas(), self._changed, self._judge.ground, self._now)
+        self._changed = set()
         changes = self._parts.enforcer.apply(desired)
         if changes or self._ruleset is None:
             self._judge.stopped.follow(desired, self._rules.began)
         self._ruleset = desired
         return changes
-
-    def _desired(self, ground: Ground) -> Ruleset:
-        personas = self._judge.personas()
-        interfaces = {vm: p.base.interface for vm, p in personas.items() if p.base.interface is not None}
-        return self._rules.resolved(personas.values(), ground, self._now, interfaces)
 
     def _ends(self) -> bool:
         return self._ruleset is not None and self._ruleset.until is not None and self._ruleset.until <= self._now
@@ -282,7 +283,7 @@ class Controller:
 
     def _reground(self, ground: Ground) -> None:
         self._judge.reground(ground, self._now)
-        self._enforce()
+        self._enforce(self._judge.fleet.vms)
 
     @property
     def now_watched(self) -> Mapping[str, VmId]:
@@ -309,7 +310,7 @@ class Controller:
 
     def ruleset(self) -> Ruleset:
         """The rules in force."""
-        return self._orders.ask(lambda: self._ruleset or self._desired(self._judge.ground))
+        return self._orders.ask(lambda: self._ruleset or self._parts.enforcer.in_force())
 
     def firewall(self) -> Mapping[str, Any]:
         """What the kernel holds."""
@@ -401,7 +402,10 @@ class Controller:
             policies = self._understood(texts)
         finally:
             self._versions = versions
-        desired = self._desired(replace(self._judge.ground, policies=policies))
+        personas = self._judge.personas()
+        desired = LiveRules(self._rules.answers, dict(self._rules.began)).resolved(
+            personas, personas, replace(self._judge.ground, policies=policies), self._now
+        )
         return desired, diff(self._parts.enforcer.in_force(), desired)
 
     def _firewall(self) -> Mapping[str, Any]:
@@ -424,4 +428,4 @@ class Controller:
             persona = replace(persona, version=now.version + 1)
         self._parts.store.put_persona(persona, self._now, why)
         self._judge.edited(self._parts.store.states(), self._now)
-        self._enforce()
+        self._enforce(self._judge.fleet.vms)

@@ -104,6 +104,10 @@ class LiveJudge:
                 ended.add(vm)
         return ended
 
+    def worried(self) -> set[VmId]:
+        """The VMs whose risk fades while nothing happens."""
+        return {vm for vm in self.fleet.vms if self._state(vm).persona.risk_ledger}
+
     def reground(self, ground: Ground, now: int) -> None:
         """Judge what is open by other policies and indicators from now on."""
         self.ground = ground

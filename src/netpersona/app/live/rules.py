@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 
 from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import VmId, canonical_address
+from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Ground
+from netpersona.policy.model import PolicySet
+from netpersona.ruleset.members import Answers
 from netpersona.ruleset.model import Ruleset
-from netpersona.ruleset.resolve import resolve
+from netpersona.ruleset.resolve import Resolver
 
 LINGERS = 60_000_000  # µs: an answer is honoured for this long at least, as resolvers and programs keep it
 ANSWERS_KEPT = 5_000  # names for each VM; the ones that ended first go
 
+_Basis = tuple[PolicySet, IndicatorSet, Mapping[VmId, str]]
 _Answers = dict[str, dict[str, int]]  # name -> address -> until when, µs
 
 
@@ -24,6 +28,9 @@ class LiveRules:
 
     answers: dict[VmId, _Answers] = field(default_factory=dict)
     began: dict[tuple[VmId, str, str], int] = field(default_factory=dict)  # (VM, policy, rule) -> since when, µs
+    _names: dict[VmId, Answers] = field(default_factory=dict)  # the answers, as a resolver reads them
+    _resolver: Resolver | None = None
+    _basis: _Basis | None = None  # what the resolver was made of
 
     def hear(self, rows: FlowBatch, taps: Mapping[str, VmId]) -> set[VmId]:
         """Take the DNS answers that these VMs were given; gives the VMs that can reach something new by a name.
@@ -45,24 +52,52 @@ class LiveRules:
             for name in [name for name, known in names.items() if max(known.values()) <= now]:
                 del names[name]
 
-    def resolved(
-        self, personas: Iterable[Persona], ground: Ground, now: int, interfaces: Mapping[VmId, str]
-    ) -> Ruleset:
-        """The ruleset of this moment.  Raises InventoryError for an interface that no kernel has."""
-        names = {
-            vm: {name: tuple(sorted(known.items())) for name, known in names.items()}
-            for vm, names in self.answers.items()
-        }
-        ruleset = resolve(
-            personas, ground.policies, ground.intel, now, interfaces=interfaces, names=names, began=self.began
-        )
+    def resolved(self, personas: Mapping[VmId, Persona], changed: Iterable[VmId], ground: Ground, now: int) -> Ruleset:
+        """The ruleset of this moment, where these VMs have changed since the last one.
+
+        Raises InventoryError for an interface that no kernel has.
+        """
+        interfaces = {vm: p.base.interface for vm, p in personas.items() if p.base.interface is not None}
+        resolver, ended = self._standing((ground.policies, ground.intel, interfaces), now)
+        resolver.move(now)
+        for vm in {*changed, *ended} if resolver is self._resolver else personas:
+            self._put(resolver, vm, personas)
+        self._resolver = resolver
+        ruleset = resolver.ruleset()
+        self._begin(ruleset, now)
+        return ruleset
+
+    def _standing(self, basis: _Basis, now: int) -> tuple[Resolver, set[VmId]]:
+        """The resolver so far with the VMs of which something ended; a new one where it rests on something else."""
+        if self._resolver is not None and self._basis is not None:
+            policies, intel, interfaces = self._basis
+            if policies is basis[0] and intel is basis[1] and interfaces == basis[2]:
+                ended = self._resolver.ended(now)
+                if ended is not None:
+                    return self._resolver, ended
+        self._basis = basis
+        policies, intel, interfaces = basis
+        return Resolver(policies, intel, now, interfaces=interfaces, names=self._names, began=self.began), set()
+
+    def _put(self, resolver: Resolver, vm: VmId, personas: Mapping[VmId, Persona]) -> None:
+        if vm in personas:
+            known = self.answers.get(vm, {})
+            self._names[vm] = {name: tuple(sorted(found.items())) for name, found in known.items()}
+            resolver.put(personas[vm])
+        elif vm in resolver:
+            resolver.remove(vm)
+
+    def _begin(self, ruleset: Ruleset, now: int) -> None:
+        """Write down since when each rule is in force."""
         standing = {
-            (vm, rule.policy, rule.rule): now
+            (vm, rule.policy, rule.rule)
             for vm, rules in ruleset.vms.items()
             for rule in (*rules.outbound, *rules.inbound)
         }
-        self.began = {key: self.began.get(key, at) for key, at in standing.items()}
-        return ruleset
+        for key in self.began.keys() - standing:
+            del self.began[key]
+        for key in standing - self.began.keys():
+            self.began[key] = now
 
     def _learn(self, vm: VmId, name: str, answers: Iterable[str], until: int) -> bool:
         names = self.answers.setdefault(vm, {})
