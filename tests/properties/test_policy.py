@@ -1,5 +1,7 @@
 """Whatever text comes: policies raise nothing but PolicyError, conditions raise nothing at all, and both repeat."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,6 +152,32 @@ def test_arbitrary_expressions_never_raise_and_mean_the_same_however_they_are_as
     for each in (persona, other, persona):
         assert holds(condition, facts(each, at, shared)) is holds(condition, facts(each, at))
     assert all(0 < low <= high < 65_536 for low, high in ports_of(condition, known))
+
+
+numbers = st.sampled_from(["0", "1", "3", "0.02", "0.5", "24.0", "1.0", "999999999.5", "007"])
+comparisons = st.one_of(
+    st.builds(
+        "persona.{}{}{}".format,
+        st.sampled_from([name for name, field in FIELDS.items() if field.type == "number"]),
+        st.sampled_from([" > ", ">=", "< ", " <="]),
+        numbers,
+    ),
+    st.builds(
+        " persona.labels.{} {} '{}'".format,
+        st.sampled_from(["role", "missing", "in", "true"]),
+        st.sampled_from(["==", "!="]),
+        st.sampled_from(["web", "", "a b", "x // y", "é"]) | st.text(max_size=4),
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(comparisons, personas, st.sampled_from([{}, {"role": "web"}, {"role": ""}, {"role": "é", "in": "web"}]))
+def test_a_plain_comparison_is_decided_as_cel_decides_it(text, persona, labels):
+    persona = replace(persona, labels=labels, first_seen=1_800_000_000_000_000 - 86_400_000_000)
+    known = facts(persona, 1_800_000_000_000_000)
+    by_cel = evaluate(f"({text})", known) is True  # in brackets it is no plain comparison
+    assert holds(Condition(text, Place("f", 1, 1)), known) is by_cel
 
 
 @few

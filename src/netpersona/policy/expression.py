@@ -1,7 +1,7 @@
 """The words of a CEL expression and where they stand, for what the CEL library does not say.
 
 It tells which persona fields an expression asks for, which names in it mean nothing, and where its conjunctions
-part; the expression itself is always evaluated by CEL.  Source of the lexis: the CEL language definition, "Syntax".
+part; what an expression gives is for CEL to say.  Source of the lexis: the CEL language definition, "Syntax".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     PolicySet (off: dropped; order, then name) ---+
     persona -> facts -> selector, when, until -----+-> ResolvedRule per VM and direction --+
-    peers -> criteria (criteria.py) -> set names --+   (templates.py)                      +-> Ruleset
+    peers -> criteria (criteria.py) -> set names --+   (choice.py)                         +-> Ruleset
     IndicatorSet, names, personas -> the sets' members (members.py) -----------------------+
 
 The result is a function of its arguments alone: no order of theirs matters.  `Resolver` keeps what VMs share, so that
@@ -12,7 +12,6 @@ one persona's change costs that persona's rules only; its ruleset always equals 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,18 +20,14 @@ from netpersona.errors import InventoryError
 from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
-from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts, Shared, facts
-from netpersona.policy.model import Mode, Policy, PolicySet
+from netpersona.policy.model import Mode, PolicySet
 from netpersona.policy.own import own_policy
 from netpersona.ruleset import reasons
+from netpersona.ruleset.choice import Began, Choice, Chosen
 from netpersona.ruleset.criteria import Criterion, known_services
 from netpersona.ruleset.members import Answers, Members
-from netpersona.ruleset.model import Asked, Origin, ResolvedRule, Ruleset, VmRules
-from netpersona.ruleset.templates import Template, templates
-
-Began = Mapping[tuple[VmId, str, str], int]
-"""When (µs) a VM's rule, named by policy and rule, came into force; what is not in it begins now."""
+from netpersona.ruleset.model import Asked, Ruleset, VmRules
 
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")  # the kernel's limit is 15; `*` would be a wildcard
 _SERVICES = Criterion("services", ())
@@ -89,17 +84,16 @@ class Resolver:
         began: Began = MappingProxyType({}),
     ) -> None:
         self._policies = policies
-        in_order = sorted(policies.policies, key=lambda p: (p.order, p.name, p.version))
-        self._ordered = tuple((p, templates(p, policies.redirects)) for p in in_order if p.mode is not Mode.OFF)
+        acting = (policy for policy in policies.policies if policy.mode is not Mode.OFF)
+        in_order = sorted(acting, key=lambda policy: (policy.order, policy.name, policy.version))
+        self._choice = Choice(in_order, policies.redirects, began)
         self._answers: Shared = {}
-        self._drains = any(template.drains for _, rules in self._ordered for template in rules)
         self._at = at
         self._interfaces = _checked(interfaces)
         self._names = names
         self._began = began
         self._members = Members(policies, intel, at)
         self._vms: dict[VmId, _Resolved] = {}
-        self._wanted: Counter[str] = Counter()
 
     def __contains__(self, vm: VmId) -> bool:
         return vm in self._vms
@@ -112,7 +106,6 @@ class Resolver:
         self._members.put(persona, known, self._names.get(persona.vm, {}))
         resolved = self._resolved(persona, known)
         self._vms[persona.vm] = resolved
-        self._wanted.update(resolved.wanted)
         return resolved.rules
 
     def move(self, at: int) -> None:
@@ -134,7 +127,7 @@ class Resolver:
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM that is gone."""
-        self._wanted.subtract(self._vms.pop(vm).wanted)
+        del self._vms[vm]
         self._members.remove(vm)
 
     def ruleset(self) -> Ruleset:
@@ -146,8 +139,9 @@ class Resolver:
         }
         vms = {vm: found.rules for vm, found in self._vms.items()} | strangers
         ends = [found.until for found in self._vms.values()] + [self._members.until]
+        wanted = frozenset().union(*(found.wanted for found in self._vms.values()))
         return Ruleset(
-            sets={name: self._members.members(name) for name in sorted(+self._wanted)},
+            sets={name: self._members.members(name) for name in sorted(wanted)},
             vms=dict(sorted(vms.items())),
             always=self._policies.always,
             unknown_vm=self._policies.unknown_vm,
@@ -155,41 +149,16 @@ class Resolver:
         )
 
     def _resolved(self, persona: Persona, known: Facts) -> _Resolved:
-        outbound: list[ResolvedRule] = []
-        inbound: list[ResolvedRule] = []
-        asked: dict[Criterion, None] = {}
-        policies = self._of(persona)
-        for policy, rules in policies:
-            selected = holds(policy.selector, known)
-            for template in rules if selected else [each for each in rules if each.temporary]:
-                if not template.in_force(persona, known, selected=selected):
-                    continue
-                out, into = template.resolved(known, self._since(template.origin, persona) if template.drains else None)
-                outbound += out
-                inbound += into
-                if template.criteria and (out or into):
-                    asked.update(dict.fromkeys(template.criteria))
-        said = Asked(tuple(policy for policy, _ in policies), known)
-        resolved = self._vm_rules(persona, tuple(outbound), tuple(inbound), said, services=_SERVICES in asked)
-        wanted = {self._members.ask(criterion, persona.vm) for criterion in asked if criterion != _SERVICES}
-        return _Resolved(resolved, self._next_end(persona, resolved), frozenset({*wanted, *resolved.allow}))
-
-    def _of(self, persona: Persona) -> tuple[tuple[Policy, tuple[Template, ...]], ...]:
-        """The policies for this VM, its own rules first."""
+        chosen, policies = self._choice.of(persona, known), self._choice.policies
         own = own_policy(persona)
-        if own is None:
-            return self._ordered
-        return ((own, templates(own, self._policies.redirects)), *self._ordered)
+        if own is not None:
+            first = Choice((own,), self._policies.redirects, self._began).of(persona, known)
+            chosen, policies = _joined(first, chosen), (own, *policies)
+        rules = self._vm_rules(persona, chosen, Asked(policies, known))
+        sets = [self._members.ask(criterion, persona.vm) for criterion in chosen.criteria if criterion != _SERVICES]
+        return _Resolved(rules, self._next_end(persona, chosen.until), frozenset((*sets, *rules.allow)))
 
-    def _vm_rules(
-        self,
-        persona: Persona,
-        outbound: tuple[ResolvedRule, ...],
-        inbound: tuple[ResolvedRule, ...],
-        asked: Asked,
-        *,
-        services: bool,
-    ) -> VmRules:
+    def _vm_rules(self, persona: Persona, chosen: Chosen, asked: Asked) -> VmRules:
         base = persona.base
         addresses = reasons.hosts(base.addresses)
         return VmRules(
@@ -201,26 +170,17 @@ class Resolver:
             gateways=reasons.hosts(base.gateways),
             resolvers=reasons.hosts(base.resolvers),
             allow=self._members.allow_sets(persona.vm),
-            outbound=outbound,
-            inbound=inbound,
-            services=known_services(persona) if services else (),
+            outbound=chosen.outbound,
+            inbound=chosen.inbound,
+            services=known_services(persona) if _SERVICES in chosen.criteria else (),
             mac=None if base.inferred else base.mac,
             asked=asked,
         )
 
-    def _next_end(self, persona: Persona, rules: VmRules) -> int | None:
-        resolved = (*rules.outbound, *rules.inbound) if self._drains or persona.mitigation_rules else ()
-        ends = [rule.drains_until for rule in resolved]
-        ends += [mitigation.until for mitigation in persona.mitigations]
+    def _next_end(self, persona: Persona, drained: int | None) -> int | None:
+        ends = [drained, *(mitigation.until for mitigation in persona.mitigations)]
         ends += [end for answers in self._names.get(persona.vm, {}).values() for _, end in answers]
         return min((end for end in ends if end is not None and end > self._at), default=None)
-
-    def _since(self, origin: Origin, persona: Persona) -> int:
-        """When a rule came into force for this VM."""
-        held = reasons.mitigation(origin, persona, self._at)
-        if held is not None:
-            return held.since
-        return self._began.get((persona.vm, origin.policy.name, origin.rule.name), self._at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +188,16 @@ class _Resolved:
     rules: VmRules
     until: int | None  # µs
     wanted: frozenset[str]  # names of sets
+
+
+def _joined(first: Chosen, second: Chosen) -> Chosen:
+    ends = [end for end in (first.until, second.until) if end is not None]
+    return Chosen(
+        first.outbound + second.outbound,
+        first.inbound + second.inbound,
+        tuple(dict.fromkeys(first.criteria + second.criteria)),
+        min(ends, default=None),
+    )
 
 
 def _checked(interfaces: Mapping[VmId, str]) -> dict[VmId, str]:

@@ -22,6 +22,10 @@ Ports = tuple[tuple[int, int], ...]
 Pair = tuple[tuple[ResolvedRule, ...], tuple[ResolvedRule, ...]]
 """The resolved rule for outbound and for inbound flows; empty where it does not concern them."""
 
+Variant = tuple[Ports, bool, int | None]
+"""The ports, whether it cuts, and until when (µs) it drains."""
+
+_KEPT = 4096  # variants: drains begin and end, so that new ones come for ever
 _NOBODY: Pair = ((), ())
 
 
@@ -30,44 +34,51 @@ class Template:
 
     def __init__(self, policy: Policy, rule: Rule, redirects: Mapping[str, str]) -> None:
         self.origin = Origin(policy, rule)
-        self._redirects = redirects
+        self.when = rule.when
         self.drains = rule.existing.kind == "drain"
         self.temporary = temporary(rule)
-        self._same_for_all = not self.drains and not isinstance(rule.ports, Condition)
-        self._made: dict[tuple[Ports, bool, int | None], Pair] = {}
+        self.of_vm = self.temporary or self.drains or isinstance(rule.ports, Condition)
+        """Whether more than conditions decides what it comes to for a VM."""
+        self._redirects = redirects
+        self._made: dict[Variant, Pair] = {}
 
     def in_force(self, persona: Persona, facts: Facts, *, selected: bool) -> bool:
         """Whether the rule is in force for this VM; `selected`: the policy's selector holds."""
         policy, rule = self.origin
-        if not selected and not self.temporary:
-            return False
         if self.temporary:  # a mitigation may outlive selector and condition
             return active(rule, policy, persona, facts, facts.at)
-        return rule.when is None or holds(rule.when, facts)
+        return selected and holds(rule.when, facts)
 
-    def resolved(self, facts: Facts, since: int | None) -> Pair:
-        """The rule for a VM with these facts; `since` (µs): when it came into force, asked of one that drains."""
-        if self._same_for_all:
-            return self._fixed
+    def variant(self, facts: Facts, since: int | None) -> Variant | None:
+        """What it comes to for a VM with these facts; `since` (µs): when it came into force, asked of one that drains.
+
+        None where the persona names no port: no port is not every port.
+        """
         rule = self.origin.rule
         ports = ports_of(rule.ports, facts) if isinstance(rule.ports, Condition) else rule.ports
         if ports == ():
-            return _NOBODY  # the persona names no port, and no port is not every port
-        cut, drains_until = rule.existing.kind == "cut", None
-        if since is not None and self.drains:
-            end = since + rule.existing.seconds * SECOND
-            cut, drains_until = (True, None) if end <= facts.at else (False, end)
-        key = (ports or (), cut, drains_until)
-        if key not in self._made:
-            self._made[key] = self._pair(*key)
-        return self._made[key]
+            return None
+        if since is None:
+            return (ports or (), rule.existing.kind == "cut", None)
+        end = since + rule.existing.seconds * SECOND
+        return (ports or (), True, None) if end <= facts.at else (ports or (), False, end)
 
-    @cached_property
-    def _fixed(self) -> Pair:
-        """The one pair of a rule in which nothing is the VM's own."""
+    def resolved(self, variant: Variant | None) -> Pair:
+        """The rule in this form; None: it concerns nobody."""
+        if variant is None:
+            return _NOBODY
+        if variant not in self._made:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            self._made[variant] = self._pair(*variant)
+        return self._made[variant]
+
+    @property
+    def for_all(self) -> Variant | None:
+        """What it comes to where only conditions decide."""
         rule = self.origin.rule
         assert not isinstance(rule.ports, Condition)
-        return _NOBODY if rule.ports == () else self._pair(rule.ports or (), rule.existing.kind == "cut", None)
+        return None if rule.ports == () else (rule.ports or (), rule.existing.kind == "cut", None)
 
     @cached_property
     def criteria(self) -> tuple[Criterion, ...]:
