@@ -95,8 +95,9 @@ def test_the_name_in_a_hello_that_was_never_finished_is_told_in_the_end(closed):
     meter = Meter()
     meter.report(T + 10, (T + 1, tcp(*ONE, SYN)), (T + 2, tcp(*ONE, ACK, HELLO[:300], seq=2)))
     if closed:
-        report = meter.report(T + 30, (T + 20, tcp(*ONE, FIN | ACK)), (T + 21, tcp(*ONE, SYN)))
-        assert sorted(rows(report, "start", "server_name"), key=str) == [(T + 1, "www.example.com"), (T + 21, None)]
+        meter.report(T + 30, (T + 20, tcp(*ONE, FIN | ACK)))
+        report = meter.report(T + 40, (T + 31, tcp(*ONE, SYN)))
+        assert sorted(rows(report, "start", "server_name"), key=str) == [(T + 1, "www.example.com"), (T + 31, None)]
     else:
         assert rows(meter.report(T + 20)) == []
         report = meter.report(T + 61 * SECOND)
@@ -111,6 +112,10 @@ def test_a_name_that_becomes_known_after_its_window_belongs_to_the_next_part():
     meter.report(before + 10, (before, tcp(*ONE, ACK, HELLO[:300], seq=2)))
     report = meter.report(before + 62 * SECOND)
     assert rows(report, "part", "server_name") == [(0, "www.example.com")]
+    meter, long_before = Meter(), T + WINDOW - 70 * SECOND
+    meter.report(long_before + 10, (long_before, tcp(*ONE, ACK, HELLO[:300], seq=2)))
+    report = meter.report(T + WINDOW + 9, (T + WINDOW + 1, udp(A, 1, B, 2)))
+    assert sorted(rows(report, "part", "server_name"), key=str) == [(0, "www.example.com"), (0, None)]
     meter = Meter()
     meter.report(before + 10, (before, tcp(*ONE, ACK, HELLO[:300], seq=2)))
     meter.report(before + 2 * SECOND, (before + 2 * SECOND, udp(A, 1, B, 2)))
