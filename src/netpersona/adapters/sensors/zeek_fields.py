@@ -13,7 +13,8 @@ import polars as pl
 
 from netpersona.adapters.sensors.address_column import canonical_addresses
 
-TIME, PORT, COUNT, SPAN, TEXT, FLAG, TEXTS = "time", "port", "count", "span", "text", "flag", "texts"
+TIME, PORT, COUNT, SPAN, TEXT, FLAG = "time", "port", "count", "span", "text", "flag"
+TEXTS, SPANS = "texts", "spans"
 
 _EVERY = {"ts": TIME, "uid": TEXT, "orig_h": TEXT, "orig_p": PORT, "resp_h": TEXT, "resp_p": PORT}
 FIELDS: dict[str, dict[str, str]] = {
@@ -21,7 +22,8 @@ FIELDS: dict[str, dict[str, str]] = {
     | {"proto": TEXT, "service": TEXT, "duration": SPAN, "conn_state": TEXT, "ip_proto": COUNT}
     | {"orig_bytes": COUNT, "resp_bytes": COUNT, "orig_pkts": COUNT, "resp_pkts": COUNT}
     | {"orig_ip_bytes": COUNT, "resp_ip_bytes": COUNT, "vlan": COUNT, "orig_l2_addr": TEXT, "resp_l2_addr": TEXT},
-    "dns": _EVERY | {"proto": TEXT, "query": TEXT, "qtype_name": TEXT, "rcode_name": TEXT, "answers": TEXTS},
+    "dns": _EVERY
+    | {"proto": TEXT, "query": TEXT, "qtype_name": TEXT, "rcode_name": TEXT, "answers": TEXTS, "TTLs": SPANS},
     "http": _EVERY
     | {"method": TEXT, "host": TEXT, "uri": TEXT, "user_agent": TEXT, "status_code": TEXT}
     | {"request_body_len": COUNT, "response_body_len": COUNT},

@@ -24,6 +24,7 @@ from netpersona.adapters.sensors.zeek_fields import (
     PORT,
     SENSORS,
     SPAN,
+    SPANS,
     TEXTS,
     TIME,
     Rows,
@@ -38,6 +39,7 @@ _TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     COUNT: pl.Int64,
     FLAG: pl.Boolean,
     TEXTS: pl.List(pl.String),
+    SPANS: pl.List(pl.Float64),
 }
 _ENDPOINTS = ("orig_h", "orig_p", "resp_h", "resp_p")
 _PATHS = ("_path", "@stream")  # what Zeek's packages for streaming JSON call the log
@@ -241,4 +243,9 @@ def _texts(value: Any) -> list[str] | None:
     return [str(one) for one in value] if isinstance(value, list) else None
 
 
-_READ = {TIME: _seconds, SPAN: _span, PORT: _whole, COUNT: _whole, FLAG: _flag, TEXTS: _texts}
+def _spans(value: Any) -> list[float]:
+    found = [_span(one) for one in value] if isinstance(value, list) else []
+    return [one for one in found if one is not None]
+
+
+_READ = {TIME: _seconds, SPAN: _span, PORT: _whole, COUNT: _whole, FLAG: _flag, TEXTS: _texts, SPANS: _spans}

@@ -17,6 +17,7 @@ APPLICATIONS = {"dns": "dns", "http": "http", "ssl": "ssl", "ssh": "ssh"}  # the
 
 _LONGEST_DETAIL = 200
 _LONGEST_AGENT = 400
+_LONGEST_TTL = (1 << 31) - 1  # s (RFC 2181)
 
 
 def flows(rows: Rows, label: str, file: str) -> pl.DataFrame:
@@ -128,6 +129,7 @@ _TRANSPORT = {
     "ssl": pl.when(_datagrams).then(pl.lit("udp")).otherwise(pl.lit("tcp")),
     "ssh": pl.lit("tcp"),
 }
+_ttl = pl.col("TTLs").list.min()
 _NAME = {"http": host_name("host"), "ssl": host_name("server_name")}
 _SAID: dict[str, list[pl.Expr]] = {
     "dns": [
@@ -136,6 +138,7 @@ _SAID: dict[str, list[pl.Expr]] = {
         pl.col("qtype_name").alias("detail"),
         pl.col("rcode_name").alias("status"),
         pl.col("answers"),
+        pl.when(_ttl.is_between(0, _LONGEST_TTL)).then(_ttl.floor()).cast(pl.Int64).alias("ttl"),
     ],
     "http": [
         pl.lit("http").alias("kind"),

@@ -22,6 +22,7 @@ from netpersona.adapters.sensors.zeek_fields import (
     PORT,
     SENSORS,
     SPAN,
+    SPANS,
     TEXTS,
     TIME,
     Rows,
@@ -33,6 +34,12 @@ from netpersona.errors import SourceError
 _DIRECTIVES = (b"#separator", b"#set_separator", b"#empty_field", b"#unset_field", b"#path", b"#fields")
 _JUNK = 5  # lines before the first header line
 _TYPES: dict[str, type[pl.DataType]] = {TIME: pl.Float64, SPAN: pl.Float64, PORT: pl.UInt16, COUNT: pl.Int64}
+_ABSENT: dict[str, pl.DataType | type[pl.DataType]] = {
+    **_TYPES,
+    FLAG: pl.Boolean,
+    TEXTS: pl.List(pl.String),
+    SPANS: pl.List(pl.Float64),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +268,7 @@ def _finished(header: Header, frame: pl.DataFrame, kind: str) -> pl.DataFrame:
 
 def _column(header: Header, frame: pl.DataFrame, name: str, what: str) -> pl.Expr:
     if name not in frame.columns:
-        dtype = pl.List(pl.String) if what == TEXTS else pl.Boolean if what == FLAG else _TYPES.get(what, pl.String)
-        return pl.lit(None, dtype).alias(name)
+        return pl.lit(None, _ABSENT.get(what, pl.String)).alias(name)
     value = pl.col(name)
     if what in _TYPES:
         return value
@@ -271,4 +277,6 @@ def _column(header: Header, frame: pl.DataFrame, name: str, what: str) -> pl.Exp
     filled = pl.when(value != header.empty).then(value)
     if what == TEXTS:
         return filled.str.split(header.set_separator).alias(name)
+    if what == SPANS:
+        return filled.str.split(header.set_separator).cast(_ABSENT[SPANS], strict=False).alias(name)
     return filled.alias(name) if name in {"service", "query", "host", "uri", "user_agent", "server_name"} else value

@@ -10,7 +10,7 @@ from netpersona.adapters.sensors.zeek import ZeekSensor, home
 
 ENDS = ["ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p"]
 LOGS = {
-    "dns": [*ENDS, "proto", "query", "qtype_name", "rcode_name", "answers"],
+    "dns": [*ENDS, "proto", "query", "qtype_name", "rcode_name", "answers", "TTLs"],
     "http": [*ENDS, "method", "host", "uri", "user_agent", "request_body_len", "response_body_len", "status_code"],
     "ssl": [*ENDS, "version", "server_name", "ja3"],
     "ssh": [*ENDS, "auth_success"],
@@ -67,11 +67,20 @@ def test_dns_rows_become_questions(tmp_path):
         "qtype_name": "A",
         "rcode_name": "NOERROR",
         "answers": "cdn.example,192.0.2.9",
+        "TTLs": "300.000000,60.500000",
     }
     said = read(conn(tmp_path, "C1"), log(tmp_path, "dns", asked)).transactions.row(0, named=True)
     assert (said["kind"], said["name"], said["detail"], said["status"]) == ("dns", "www.example.com", "A", "NOERROR")
     assert said["answers"] == ["cdn.example", "192.0.2.9"]
+    assert said["ttl"] == 60
     assert (said["start"], said["transport"], said["uid"]) == (100_000_000, "udp", "C1")
+
+
+@pytest.mark.parametrize("ttls", ["-", "(empty)", "never", "-5.0", "1e300"])
+def test_a_time_to_live_that_cannot_be_is_not_known(tmp_path, ttls):
+    asked = {"proto": "udp", "query": "a.example", "qtype_name": "A", "rcode_name": "NOERROR", "TTLs": ttls}
+    said = read(conn(tmp_path, "C1"), log(tmp_path, "dns", asked)).transactions
+    assert said.select("name", "ttl").rows() == [("a.example", None)]
 
 
 def test_http_rows_become_requests(tmp_path):

@@ -66,6 +66,13 @@ def test_dns_answers_are_a_list(tmp_path):
     assert found.transactions["answers"].to_list() == [["www.example.com", "192.0.2.1"]]
 
 
+@pytest.mark.parametrize("first", [DNS, {**DNS, "TTLs": "none"}])
+def test_the_least_time_to_live_of_the_answers(tmp_path, first):
+    rows = [line(first), line(DNS, TTLs=[300, 60.5]), line(DNS, TTLs=[])]
+    found = read(write(tmp_path, "".join(rows) if isinstance(rows[0], str) else b"".join(rows)))
+    assert found.transactions["ttl"].to_list() == [None, 60, None]
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
