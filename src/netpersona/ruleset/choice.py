@@ -42,7 +42,7 @@ class Choice:
         self.policies = tuple(policies)
         self._began = began
         self._ready = tuple((policy, templates(policy, redirects)) for policy in policies)
-        self._of_vm = tuple((p.selector, t) for p, rules in self._ready for t in rules if t.of_vm)
+        self._of_vm = tuple(template for _, rules in self._ready for template in rules if template.of_vm)
         asked = (c for p, rules in self._ready for c in (p.selector, *(t.when for t in rules if not t.of_vm)))
         self._conditions: tuple[Condition, ...] = tuple(dict.fromkeys(c for c in asked if c is not None))
         self._made: dict[tuple[tuple[bool, ...], tuple[Variant | None, ...]], Chosen] = {}
@@ -50,7 +50,7 @@ class Choice:
     def of(self, persona: Persona, facts: Facts) -> Chosen:
         """What is in force for this VM, of which these are the facts."""
         answers = tuple([holds(condition, facts) for condition in self._conditions])
-        variants = tuple([self._variant(template, selector, persona, facts) for selector, template in self._of_vm])
+        variants = tuple([self._variant(template, persona, facts) for template in self._of_vm])
         key = (answers, variants)
         if key not in self._made:
             if len(self._made) >= _KEPT:
@@ -58,10 +58,8 @@ class Choice:
             self._made[key] = self._together(*key)
         return self._made[key]
 
-    def _variant(
-        self, template: Template, selector: Condition | None, persona: Persona, facts: Facts
-    ) -> Variant | None:
-        if not template.in_force(persona, facts, selected=holds(selector, facts)):
+    def _variant(self, template: Template, persona: Persona, facts: Facts) -> Variant | None:
+        if not template.in_force(persona, facts):
             return None
         return template.variant(facts, self._since(template.origin, persona, facts.at) if template.drains else None)
 

@@ -42,12 +42,12 @@ class Template:
         self._redirects = redirects
         self._made: dict[Variant, Pair] = {}
 
-    def in_force(self, persona: Persona, facts: Facts, *, selected: bool) -> bool:
-        """Whether the rule is in force for this VM; `selected`: the policy's selector holds."""
+    def in_force(self, persona: Persona, facts: Facts) -> bool:
+        """Whether the rule is in force for this VM."""
         policy, rule = self.origin
         if self.temporary:  # a mitigation may outlive selector and condition
             return active(rule, policy, persona, facts, facts.at)
-        return selected and holds(rule.when, facts)
+        return holds(policy.selector, facts) and holds(rule.when, facts)
 
     def variant(self, facts: Facts, since: int | None) -> Variant | None:
         """What it comes to for a VM with these facts; `since` (µs): when it came into force, asked of one that drains.
