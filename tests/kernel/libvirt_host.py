@@ -25,7 +25,7 @@ from netpersona.app.lab import initramfs
 REPO = Path(__file__).resolve().parents[2]
 GUEST_KERNEL = REPO / ".venv" / "guest"  # scripts/setup.sh unpacks it there
 GUEST, HOST, GOOD, BAD = "10.77.0.2", "10.77.0.1", "192.0.2.9", "192.0.2.66"
-TAP, MAC, NAME = "tap-guest", "52:54:00:00:00:02", "guest-1"
+TAP, SECOND, MAC, NAME = "tap-guest", "tap-second", "52:54:00:00:00:02", "guest-1"
 ELSEWHERE = "np-test-outside"
 _INIT = f"""\
 #!/bin/busybox sh
@@ -95,6 +95,14 @@ class Line(NamedTuple):
     boot: str
     good: bool  # whether it reached the good peer
     bad: bool
+
+
+def interface_xml(tap: str, mac: str) -> str:
+    """An interface on a tap that libvirt does not manage."""
+    return f"""
+        <interface type="ethernet">
+          <mac address="{mac}"/><target dev="{tap}" managed="no"/><model type="virtio"/><rom enabled="no"/>
+        </interface>"""
 
 
 class Host:
@@ -193,9 +201,7 @@ class Host:
                 <controller type="usb" model="none"/>
                 <memballoon model="none"/>
                 <serial type="file"><source path="{self.console}"/></serial>
-                <interface type="ethernet">
-                  <mac address="{MAC}"/><target dev="{TAP}" managed="no"/><model type="virtio"/><rom enabled="no"/>
-                </interface>
+                {interface_xml(TAP, MAC)}
               </devices>
             </domain>"""
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from kernel.libvirt_host import BAD, GOOD, GUEST, HOST, MAC, NAME, TAP, Host, Line, until
+from kernel.libvirt_host import BAD, GOOD, GUEST, HOST, MAC, NAME, SECOND, TAP, Host, Line, interface_xml, until
+from kernel.private_net import run
 
 NAMESPACE = "urn:netpersona:vm:1"
 CONFIG = """
@@ -35,6 +36,11 @@ METADATA = f"""
   <np:address>{GUEST}/24</np:address><np:gateway>{HOST}</np:gateway><np:label name="role">test</np:label>
 </np:vm></metadata>"""
 NOBODY = "198.51.100.1"
+
+
+def write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class Controller:
@@ -92,13 +98,14 @@ class Story:
             self.it_is_learned,
             self.it_is_blocked,
             self.a_label_is_followed,
+            self.a_second_interface_is_followed,
             self.it_stays_blocked_while_libvirtd_is_gone,
             self.it_is_released,
             self.its_uptime_is_unbroken,
             self.it_vanishes,
         ):
             step()
-            print(f"{time.monotonic() - self.began:5.1f} s  {step.__name__.replace('_', ' ')}", flush=True)
+            write(f"{time.monotonic() - self.began:5.1f} s  {step.__name__.replace('_', ' ')}")
 
     def it_is_discovered(self) -> None:
         until(lambda: self.up.part_is_well("inventory"), "libvirt is asked", 5)
@@ -122,6 +129,16 @@ class Story:
         element = f"<vm><address>{GUEST}/24</address><gateway>{HOST}</gateway><label name='role'>watched</label></vm>"
         self.domain.setMetadata(2, element, "np", NAMESPACE, 1)  # an element of our namespace, of the running domain
         until(lambda: self.up.persona()["metadata"]["labels"] == {"role": "watched"}, "the new label", 2.5)
+
+    def a_second_interface_is_followed(self) -> None:
+        run("ip", "tuntap", "add", SECOND, "mode", "tap")
+        run("ip", "link", "set", SECOND, "up")
+        self.domain.attachDevice(interface_xml(SECOND, "52:54:00:00:00:03"))
+        name = f"{NAME}_net1"
+        until(lambda: name in self.up.personas(), "the second interface has a persona", 2.5)
+        assert self.up.personas()[name]["spec"]["base_network_config"]["interface"] == SECOND
+        self.domain.detachDevice(interface_xml(SECOND, "52:54:00:00:00:03"))
+        until(lambda: name not in self.up.personas(), "it is gone")  # once the guest lets it go
 
     def it_stays_blocked_while_libvirtd_is_gone(self) -> None:
         self.daemon.kill()
@@ -173,9 +190,9 @@ def main() -> None:
         story.tell()
     except BaseException:
         for name in ("libvirtd", "up", "server"):
-            print(f"--- {name}\n{story.host.log(name)[-3000:]}")
-        print(f"--- the guest\n{story.host.lines()[-5:]}")
-        print(f"--- health\n{story.up.client.get('/health').text}")
+            write(f"--- {name}\n{story.host.log(name)[-3000:]}")
+        write(f"--- the guest\n{story.host.lines()[-5:]}")
+        write(f"--- health\n{story.up.client.get('/health').text}")
         raise
 
 

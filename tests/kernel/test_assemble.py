@@ -80,7 +80,9 @@ def listed() -> dict[tuple[str, str], list]:
     for entry in entries:
         if "rule" in entry:
             rule = entry["rule"]
-            found[rule["family"], rule["chain"]].append(_in_order(_plain(rule["expr"], constants)) + [rule.get("comment")])
+            found[rule["family"], rule["chain"]].append(
+                _in_order(_plain(rule["expr"], constants)) + [rule.get("comment")]
+            )
     return found
 
 

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel.private_net import namespaces, needs_kernel, run, socket_in
+from kernel.private_net import inside, namespaces, needs_kernel, run, socket_in
+from netpersona.adapters.enforcers.nftables import nftables
 from netpersona.flow.vm import vm_id
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Kind, Persona, TrafficProfile, Usage
@@ -214,6 +215,10 @@ HARD = (
 @pytest.mark.usefixtures("_net")
 @pytest.mark.parametrize("rules", HARD)
 def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules: str) -> None:
+    check(hard_ruleset(rules))
+
+
+def hard_ruleset(rules: str) -> Ruleset:
     text = "{apiVersion: netpersona/v1, kind: Policy, metadata: {name: p}, spec: {mode: enforce, order: 1, rules: [RULES]}}"
     usage = Usage(1.0, 1.0, 1.0, AT, AT)
     kinds = (Kind("outbound", "udp", 53, "192.0.2.1"), Kind("inbound", "udp", 443, ""))
@@ -224,7 +229,7 @@ def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules:
     )
     policies = replace(parse(text.replace("RULES", rules), "hard.yaml"), redirects={"analyser": "172.31.9.2:8080"})
     interfaces = {vm_id("vm-1"): "tap-vm-1"}
-    check(resolve([persona], policies, IndicatorSet.merge([]), AT, interfaces=interfaces))
+    return resolve([persona], policies, IndicatorSet.merge([]), AT, interfaces=interfaces)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -243,13 +248,16 @@ def test_the_kernel_does_what_the_model_says(world: World, dense: PolicySet | No
 
 
 def check(ruleset: Ruleset) -> None:
-    """Loads the rendered ruleset while flows are open, and compares every verdict."""
+    """Brings the ruleset in force while flows are open, and compares every verdict."""
     flows = Flows()
     run("ip", "netns", "exec", ROUTER, "nft", "-f", "-", text=f"flush ruleset\n{TRACKING}")
     before = flows.clients()
+    vms = {vm: replace(rules, outbound=(), inbound=(), allow=()) for vm, rules in ruleset.vms.items()}
     try:
-        flows.open(before)
-        run("ip", "netns", "exec", ROUTER, "nft", "-f", "-", text=render(ruleset))
+        with inside(ROUTER), nftables() as enforcer:
+            enforcer.apply(replace(ruleset, vms=vms, unknown_vm="allow"))
+            flows.open(before)
+            enforcer.apply(ruleset)
         new = flows.clients()
         stages = ((False, False, flows.ask, new), (True, False, flows.ask, before), (True, True, flows.answer, before))
         for established, reply, way, clients in stages:

@@ -74,12 +74,12 @@ def diff(in_force: Ruleset, desired: Ruleset) -> Changes:
         sets=tuple(
             _set_change(name, in_force.sets.get(name), desired.sets.get(name))
             for name in names
-            if in_force.sets.get(name) != desired.sets.get(name)
+            if _differ(in_force.sets.get(name), desired.sets.get(name))
         ),
         vms=tuple(
             VmChange(vm, in_force.vms.get(vm), desired.vms.get(vm))
             for vm in vms
-            if in_force.vms.get(vm) != desired.vms.get(vm)
+            if _differ(in_force.vms.get(vm), desired.vms.get(vm))
         ),
         always=None if in_force.always == desired.always else desired.always,
         unknown_vm=None if in_force.unknown_vm == desired.unknown_vm else desired.unknown_vm,
@@ -117,6 +117,10 @@ def words(changes: Changes) -> list[str]:
     for moved in changes.vms:
         said += _vm_words(moved)
     return said
+
+
+def _differ(one: object, other: object) -> bool:
+    return one is not other and one != other
 
 
 def _set_change(name: str, before: PeerSet | None, after: PeerSet | None) -> SetChange:

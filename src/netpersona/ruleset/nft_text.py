@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2s
 from ipaddress import ip_address, ip_network
 
@@ -31,6 +32,7 @@ def comment(text: str) -> str:
     return f'comment "{plain(text)}"'
 
 
+@lru_cache(maxsize=1 << 14)
 def identifier(*parts: str) -> str:
     """A name for a chain or a limit that no other parts give: the last part is told by a hash where it is free text."""
     *stem, last = parts
@@ -63,6 +65,7 @@ def one_of(members: Iterable[str]) -> str:
     return found[0] if len(found) == 1 else "{ " + ", ".join(found) + " }"
 
 
+@lru_cache(maxsize=1 << 14)
 def address(text: str) -> str:
     """An address, printed again from its parsed value.  Raises ValueError."""
     return str(ip_address(text))

@@ -1,10 +1,10 @@
-"""The ruleset as tables of the kernel, and these as nft text: `inet netpersona`, and `bridge netpersona` for bridged taps.
+"""The ruleset as tables of the kernel, and these as nft text: `inet netpersona`, and `bridge netpersona` for bridges.
 
 inet    hooks forward, input, output -> verdict map (interface, or address) -> from_VM, to_VM (render_chains.py)
         hook prerouting (nat)        -> verdict map                         -> nat_VM, where something is redirected
 bridge  hook prerouting              -> verdict map (interface)             -> from_VM
         hooks forward, output        -> verdict map (interface)             -> to_VM
-        hooks forward, input, output -> track.from, track.to, where the flows let through are remembered (render_flows.py)
+        hooks forward, input, output -> track.from, track.to, where flows are remembered (render_flows.py)
 sets        NAME.a4 NAME.a6 (addresses: hash), NAME.n4 NAME.n6 (prefixes: interval)
 deny.* reject.* log.* stage.*   what ends a packet's way, sampled to NFLOG; shared by all VMs
 
@@ -14,14 +14,16 @@ neither read nor written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from operator import is_not
 
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, AlwaysAllow, Mode, Rate
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import address, plain
-from netpersona.ruleset.peers import version_of
-from netpersona.ruleset.render_chains import STRANGER, Chains, vm_chains
+from netpersona.ruleset.peers import PeerSet, version_of
+from netpersona.ruleset.render_chains import STRANGER, vm_chains
 from netpersona.ruleset.render_flows import FROM_VM, NOT_IP, SETS, SIZE, SPOOFED, TO_VM
 from netpersona.ruleset.render_rules import (
     RuleText,
@@ -32,7 +34,7 @@ from netpersona.ruleset.render_rules import (
     reject_chain,
     set_parts,
 )
-from netpersona.ruleset.tables import NAME, Dispatch, FlowSet, Hook, SetPart, Table
+from netpersona.ruleset.tables import NAME, Dispatch, FlowSet, Hook, SetPart, Table, of_version
 
 LOG_GROUP = 77  # NFLOG group that receipts are read from
 LOG_RATE = "limit rate 10/second burst 20 packets"  # each chain's sample
@@ -57,11 +59,34 @@ def written(tables: Iterable[Table]) -> str:
     return "".join(_table_text(table) for table in tables)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one VM brings to a table, and what it was made of."""
+
+    rules: VmRules
+    asked: tuple[AlwaysAllow, str]
+    own: tuple[PeerSet, ...]  # the VM's own sets: chains depend on which parts they have
+    sets: frozenset[str]
+    chains: dict[str, tuple[str, ...]]
+    endings: dict[str, tuple[str, ...]]
+    limits: dict[str, str]
+
+    def still(self, ruleset: Ruleset, rules: VmRules) -> bool:
+        """Whether it would be made the same again."""
+        if self.asked != (ruleset.always, ruleset.unknown_vm) or not (self.rules is rules or self.rules == rules):
+            return False
+        return all(
+            old is new or _shape(old) == _shape(new)
+            for old, new in zip(self.own, _own_sets(ruleset, rules.vm, self.sets), strict=True)
+        )
+
+
 class Tabulator:
-    """Makes a ruleset's tables, and keeps each VM's chains for as long as the VM's rules stay the same."""
+    """Makes a ruleset's tables, and keeps each VM's part for as long as the VM's rules stay the same."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, VmId], tuple[VmRules, AlwaysAllow, object, dict[str, tuple[str, ...]]]] = {}
+        self._kept: dict[tuple[str, VmId], _Part] = {}
+        self._set_parts: dict[str, tuple[PeerSet, dict[str, SetPart]]] = {}
 
     def tables(self, ruleset: Ruleset, bridged: frozenset[str] = frozenset()) -> tuple[Table, ...]:
         """The inet table, and, where a VM's interface is bridged, the bridge table."""
@@ -70,44 +95,82 @@ class Tabulator:
         found = [self._table("inet", ruleset, routed)]
         if over:
             found.append(self._table("bridge", ruleset, over))
-        self._kept = {key: kept for key, kept in self._kept.items() if key[1] in ruleset.vms}
+        there = {"inet": routed, "bridge": over}
+        self._kept = {key: kept for key, kept in self._kept.items() if key[1] in there[key[0]]}
+        self._set_parts = {name: kept for name, kept in self._set_parts.items() if name in ruleset.sets}
         return tuple(found)
 
     def _table(self, family: str, ruleset: Ruleset, vms: Mapping[VmId, VmRules]) -> Table:
         text = RuleText(ruleset.sets, bridged=family == "bridge")
+        parts = [self._of_vm(family, ruleset, rules, text) for rules in vms.values()]
         chains: dict[str, tuple[str, ...]] = {}
-        for rules in vms.values():
-            chains |= self._of_vm(family, ruleset, rules, text)
-        endings = {name: tuple(body) for name, body in _endings(vms, bridged=text.bridged).items()}
+        endings = _built_in_endings(bridged=text.bridged)
+        limits: dict[str, str] = {}
+        for part in parts:
+            chains.update(part.chains)
+            endings.update(part.endings)
+            limits.update(part.limits)
         maps, hooks, bodies = (_bridge if text.bridged else _inet)(vms, chains)
+        asked = ruleset.sets.keys() if family == "inet" else frozenset().union(*(part.sets for part in parts))
         return Table(
             family=family,
-            limits=dict(_limits(vms)),
-            sets=_sets(ruleset, vms, whole=family == "inet"),
+            limits=limits,
+            sets=self._sets(ruleset, asked),
             flows=_flow_sets() if text.bridged else {},
             interfaces={"taps": _taps(vms)} if text.bridged else {},
             maps=maps,
             hooks=hooks,
-            chains=endings | chains | bodies,
+            chains=dict(sorted(endings.items())) | chains | bodies,
         )
 
-    def _of_vm(self, family: str, ruleset: Ruleset, rules: VmRules, text: RuleText) -> dict[str, tuple[str, ...]]:
+    def _of_vm(self, family: str, ruleset: Ruleset, rules: VmRules, text: RuleText) -> _Part:
         kept = self._kept.get((family, rules.vm))
-        asked = (ruleset.always, (ruleset.unknown_vm, *_shapes(ruleset, rules)))
-        if kept is not None and kept[1:3] == asked and (kept[0] is rules or kept[0] == rules):
-            return kept[3]
-        made = {name: tuple(body) for name, body in vm_chains(ruleset, rules, text).items()}
-        self._kept[family, rules.vm] = (rules, *asked, made)
+        if kept is not None and kept.still(ruleset, rules):
+            own = tuple(_own_sets(ruleset, rules.vm, kept.sets))
+            if kept.rules is not rules or any(map(is_not, own, kept.own)):
+                kept = self._kept[family, rules.vm] = replace(kept, rules=rules, own=own)
+            return kept
+        asked = {ref.of(rules.vm) for r in (*rules.outbound, *rules.inbound) for match in r.peers for ref in match.sets}
+        names = frozenset(asked.union(rules.allow))
+        made = _Part(
+            rules=rules,
+            asked=(ruleset.always, ruleset.unknown_vm),
+            own=tuple(_own_sets(ruleset, rules.vm, names)),
+            sets=names,
+            chains={name: tuple(body) for name, body in vm_chains(ruleset, rules, text).items()},
+            endings=_endings(rules, bridged=text.bridged),
+            limits=dict(_limits(rules)),
+        )
+        self._kept[family, rules.vm] = made
         return made
 
+    def _sets(self, ruleset: Ruleset, asked: Collection[str]) -> dict[str, SetPart]:
+        found: dict[str, SetPart] = {}
+        for name, members in ruleset.sets.items():
+            if name in asked:
+                kept = self._set_parts.get(name)
+                if kept is None or kept[0] is not members:
+                    kept = self._set_parts[name] = (members, _parts(name, members))
+                found.update(kept[1])
+        return found
 
-def _shapes(ruleset: Ruleset, rules: VmRules) -> Iterator[tuple[str, str]]:
-    """Which parts the VM's own sets have."""
-    names = {ref.of(rules.vm) for rule in (*rules.outbound, *rules.inbound) for match in rule.peers for ref in match.sets
-             if ref.own}  # fmt: skip
-    for name in sorted(names.union(rules.allow)):
-        for version in (4, 6):
-            yield name, " ".join(set_parts(name, ruleset.sets[name], version))
+
+def _own_sets(ruleset: Ruleset, vm: VmId, names: Iterable[str]) -> Iterator[PeerSet]:
+    mine = f".{vm}"
+    return (ruleset.sets[name] for name in sorted(names) if name.endswith(mine))
+
+
+def _shape(members: PeerSet) -> tuple[bool, ...]:
+    """Which parts a set of a VM's own has."""
+    return tuple(bool(of_version(found, v)) for found in (members.addresses, members.networks) for v in (4, 6))
+
+
+def _parts(name: str, members: PeerSet) -> dict[str, SetPart]:
+    return {
+        part: SetPart(version, part.rpartition(".")[2].startswith("n"), members, is_of_names(name))
+        for version in (4, 6)
+        for part in set_parts(name, members, version)
+    }
 
 
 def _table_text(table: Table) -> str:
@@ -139,11 +202,10 @@ def _table_text(table: Table) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _limits(vms: Mapping[VmId, VmRules]) -> Iterator[tuple[str, str]]:
-    for vm, rules in vms.items():
-        for rule in (*rules.outbound, *rules.inbound):
-            if rule.action is Action.RATE_LIMIT and rule.rate is not None and rule.mode is Mode.ENFORCE:
-                yield limit_name(rule, vm), _rate(rule.rate)
+def _limits(rules: VmRules) -> Iterator[tuple[str, str]]:
+    for rule in (*rules.outbound, *rules.inbound):
+        if rule.action is Action.RATE_LIMIT and rule.rate is not None and rule.mode is Mode.ENFORCE:
+            yield limit_name(rule, rules.vm), _rate(rule.rate)
 
 
 def _rate(rate: Rate) -> str:
@@ -154,19 +216,6 @@ def _rate(rate: Rate) -> str:
     return f"rate over {octets} bytes/second burst {max(16 * 1514, octets // 10)} bytes"
 
 
-def _sets(ruleset: Ruleset, vms: Mapping[VmId, VmRules], *, whole: bool) -> dict[str, SetPart]:
-    """Every set, or, for the smaller table, those that its VMs' rules ask for."""
-    asked = {ref.of(vm) for vm, rules in vms.items() for rule in (*rules.outbound, *rules.inbound) for match in rule.peers
-             for ref in match.sets}.union(*(rules.allow for rules in vms.values()))  # fmt: skip
-    return {
-        part: SetPart(version, part.rpartition(".")[2].startswith("n"), members, is_of_names(name))
-        for name, members in ruleset.sets.items()
-        if whole or name in asked
-        for version in (4, 6)
-        for part in set_parts(name, members, version)
-    }
-
-
 def _flow_sets() -> dict[str, FlowSet]:
     return {f"{name}.{version}": FlowSet(version, SIZE) for name in SETS for version in (4, 6)}
 
@@ -175,27 +224,29 @@ def _taps(vms: Mapping[VmId, VmRules]) -> tuple[str, ...]:
     return tuple(sorted(rules.interface for rules in vms.values() if rules.interface is not None))
 
 
-def _endings(vms: Mapping[VmId, VmRules], *, bridged: bool) -> Chains:
-    """The chains at which ways end, in the order of their names."""
-    logged = f'{LOG_RATE} log prefix "{{}}" group {LOG_GROUP} snaplen {LOG_BYTES}'
-    chains = {SPOOFED: [logged.format("anti-spoof"), "drop"], STRANGER: [logged.format("unknown_vm"), "drop"]}
-    if bridged:
-        chains[NOT_IP] = [logged.format("not-ip"), "drop"]
-    for rule in _rules(vms):
-        log = logged.format(plain(rule.name))
-        if rule.mode is Mode.STAGE or rule.action is Action.LOG:
-            chains[log_chain(rule)] = [logged.format(plain(f"stage: {rule.name}")) if rule.mode is Mode.STAGE else log]
-        elif rule.action is Action.REJECT and not bridged:
-            reset = "meta l4proto 6 reject with tcp reset"
-            chains[reject_chain(rule)] = [log, reset, "reject with icmpx type admin-prohibited"]
-        elif rule.action is not Action.ALLOW:
-            chains[deny_chain(rule)] = [log, "drop"]
-    return dict(sorted(chains.items()))
+_LOGGED = f'{LOG_RATE} log prefix "{{}}" group {LOG_GROUP} snaplen {LOG_BYTES}'
 
 
-def _rules(vms: Mapping[VmId, VmRules]) -> Iterable[ResolvedRule]:
-    seen = {id(rule): rule for rules in vms.values() for rule in (*rules.outbound, *rules.inbound)}
-    return seen.values()
+def _built_in_endings(*, bridged: bool) -> dict[str, tuple[str, ...]]:
+    found = {SPOOFED: "anti-spoof", STRANGER: "unknown_vm"} | ({NOT_IP: "not-ip"} if bridged else {})
+    return {chain: (_LOGGED.format(said), "drop") for chain, said in found.items()}
+
+
+def _endings(rules: VmRules, *, bridged: bool) -> dict[str, tuple[str, ...]]:
+    """The chains at which the ways of its packets end."""
+    return dict(ending for rule in (*rules.outbound, *rules.inbound) for ending in [_ending(rule, bridged)] if ending)
+
+
+def _ending(rule: ResolvedRule, bridged: bool) -> tuple[str, tuple[str, ...]] | None:
+    if rule.mode is Mode.STAGE:
+        return log_chain(rule), (_LOGGED.format(plain(f"stage: {rule.name}")),)
+    log = _LOGGED.format(plain(rule.name))
+    if rule.action is Action.LOG:
+        return log_chain(rule), (log,)
+    if rule.action is Action.REJECT and not bridged:
+        reset = "meta l4proto 6 reject with tcp reset"
+        return reject_chain(rule), (log, reset, "reject with icmpx type admin-prohibited")
+    return None if rule.action is Action.ALLOW else (deny_chain(rule), (log, "drop"))
 
 
 _Dispatched = tuple[dict[str, Dispatch], dict[str, Hook], dict[str, tuple[str, ...]]]

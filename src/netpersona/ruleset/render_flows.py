@@ -8,8 +8,8 @@ The table then remembers flows itself, in sets that its rules fill with every pa
     served.4 ...            those of them that the VM answered
 
 So a packet is new, established or a reply as connection tracking would say, with these differences, all told in
-docs/enforcement.md: protocols without ports (but echo) are always new; ICMP errors to a VM pass where only what concerns
-established flows stops them, and those that a VM sends are new; a flow that is older than the table is new.
+docs/enforcement.md: protocols without ports (but echo) are always new; ICMP errors to a VM pass where only what
+concerns established flows stops them, and those that a VM sends are new; a flow older than the table is new.
 """
 
 from __future__ import annotations

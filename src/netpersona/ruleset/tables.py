@@ -84,3 +84,8 @@ def member_order(value: str) -> tuple[int, bytes, int]:
     if ":" in host:
         return 6, inet_pton(AF_INET6, host), int(length or 128)
     return 4, inet_pton(AF_INET, host), int(length or 32)
+
+
+def packed(host: str) -> bytes:
+    """An address in network byte order, from canonical text."""
+    return inet_pton(AF_INET6 if ":" in host else AF_INET, host)

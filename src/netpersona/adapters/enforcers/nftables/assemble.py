@@ -81,7 +81,7 @@ class _Reader:
         if self._at >= len(self._words) or expected not in {None, self._words[self._at]}:
             raise EnforcerError(f"not our nft text: {self._line!r}; expected {expected or 'more'}")
         self._at += 1
-        return self._words[self._at - 1]
+        return str(self._words[self._at - 1])
 
     def _peek(self) -> str:
         return self._words[self._at] if self._at < len(self._words) else ""
@@ -159,7 +159,7 @@ class _Reader:
         self._parts += [x.masked(mask, _FIRST), x.compare(bytes(4), _FIRST, x.Test.UNEQUAL)]
 
     def _bits(self, field: Field) -> None:
-        """`& (syn | ack) != syn`, `& 0x1fff != 0`"""
+        """As in `& (syn | ack) != syn`."""
         masks = [self._next()]
         if masks[0] == "(":
             masks = [word for word in self._until(")") if word != "|"]
@@ -232,7 +232,7 @@ class _Reader:
         self._parts.append(x.translate(2 if family == "ip" else 10, 1, None if port is None else 2))
 
     def _remember(self) -> None:
-        """`update @set { field . field timeout 60s }`"""
+        """As in `update @set { field . field timeout 60s }`."""
         name = self._next()[1:]
         self._next("{")
         register = _FIRST

@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import elements, objects, wire
 from netpersona.adapters.enforcers.nftables import expressions as x
-from netpersona.adapters.enforcers.nftables.assemble import Statement, Values, assemble
+from netpersona.adapters.enforcers.nftables.assemble import Statement, assemble
 from netpersona.adapters.enforcers.nftables.installed import Installed, Placed
 from netpersona.ruleset.diff import differences
 from netpersona.ruleset.tables import NAME, SetPart, Table
@@ -91,7 +91,8 @@ class _Change:
         self._new = new
         self._made = into.made.setdefault(self._family, [])
         self._chains = dict(before.chains)
-        self._lists: set[str] = set()
+        self._asks: dict[str, tuple[str, ...]] = {}
+        self._lists = set(before.lists)
 
     def write(self) -> None:
         before, table = self._before, self._table
@@ -125,27 +126,28 @@ class _Change:
         self._made.append(None)
 
     def _sets(self) -> None:
-        before, table = self._before, self._table
-        # The kernel looks sets up by name one after the other: what many rules ask stands first.
-        shared_first = sorted(table.sets.items(), key=lambda item: not item[1].of.shared)
-        for name, part in shared_first:
-            if name not in before.sets:
-                self._make(objects.peer_set(self._family, name, part))
-        for name, of in table.flows.items():
-            if name not in before.others:
-                self._make(objects.flow_set(self._family, name, of))
-        for name in table.interfaces:
-            if name not in before.interfaces:
-                self._make(objects.interface_set(self._family, name))
-        for name, dispatch in table.maps.items():
-            if name not in before.maps:
-                self._make(objects.dispatch(self._family, name, dispatch))
+        table = self._table
+        for made in self._empty_sets():
+            self._make(made)
         for name, part in table.sets.items():
-            self._say(*self._members(name, part))
+            if self._before.sets.get(name) is not part or (self._family, name) in self._lent:
+                self._say(*self._members(name, part))
         for name, taps in table.interfaces.items():
-            old = before.interfaces.get(name, ())
+            old = self._before.interfaces.get(name, ())
             self._say(*self._taps(wire.DEL_ELEMENT, name, [tap for tap in old if tap not in set(taps)]))
             self._say(*self._taps(wire.NEW_ELEMENT, name, [tap for tap in taps if tap not in set(old)]))
+
+    def _empty_sets(self) -> Iterator[bytes]:
+        """The sets that are new: the kernel looks through them in this order, so shared ones stand first."""
+        before, table, family = self._before, self._table, self._family
+        for name in table.flows.keys() - before.flows:
+            yield objects.flow_set(family, name, table.flows[name])
+        for name in table.interfaces.keys() - before.interfaces.keys():
+            yield objects.interface_set(family, name)
+        for name in table.maps.keys() - before.maps.keys():
+            yield objects.dispatch(family, name, table.maps[name])
+        for name in sorted(table.sets.keys() - before.sets.keys(), key=lambda name: not table.sets[name].of.shared):
+            yield objects.peer_set(family, name, table.sets[name])
 
     def _taps(self, kind: int, name: str, taps: Sequence[str]) -> Iterator[bytes]:
         keys, _ = elements.intervals([(_padded(tap), _padded(tap)) for tap in taps], 16)
@@ -169,9 +171,12 @@ class _Change:
             yield from of_members(wire.NEW_ELEMENT, self._family, name, part, added)
 
     def _rules(self, name: str, lines: tuple[str, ...]) -> None:
+        before = self._before.made_of
+        if before is not None and before.chains.get(name) is lines:
+            self._asks[name] = self._before.asks[name]
+            return
         statements = [assemble(line, self._family) for line in lines]
-        for statement in statements:
-            self._lists_of(statement)
+        self._asks[name] = tuple(self._lists_of(statements))
         old = self._chains[name]
         head, tail = _same_ends(old, statements)
         if head == len(old) == len(statements):
@@ -222,17 +227,15 @@ class _Change:
         )
         self._made.append((chain, place))
 
-    def _lists_of(self, statement: Statement) -> None:
-        for values in statement.values:
-            if values.name not in self._lists:
-                self._lists.add(values.name)
-                if values.name not in self._before.others:
-                    self._values(values)
-
-    def _values(self, values: Values) -> None:
-        first, *rest = objects.values(self._family, values)
-        self._make(first)
-        self._say(*rest)
+    def _lists_of(self, statements: Iterable[Statement]) -> Iterator[str]:
+        for statement in statements:
+            for values in statement.values:
+                yield values.name
+                if values.name not in self._lists:
+                    self._lists.add(values.name)
+                    first, *rest = objects.values(self._family, values)
+                    self._make(first)
+                    self._say(*rest)
 
     def _verdicts(self) -> None:
         for name, dispatch in self._table.maps.items():
@@ -252,10 +255,14 @@ class _Change:
 
     def _unused(self) -> None:
         before, table = self._before, self._table
-        wanted = {*table.sets, *table.flows, *table.interfaces, *self._lists}
-        for name in [*before.interfaces, *before.sets, *sorted(before.others)]:
-            if name not in wanted:
-                self._say(objects.no_set(self._family, name))
+        self._lists = {name for asked in self._asks.values() for name in asked}
+        for had, wanted in (
+            (before.interfaces, table.interfaces),
+            (before.sets, table.sets),
+            (sorted(before.flows), table.flows),
+            (sorted(before.lists), self._lists),
+        ):
+            self._say(*(objects.no_set(self._family, name) for name in had if name not in wanted))
         for name in before.limits:
             if name not in table.limits:
                 self._say(objects.no_limit(self._family, name))
@@ -266,11 +273,14 @@ class _Change:
             family=self._family,
             limits=dict(table.limits),
             sets=dict(table.sets),
-            others={*table.flows, *self._lists},
+            flows=set(table.flows),
+            lists=self._lists,
             interfaces=dict(table.interfaces),
             maps={name: dict(dispatch.chains) for name, dispatch in table.maps.items()},
             hooks={name: str(hook) for name, hook in table.hooks.items()},
             chains=self._chains,
+            made_of=table,
+            asks=self._asks,
         )
 
 

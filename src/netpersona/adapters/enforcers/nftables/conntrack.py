@@ -6,7 +6,7 @@ flow that was cut does not come back to life, and one that is to be redirected c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -15,8 +15,9 @@ from netpersona.adapters.enforcers.nftables import wire
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, Direction, Mode
 from netpersona.ruleset.diff import Changes
-from netpersona.ruleset.model import PORTED, Ruleset, VmRules
+from netpersona.ruleset.model import PORTED, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import PROTOCOL_NUMBERS
+from netpersona.ruleset.tables import packed
 from netpersona.ruleset.verdict import Packet, verdict
 
 _SUBSYSTEM, _GET, _DELETE = 1, 1, 2
@@ -54,16 +55,26 @@ def cut(desired: Ruleset, changes: Changes) -> int:
 
 
 def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:
-    """VMs with cutting rules whose rules changed, or, where a set got members, every one with cutting rules."""
-    grown = any(change.added_addresses or change.added_networks or change.removed_addresses or change.removed_networks
-                for change in changes.sets)  # fmt: skip
-    vms = desired.vms.values() if grown else [change.after for change in changes.vms if change.after is not None]
-    return {rules.vm: rules for rules in vms if any(
-        rule.cut and rule.mode is Mode.ENFORCE for rule in (*rules.outbound, *rules.inbound))}  # fmt: skip
+    """VMs with cutting rules that changed, or whose sets did."""
+    sets = {change.name for change in changes.sets}
+    moved = {change.vm for change in changes.vms}
+    return {
+        vm: rules
+        for vm, rules in desired.vms.items()
+        if (vm in moved or sets) and any(vm in moved or _asks(rule, vm, sets) for rule in _cutting(rules))
+    }
+
+
+def _cutting(rules: VmRules) -> Iterator[ResolvedRule]:
+    return (rule for rule in (*rules.outbound, *rules.inbound) if rule.cut and rule.mode is Mode.ENFORCE)
+
+
+def _asks(rule: ResolvedRule, vm: VmId, sets: Collection[str]) -> bool:
+    return any(ref.of(vm) in sets for match in rule.peers for ref in match.sets)
 
 
 def _owners(vms: Mapping[VmId, VmRules]) -> dict[bytes, VmId]:
-    return {ip_address(host).packed: vm for vm, rules in vms.items() for host in rules.addresses}
+    return {packed(host): vm for vm, rules in vms.items() for host in rules.addresses}
 
 
 def _flows(to: wire.Wire, owners: Mapping[bytes, VmId]) -> Iterator[Tracked]:
@@ -99,7 +110,7 @@ def _is_cut(ruleset: Ruleset, owners: Mapping[bytes, VmId], flow: Tracked) -> bo
     transport = _NAMES.get(flow.protocol, str(flow.protocol))
     port = flow.port if transport in PORTED else 0
     for own, peer, direction in ends:
-        vm = owners.get(ip_address(own).packed)
+        vm = owners.get(packed(own))
         if vm is None:
             continue
         decided = verdict(ruleset, Packet(vm, direction, peer, transport, port, established=True))

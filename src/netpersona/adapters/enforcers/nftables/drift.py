@@ -33,11 +33,11 @@ def of(tables: Mapping[str, Table], has: Mapping[str, Installed | None], members
                 yield from _of_members(table, found, members)
 
 
-def counted(rules: Iterable[tuple[str, str, Found]], ruleset: Ruleset) -> Iterator[Count]:
+def counted(rules: Iterable[tuple[str, Found]], ruleset: Ruleset) -> Iterator[Count]:
     """The counters by VM, policy and rule, in that order."""
     packets: Counter[tuple[VmId, str, str, int]] = Counter()
     octets: Counter[tuple[VmId, str, str, int]] = Counter()
-    for _, chain, found in rules:
+    for chain, found in rules:
         vm, said = vm_of(chain, ruleset), named(found.comment)
         if vm is not None and said is not None:
             packets[vm, *said] += found.packets

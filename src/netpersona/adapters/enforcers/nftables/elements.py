@@ -75,12 +75,38 @@ def of_verdicts(kind: int, family: str, table: str, name: str, pairs: Sequence[t
 
 def keys_of(bodies: Sequence[bytes], width: int) -> tuple[Keys, npt.NDArray[np.bool_]]:
     """The keys in the element lists of messages that were read, and which of them are ends of intervals."""
-    keys, ends = [], []
+    keys, ends = [_rows(b"", width)], [np.zeros(0, dtype=np.bool_)]
     for body in bodies:
-        for _, element in a.each(a.read(body).get(3, b"")):
-            found = a.read(element)
-            keys.append(a.read(found[1])[1])
-            ends.append(bool(a.number(found.get(3, b"\0")) & _INTERVAL_END))
+        elements = a.read(body).get(3, b"")
+        found = _of_one_form(elements, width)
+        if found is None:
+            found, marked = _of_many_forms(elements, width)
+        else:
+            marked = np.zeros(len(found), dtype=np.bool_)
+        keys.append(found)
+        ends.append(marked)
+    return np.vstack(keys), np.concatenate(ends)
+
+
+def _of_one_form(elements: bytes, width: int) -> Keys | None:
+    """The keys of plain elements, read as columns; None where they hold more than a key."""
+    form = np.frombuffer(a.nest(1, a.nest(1, a.attribute(1, bytes(width)))), dtype=np.uint8)
+    if len(elements) % len(form):
+        return None
+    rows = np.frombuffer(elements, dtype=np.uint8).reshape(-1, len(form))
+    same = (rows[:, :12] & _TYPE_BITS) == (form[:12] & _TYPE_BITS)
+    return rows[:, 12 : 12 + width] if same.all() else None
+
+
+_TYPE_BITS = np.tile(np.array([255, 255, 255, 63], dtype=np.uint8), 3)  # the kernel does not mark every nest
+
+
+def _of_many_forms(elements: bytes, width: int) -> tuple[Keys, npt.NDArray[np.bool_]]:
+    keys, ends = [], []
+    for _, element in a.each(elements):
+        found = a.read(element)
+        keys.append(a.read(found[1])[1])
+        ends.append(bool(a.number(found.get(3, b"\0")) & _INTERVAL_END))
     return _rows(b"".join(keys), width), np.array(ends, dtype=np.bool_)
 
 

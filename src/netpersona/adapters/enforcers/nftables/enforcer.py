@@ -1,6 +1,6 @@
 """The enforcer of nftables: keeps a ruleset in force in the network namespace of the thread that made it.
 
-    desired Ruleset -> tables (ruleset/render.py) -> difference to what the kernel has (changes.py) -> one batch (wire.py)
+    desired Ruleset -> tables (ruleset/render.py) -> difference to the kernel's (changes.py) -> one batch (wire.py)
 
 Structure and elements go in the same batch, so the kernel has the old ruleset or the new one, never a part of both.
 What was sent is remembered; the kernel is read back at the start, when it refuses something, and by `verify`.
@@ -110,22 +110,24 @@ class Nftables:
             changes.change(None, table, self._unreadable, transaction)
         return transaction.messages
 
-    def lend(self, name: str, addresses: Sequence[str], seconds: float) -> None:
-        """Put addresses into a set at once, until the kernel drops them by itself after so many seconds.
+    def lend(self, name: str, addresses: Sequence[str], seconds: float | None) -> None:
+        """Put addresses into a set at once, so that the next packet to them already meets the rule.
 
-        It is for answers of a resolver: the first packet to the address already meets the rule.  The set must be one
-        of those that the ruleset in force has for names.  What the next `apply` asks of the set is then in it for
-        good, or no more.  Raises EnforcerError for another set.
+        The kernel drops them by itself after so many seconds, in the sets that the ruleset has for names; None: it
+        keeps them, in any set.  What the next `apply` asks of the set is then in it for good, or no more.  Raises
+        EnforcerError for a set that is not in force.
         """
-        messages = []
+        messages: list[bytes] = []
         for family, table in self._tables.items():
             for version in (4, 6):
                 part = f"{name}.a{version}"
                 found = [each for each in addresses if (":" in each) is (version == 6)]
                 if found and part in table.sets:
                     keys = elements.addresses(found, version)
-                    messages += elements.of_keys(wire.DROP_ELEMENT, family, NAME, part, keys)
-                    messages += elements.of_keys(wire.NEW_ELEMENT, family, NAME, part, keys, int(seconds * 1000))
+                    lasts = 0 if seconds is None else int(seconds * 1000)
+                    if lasts:  # an element that is there would keep its old end
+                        messages += elements.of_keys(wire.DROP_ELEMENT, family, NAME, part, keys)
+                    messages += elements.of_keys(wire.NEW_ELEMENT, family, NAME, part, keys, lasts)
                     self._lent.setdefault((family, part), set()).update(found)
         if addresses and not messages:
             raise EnforcerError(f"no set {name} is in force")
@@ -173,12 +175,11 @@ class Nftables:
     def _unreadable(self, name: str, part: SetPart) -> tuple[elements.Keys, elements.Keys]:
         raise AssertionError(f"a new table has no {name} of {part.version}")
 
-    def _rules_of(self, vm: VmId | None) -> Iterator[tuple[str, str, installed.Found]]:
+    def _rules_of(self, vm: VmId | None) -> Iterator[tuple[str, installed.Found]]:
         for family, table in self._tables.items():
-            mine = None if vm is None else [c for c in table.chains if drift.vm_of(c, self._in_force) == vm]
-            for chain in [None] if mine is None else mine:
-                for name, found in installed.rules(self._wire, family, chain):
-                    yield family, name, found
+            for chain in table.chains:
+                if vm is None or drift.vm_of(chain, self._in_force) == vm:
+                    yield from ((chain, found) for found in installed.rules(self._wire, family, chain))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import elements, objects, wire
-from netpersona.ruleset.tables import NAME, SetPart
+from netpersona.ruleset.tables import NAME, SetPart, Table
 
 NO_TAG = b""  # of a rule that we did not make
 
@@ -43,11 +43,14 @@ class Installed:
     family: str
     limits: dict[str, str] = field(default_factory=dict)
     sets: dict[str, SetPart | None] = field(default_factory=dict)
-    others: set[str] = field(default_factory=set)  # sets that rules fill, and those of constants
+    flows: set[str] = field(default_factory=set)  # sets that rules fill
+    lists: set[str] = field(default_factory=set)  # sets of constants
     interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     maps: dict[str, dict[str, str]] = field(default_factory=dict)
     hooks: dict[str, str] = field(default_factory=dict)  # chain -> hook, as in Hook.__str__
     chains: dict[str, list[Placed]] = field(default_factory=dict)
+    made_of: Table | None = None  # what was sent; None: it was read back
+    asks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # chain -> the lists it asks, of what was sent
 
 
 def read(wire_: wire.Wire, family: str) -> Installed | None:
@@ -61,8 +64,8 @@ def read(wire_: wire.Wire, family: str) -> Installed | None:
         found.chains[name] = []
         if 4 in chain:
             found.hooks[name] = _hook(chain)
-    for each in rules(wire_, family):
-        found.chains.setdefault(each[0], []).append(each[1].placed)
+    for name, placed in found.chains.items():
+        placed += [rule.placed for rule in rules(wire_, family, name)]
     for limit in _ours(wire_, wire.GET_OBJECT, family):
         found.limits[a.name(limit[2])] = _rate(limit)
     for each_set in list(_ours(wire_, wire.GET_SET, family)):  # one conversation at a time
@@ -70,13 +73,13 @@ def read(wire_: wire.Wire, family: str) -> Installed | None:
     return found
 
 
-def rules(wire_: wire.Wire, family: str, chain: str | None = None) -> Iterator[tuple[str, Found]]:
-    """The rules of the table, or of one chain of it, in their order, with what they counted."""
-    body = a.text(1, NAME) + (b"" if chain is None else a.text(2, chain))
-    for message in _asked(wire_, wire.GET_RULE, family, body):
-        rule = message.attributes()
-        if a.name(rule[1]) == NAME:
-            yield a.name(rule[2]), _found(rule)
+def rules(wire_: wire.Wire, family: str, chain: str) -> Iterator[Found]:
+    """The rules of a chain in their order, with what they counted.
+
+    Chain by chain: asked for all rules, the kernel counts from the first one again for each part of its answer.
+    """
+    for message in _asked(wire_, wire.GET_RULE, family, a.text(1, NAME) + a.text(2, chain)):
+        yield _found(message.attributes())
 
 
 def members(wire_: wire.Wire, family: str, name: str, width: int) -> tuple[elements.Keys, elements.Keys]:
@@ -148,8 +151,10 @@ def _take_set(wire_: wire.Wire, into: Installed, found: dict[int, bytes]) -> Non
     elif a.number(found[4]) == 41:
         keys, _ = members(wire_, into.family, name, 16)
         into.interfaces[name] = tuple(sorted(a.name(row.tobytes()) for row in keys))
-    elif flags & 0x20 or name.startswith(objects.LISTS):
-        into.others.add(name)
+    elif flags & 0x20:
+        into.flows.add(name)
+    elif name.startswith(objects.LISTS):
+        into.lists.add(name)
     else:
         into.sets[name] = None
 
