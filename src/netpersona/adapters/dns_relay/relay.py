@@ -1,0 +1,290 @@
+"""The relay: one thread that holds the DNS answers of VMs until the kernel holds what they mean.
+
+    tap socket  --questions-->  Held (one for each VM)  <--answers--  holding device  <-- kernel (table.py)
+                                  |  heard(): the kernel's sets
+    tap socket  <---frames--------+
+
+The same thread sends the heartbeat: where it hangs, the kernel lets answers go by themselves after BREATH, just as if
+the process had died.  No VM may keep the thread from the others: each has a turn of at most TURN frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from queue import Empty, SimpleQueue
+from socket import if_nametoindex
+
+from netpersona.adapters.dns_relay.devices import Holding, Pulse, Tap
+from netpersona.adapters.dns_relay.held import Answered, Counts, Heard, Held
+from netpersona.adapters.dns_relay.table import BREATH, Table
+from netpersona.errors import EnforcerError, NetpersonaError, SourceError
+from netpersona.flow.vm import VmId
+
+BEAT = BREATH / 4_000  # s between heartbeats
+TURN = 64  # frames of one VM before the others have their turn
+_PULSE = "npdns"
+_INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayHealth:
+    """How it is: `error` says why answers go unheld now; None: all is well."""
+
+    running: bool
+    held: tuple[str, ...]  # taps
+    figures: Mapping[str, int]  # Counts, and `overflown`: answers that found no room; `lost`: that the tap refused
+    error: str | None
+
+
+@dataclass(slots=True)
+class _Line:
+    """A tap with its device, and what is held there."""
+
+    tap: Tap
+    device: Holding
+    held: Held
+    paused: bool = False  # nothing is read, since too much is parked
+    broken: bool = False  # the device is gone: somebody deleted it
+
+    def close(self) -> None:
+        self.tap.close()
+        self.device.close()
+
+
+@dataclass(slots=True)
+class _Loop:
+    """The thread's own: which descriptor belongs to which line."""
+
+    wake: int
+    lines: dict[int, _Line] = field(default_factory=dict)  # by the descriptor of the device
+    taps: dict[int, _Line] = field(default_factory=dict)  # by the descriptor of the tap
+    pulse_at: float = 0.0
+
+
+class Relay:
+    """Holds answers in the network namespace of the thread that calls start() and follow()."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+        self._lines: dict[str, _Line] = {}  # by interface
+        self._gone = Counts()  # of lines that are no more
+        self._lost = 0
+        self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._poll = select.epoll()
+        self._loop = _Loop(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._poll.register(self._loop.wake, select.EPOLLIN)
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._table: Table | None = None
+        self._pulse: Pulse | None = None
+        self._failed: str | None = None
+        self._unwatched: dict[str, str] = {}  # interface -> why it is not held
+
+    def start(self) -> None:
+        """Make the table and begin.  Raises EnforcerError, SourceError: then answers go by themselves."""
+        self._pulse = Pulse(_PULSE)
+        try:
+            self._table = Table()
+            self._table.install(_PULSE)
+        except EnforcerError:
+            self._pulse.close()
+            raise
+        self._pulse.beat()
+        self._thread = threading.Thread(target=self._run, name="dns-relay", daemon=True)
+        self._thread.start()
+
+    def follow(self, taps: Mapping[str, VmId]) -> None:
+        """Hold the answers on these interfaces from now on, and on no others.
+
+        What cannot be held goes by itself, and is said in health().
+        """
+        for interface, line in list(self._lines.items()):
+            if line.broken or taps.get(interface) != line.held.vm or not _is_there(interface, line.tap.index):
+                self._release(interface)
+        self._unwatched = {}
+        for interface, vm in sorted(taps.items()):
+            if interface not in self._lines:
+                try:
+                    self._hold(interface, vm)
+                except NetpersonaError as error:
+                    self._unwatched[interface] = str(error)
+
+    def stop(self) -> None:
+        """Take the table out of the kernel, let go what is held, and end for good."""
+        if self._table is not None:
+            with contextlib.suppress(EnforcerError):
+                self._table.remove()
+            self._table.close()
+            self._table = None
+        for line in self._lines.values():
+            self._order(lambda line=line: self._end(line))  # type: ignore[misc]
+        self._lines = {}
+        self._over.set()
+        self._woken()
+        if self._thread is not None:
+            self._thread.join(5)
+            self._thread = None
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
+        self._poll.close()
+        os.close(self._loop.wake)
+
+    def health(self) -> RelayHealth:
+        """How it is."""
+        lines = list(self._lines.values())
+        figures = asdict(self._gone)
+        for line in lines:
+            for name, count in asdict(line.held.counts).items():
+                figures[name] += count
+        figures["overflown"] = sum(line.device.overflown() for line in lines)
+        figures["lost"] = self._lost + sum(line.tap.lost for line in lines)
+        running = self._thread is not None and self._thread.is_alive()
+        why = [] if running else ["not running"]
+        why += [self._failed] if self._failed is not None else []
+        why += [f"{interface}: {error}" for interface, error in self._unwatched.items()]
+        return RelayHealth(running, tuple(sorted(self._lines)), figures, "; ".join(why) or None)
+
+    # What the caller's thread does
+
+    def _hold(self, interface: str, vm: VmId) -> None:
+        if self._table is None:
+            raise EnforcerError("the relay is not running")
+        if not _INTERFACE.fullmatch(interface):
+            raise SourceError(f"{interface!r} is no interface name")
+        tap = Tap(interface)
+        try:
+            device = Holding(f"npd{tap.index}", interface)
+        except SourceError:
+            tap.close()
+            raise
+        line = _Line(tap, device, Held(vm, self._hearing, time.monotonic()))
+        self._order(lambda: self._begin(line))
+        try:
+            self._table.hold(interface, device.index)
+        except EnforcerError:
+            self._order(lambda: self._end(line))
+            raise
+        self._lines[interface] = line
+
+    def _release(self, interface: str) -> None:
+        line = self._lines.pop(interface)
+        if self._table is not None:
+            try:
+                self._table.release(interface)
+            except EnforcerError as error:
+                self._failed = str(error)
+        self._order(lambda: self._end(line))
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.put(order)
+        self._woken()
+
+    def _woken(self, _: Future[None] | None = None) -> None:
+        with contextlib.suppress(OSError):  # its counter is full: then it is awake
+            os.eventfd_write(self._loop.wake, 1)
+
+    def _hearing(self, answered: Answered) -> Future[None] | None:
+        wait = self._heard(answered)
+        if wait is not None:
+            wait.add_done_callback(self._woken)
+        return wait
+
+    # What the thread does
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._round()
+            except SourceError as error:
+                self._failed = str(error)
+        self._do_orders()
+
+    def _round(self) -> None:
+        loop = self._loop
+        ready = self._poll.poll(self._until_due())
+        now = time.monotonic()
+        if now >= loop.pulse_at and self._pulse is not None:
+            loop.pulse_at = now + BEAT
+            self._pulse.beat()
+        self._do_orders()
+        for descriptor, _ in ready:
+            if descriptor in loop.taps:
+                self._listen(loop.taps[descriptor], now)
+            elif descriptor in loop.lines:
+                self._serve(loop.lines[descriptor], now)
+            elif descriptor == loop.wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(loop.wake)
+        for line in loop.lines.values():
+            if line.held.due is not None:
+                self._let_go(line, now)
+
+    def _until_due(self) -> float:
+        dues = [line.held.due for line in self._loop.lines.values()]
+        first = min((due for due in dues if due is not None), default=self._loop.pulse_at)
+        return max(0.0, min(first, self._loop.pulse_at) - time.monotonic())
+
+    def _do_orders(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._orders.get_nowait()()
+
+    def _listen(self, line: _Line, now: float) -> None:
+        for frame in line.tap.questions():
+            line.held.ask(frame, now)
+
+    def _serve(self, line: _Line, now: float) -> None:
+        self._listen(line, now)  # a question is there before its answer
+        try:
+            for frame in line.device.frames(TURN):
+                line.held.take(frame, now)
+        except SourceError as error:
+            line.broken, self._failed = True, str(error)
+        self._let_go(line, now)
+
+    def _let_go(self, line: _Line, now: float) -> None:
+        for frame in line.held.freed(now):
+            line.tap.send(frame)
+        pause = line.held.full or line.broken
+        if pause != line.paused:
+            line.paused = pause
+            self._poll.modify(line.device.fileno(), 0 if pause else select.EPOLLIN)
+
+    def _begin(self, line: _Line) -> None:
+        self._loop.lines[line.device.fileno()] = line
+        self._loop.taps[line.tap.fileno()] = line
+        self._poll.register(line.device.fileno(), select.EPOLLIN)
+        self._poll.register(line.tap.fileno(), select.EPOLLIN)
+
+    def _end(self, line: _Line) -> None:
+        """Let go what the line still holds, and close it."""
+        for descriptor, of in ((line.device.fileno(), self._loop.lines), (line.tap.fileno(), self._loop.taps)):
+            if of.pop(descriptor, None) is not None:
+                self._poll.unregister(descriptor)
+        now = time.monotonic()
+        self._listen(line, now)
+        with contextlib.suppress(SourceError):
+            for frame in line.device.frames(TURN * 16):
+                line.held.take(frame, now)
+        for frame in line.held.rest():
+            line.tap.send(frame)
+        for name, count in asdict(line.held.counts).items():
+            setattr(self._gone, name, getattr(self._gone, name) + count)
+        self._lost += line.tap.lost
+        line.close()
+
+
+def _is_there(interface: str, index: int) -> bool:
+    try:
+        return if_nametoindex(interface) == index
+    except OSError:
+        return False
