@@ -1,4 +1,6 @@
-"""Writes the reference pages that the code itself can say: docs/commands.md, docs/detectors.md, docs/persona-fields.md.
+"""Writes the reference pages that the code itself can say.
+
+    docs/commands.md, docs/detectors.md, docs/persona-fields.md, docs/openapi.json
 
     .venv/bin/python docs/generate.py
 
@@ -9,12 +11,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from netpersona.app.api.application import document
 from netpersona.app.cli import cli
 from netpersona.policy.facts import FIELDS
 from netpersona.risk.detectors import DETECTORS
@@ -61,7 +65,12 @@ label that is missing makes the condition false; nothing raises when rules are r
 
 def pages() -> dict[str, str]:
     """Each generated page's file name and text."""
-    return {"commands.md": _commands(), "detectors.md": _detectors(), "persona-fields.md": _fields()}
+    return {
+        "commands.md": _commands(),
+        "detectors.md": _detectors(),
+        "persona-fields.md": _fields(),
+        "openapi.json": json.dumps(document(), indent=1, sort_keys=True) + "\n",
+    }
 
 
 def _commands() -> str:

@@ -34,7 +34,28 @@ _PROBLEMS = {
 
 def application(service: Service) -> FastAPI:
     """The API over a service.  It asks nobody who they are: that is for whoever serves it (see access.py)."""
-    app = FastAPI(
+    app = _application()
+    app.state.service = service
+    return app
+
+
+def document() -> dict[str, Any]:
+    """The API's own description, OpenAPI 3.1."""
+    return _application().openapi()
+
+
+class _Described(FastAPI):
+    """An application that describes problems once, and not at each operation."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description."""
+        described = super().openapi()
+        described["components"]["schemas"].setdefault("Problem", models.Problem.model_json_schema())
+        return described
+
+
+def _application() -> FastAPI:
+    app = _Described(
         title="netpersona",
         version=__version__,
         description=_SAYS,
@@ -43,7 +64,6 @@ def application(service: Service) -> FastAPI:
         redoc_url=None,
         responses=_responses(),
     )
-    app.state.service = service
     api = APIRouter(prefix=PREFIX)
     for part in _PARTS:
         api.include_router(part.router)
@@ -53,7 +73,5 @@ def application(service: Service) -> FastAPI:
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    schema = models.Problem.model_json_schema()
-    return {
-        status: {"description": said, "content": {MEDIA_TYPE: {"schema": schema}}} for status, said in _PROBLEMS.items()
-    }
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": said, "content": content} for status, said in _PROBLEMS.items()}

@@ -1,0 +1,158 @@
+"""`netpersona firewall ...`: the rules that the kernel holds, and how to get rid of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netpersona.app.asking import SOCKET, controlled, controller_or_none, socket_option
+from netpersona.app.output import emit, output_option
+from netpersona.app.policy_version_tables import applied_table
+
+if TYPE_CHECKING:
+    from netpersona.app.client import Controller
+
+
+@click.group()
+def firewall() -> None:
+    """Show, verify, roll back and uninstall the rules in the kernel."""
+
+
+@firewall.command()
+@click.argument("vm", required=False)
+@click.option("--nft", is_flag=True, help="As nft writes it; beside the rest in JSON and YAML.")
+@controlled
+@output_option
+def show(vm: str | None, nft: bool, controller: Controller, output: str) -> None:
+    """Show the rules in force, of one VM or of all, with what each of them met."""
+    told = controller.firewall(nft=nft)
+    if nft and output == "table":
+        click.echo(told["nft"], nl=False)
+        return
+    if vm is not None:
+        name = controller.personas([vm])[0]["vm"]
+        told = {**told, **{part: [each for each in told[part] if each["vm"] == name] for part in ("vms", "counters")}}
+    emit(told, output, _drawn)
+
+
+@firewall.command()
+@controlled
+@output_option
+def verify(controller: Controller, output: str) -> None:
+    """Read the kernel back and name every difference to what was applied; the controller heals them.
+
+    Exit code 0: there is none; 1: there is.
+    """
+    told = controller.verify()
+    emit(told, output, _verified)
+    sys.exit(0 if told["well"] else 1)
+
+
+@firewall.command()
+@controlled
+@output_option
+def rollback(controller: Controller, output: str) -> None:
+    """Go back to the policies before, and so to the rules that they come to."""
+    emit(controller.roll_back(None), output, applied_table)
+
+
+@firewall.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--direct", is_flag=True, help="Ask the kernel, not the controller: it may hang, or be dead.")
+@socket_option
+def uninstall(yes: bool, direct: bool, socket: str | None) -> None:
+    """Take every rule of netpersona out of the kernel; nothing else is touched.
+
+    A controller that runs puts none there until policies are applied or it is started again.  Where none runs, the
+    kernel is asked directly, which needs CAP_NET_ADMIN.
+    """
+    if not yes:
+        click.confirm("Take every rule of netpersona out of the kernel?", abort=True, err=True)
+    if not direct and _uninstalled(socket):
+        click.echo("Every rule is out of the kernel; 'netpersona policy apply' puts rules there again.")
+        return
+    from netpersona.adapters.enforcers.nftables import nftables
+
+    with nftables() as enforcer:
+        enforcer.uninstall()
+    beside = "" if direct else f" No controller answers at {socket or SOCKET}."
+    click.echo(f"Every rule is out of the kernel.{beside}")
+
+
+def _uninstalled(socket: str | None) -> bool:
+    """Whether a controller was there to do it."""
+    from netpersona.app.client import UnreachedError
+
+    controller = controller_or_none(socket)
+    if controller is None:
+        return False
+    try:
+        controller.uninstall()
+    except UnreachedError:
+        return False
+    return True
+
+
+def _drawn(told: Mapping[str, Any]) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = [] if told["installed"] else [Text("Nothing is installed in the kernel.", style="bold")]
+    counters = {(c["vm"], c["policy"], c["rule"], c["version"]): c for c in told["counters"]}
+    for vm in told["vms"]:
+        lines += _vm_lines(vm, counters)
+    lines += [Text(f"drift: {each['where']}: {each['what']}", style="bold red") for each in told["drift"]]
+    return Group(*lines) if lines else Text("No rules.")
+
+
+def _vm_lines(vm: Mapping[str, Any], counters: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Iterator[Any]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    yield Text(f"{vm['vm']} ({vm['interface'] or ', '.join(vm['addresses']) or 'no address known'})", style="bold")
+    if not vm["rules"]:
+        yield Text("  no rule concerns it" if vm["known"] else "  no persona")
+    for rule in vm["rules"]:
+        met = counters.get((vm["vm"], rule["policy"], rule["rule"], rule["version"]))
+        name = f"{rule['policy']}/{rule['rule']}@{rule['version']}"
+        yield Text.assemble(f"  {_sentence(rule)}  ", (name, "dim"), f"  {_met(met)}" if met else "")
+        yield Padding(Text(rule["why"], style="dim"), (0, 0, 0, 6))
+
+
+def _sentence(rule: Mapping[str, Any]) -> str:
+    """`outbound deny of every peer, tcp 443`."""
+    peers = " or ".join(_peers(peer) for peer in rule["peers"]) or "nobody"
+    services = " ".join([*rule["protocols"], *map(str, rule["ports"])])
+    parts = [f"{rule['direction']} {rule['action']} of {peers}", *([services] if services else [])]
+    parts += [f"at most {rule['rate']}"] if "rate" in rule else []
+    parts += [f"to {rule['to']}"] if "to" in rule else []
+    parts += ["cuts established flows"] if rule["existing"] == "cut" else []
+    return ("would " if rule["mode"] == "stage" else "") + ", ".join(parts)
+
+
+def _peers(peer: Mapping[str, Any]) -> str:
+    if peer.get("any"):
+        return "every peer"
+    said = [f"{'not ' if each['not'] else ''}{each['set']} ({each['size']})" for each in peer["sets"]]
+    if "services" in peer:
+        said.append("new services" if peer["services"]["not"] else "known services")
+    return " and ".join(said)
+
+
+def _met(count: Mapping[str, Any]) -> str:
+    packets = f"{count['packets']} {'packet' if count['packets'] == 1 else 'packets'}"
+    return f"{packets}, {count['bytes']} bytes"
+
+
+def _verified(told: Mapping[str, Any]) -> Any:
+    from rich.text import Text
+
+    healed = f"; {told['healed']} healed since the start" if told["healed"] else ""
+    lines = [f"{each['where']}: {each['what']}" for each in told["drift"]]
+    head = (
+        "the kernel holds what was applied" if told["well"] else "the kernel holds something else; it is being healed"
+    )
+    return Text("\n".join([head + healed, *lines]))
