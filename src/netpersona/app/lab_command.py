@@ -27,10 +27,23 @@ def lab() -> None:
 @_named
 @click.option("--detach", is_flag=True, help="Come back when the lab is up; 'netpersona lab down' ends it.")
 @click.option("--bridged", is_flag=True, help="Put the taps into one bridge; else each is routed by itself.")
+@click.option("--vm", "guest", type=click.Choice(["desktop-1", "desktop-2"]), help="Make this VM a QEMU guest.")
+@click.option(
+XX
+)
 @click.option("--seed", default=7, show_default=True, help="Who fetches what in which order follows from it.")
 @click.option("--pace", default=1.0, show_default=True, help="2 halves every pause of the ordinary traffic.")
 @click.option("--own-programs", is_flag=True, help="Use no curl, dnsmasq, nginx, iperf3; the same on every host.")
-def up(name: str, detach: bool, bridged: bool, seed: int, pace: float, own_programs: bool) -> None:
+def up(
+    name: str,
+    detach: bool,
+    bridged: bool,
+    guest: str | None,
+    kernel: Path,
+    seed: int,
+    pace: float,
+    own_programs: bool,
+) -> None:
     """Build the lab and start its traffic; stay until Ctrl-C, or --detach."""
     from netpersona.app.lab.cast import missing
     from netpersona.app.lab.keeper import check_rights, keep, keep_detached
@@ -39,9 +52,13 @@ def up(name: str, detach: bool, bridged: bool, seed: int, pace: float, own_progr
     if not 0.01 <= pace <= 100:
         raise click.BadParameter(f"{pace:g} is not between 0.01 and 100", param_hint="--pace")
     check_rights()
+    if guest is not None:
+        from netpersona.app.lab.guest import check
+
+        check(kernel)
     for sentence in () if own_programs else missing():
         click.echo(sentence, err=True)
-    wish = Wish(name, bridged, seed, pace, own_programs)
+    wish = Wish(name, bridged, seed, pace, own_programs, guest, kernel.absolute())
     if detach:
         _introduce(keep_detached(wish))
     else:
@@ -102,7 +119,14 @@ def run(name: str, machine: str, words: tuple[str, ...]) -> None:
     program = words[1:] if words[0] == "--" else words
     if not program:
         raise click.UsageError("name a program to run")
-    sys.exit(enter.run(Home(name), machine, program))
+    home = Home(name)
+    if home.state().guest == machine:
+        from netpersona.app.lab import guest
+
+        code, said = guest.run(home.path, program)
+        click.echo(said, nl=False)
+        sys.exit(code)
+    sys.exit(enter.run(home, machine, program))
 
 
 @lab.command(context_settings={"show_default": True})
@@ -150,6 +174,8 @@ def _attacked(
     from netpersona.app.lab.errors import LabError
     from netpersona.app.lab.machine import python
 
+    if home.state().guest == vm:
+        return _attacked_from_guest(home, attack, vm, count, pause, family)
     words = [attack, "--vm", vm, "--family", family]
     words += ["--count", str(count)] if count is not None else []
     words += ["--every", str(pause)] if pause is not None else []
@@ -171,6 +197,20 @@ def _attacked(
         raise LabError(f"the attack ended with {process.returncode}: {' '.join(problem.split())[-300:]}")
     result: dict[str, object] = json.loads(said)
     return result
+
+
+def _attacked_from_guest(
+    home: Home, attack: str, vm: str, count: int | None, pause: float | None, family: str
+) -> dict[str, object]:
+    from netpersona.app.lab.attacks import in_guest
+    from netpersona.app.lab.attacks.catalogue import ATTACKS
+    from netpersona.app.lab.attacks.order import Tally, ordered
+
+    if attack not in in_guest.LINES:
+        raise click.UsageError(f"a guest has no Python for {attack}; it can do {', '.join(in_guest.LINES)}")
+    tally = Tally()
+    what = in_guest.run(home.path, attack, ordered(ATTACKS[attack], vm, count, pause, family), tally)
+    return tally.told(attack, vm, what)
 
 
 def _told(result: dict[str, object]) -> str:

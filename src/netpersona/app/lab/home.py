@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from netpersona.app.lab.errors import LabError
 
@@ -45,6 +46,7 @@ class State:
     namespaces: dict[str, dict[str, int]]  # machine -> kind -> descriptor of the supervisor
     inodes: dict[str, int]  # machine -> its network namespace, as /proc/PID/ns/net shows it
     programs: list[Started] = field(default_factory=list)
+    guest: str | None = None  # the VM that is a QEMU guest; it has no namespaces
 
 
 class Home:
@@ -117,20 +119,33 @@ class Home:
 
     def state(self) -> State:
         """What runs.  Raises LabError where nothing does."""
+        said = self._said()
+        try:
+            programs = [Started(**{**program, "words": tuple(program["words"])}) for program in said.pop("programs")]
+            return State(**said, programs=programs)
+        except (KeyError, TypeError) as error:
+            raise LabError(
+                f"the lab named {self.name} is another version's; end it: netpersona lab down --name {self.name}"
+            ) from error
+
+    def supervisor(self) -> int:
+        """The process that all else depends on, as the host counts.  Raises LabError where no lab runs."""
+        return int(self._said()["supervisor"])
+
+    def _said(self) -> dict[str, Any]:
         nothing = LabError(f"no lab named {self.name} is running; begin one: netpersona lab up --detach")
         if not self.alive():
             raise nothing
         try:
-            said = json.loads((self.path / "state.json").read_text())
+            said: dict[str, Any] = json.loads((self.path / "state.json").read_text())
         except FileNotFoundError:
             raise nothing from None  # it is just beginning, or ending
-        programs = [Started(**{**program, "words": tuple(program["words"])}) for program in said.pop("programs")]
-        return State(**said, programs=programs)
+        return said
 
     def _settled(self) -> bool:
         """Whether a lab is up, rather than just beginning or ending."""
         try:
-            return Path("/proc", str(self.state().supervisor)).exists()
+            return Path("/proc", str(self.supervisor())).exists()
         except LabError:
             return False
 

@@ -78,7 +78,7 @@ def end(name: str) -> bool:
     home = Home(name)
     if not home.alive():
         return home.swept()
-    supervisor = home.state().supervisor
+    supervisor = home.supervisor()
     try:
         handle = os.pidfd_open(supervisor)
     except ProcessLookupError:
@@ -168,7 +168,7 @@ def _state(wish: Wish, supervisor: int, answer: str) -> State:
     if "error" in said:
         raise LabError(f"the lab cannot be built: {said['error']}")
     programs = [Started(**{**program, "words": tuple(program["words"])}) for program in said["programs"]]
-    return State(wish.name, supervisor, wish.bridged, said["namespaces"], said["inodes"], programs)
+    return State(wish.name, supervisor, wish.bridged, said["namespaces"], said["inodes"], programs, wish.guest)
 
 
 def _end(handle: int) -> None:

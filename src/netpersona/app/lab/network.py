@@ -42,14 +42,23 @@ def settings(name: str) -> dict[str, str]:
     return {**SETTINGS, **more}
 
 
-def links(ends: Mapping[str, str]) -> list[str]:
-    """For the hypervisor, first: every cable.  `ends` is where each machine's network namespace is found."""
+def links(ends: Mapping[str, str], guest: str | None = None) -> list[str]:
+    """For the hypervisor, first: every cable, and the tap of the VM that is a guest.
+
+    `ends` is where each machine's network namespace is found.
+    """
     cables = [(machine.name, machine.tap, machine.mac) for machine in (*VMS, *SERVICES)]
     cables.append((layout.OUTSIDE, "uplink", "52:54:00:77:ff:02"))
     return [
         f"link add name {tap} address fe{mac[2:]} mtu {layout.MTU} type veth "
         f"peer name eth0 address {mac} mtu {layout.MTU} netns {ends[name]}"
         for name, tap, mac in cables
+        if name != guest
+    ] + [
+        line
+        for name, tap, mac in cables
+        if name == guest
+        for line in (f"tuntap add dev {tap} mode tap", f"link set {tap} address fe{mac[2:]} mtu {layout.MTU}")
     ]
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from netpersona.app.lab import kernel, layout, material, network
+from netpersona.app.lab import guest, kernel, layout, material, network
 from netpersona.app.lab.cast import Program, cast, found
 from netpersona.app.lab.errors import LabError
 from netpersona.app.lab.home import Started
@@ -38,6 +38,8 @@ class Wish:
     seed: int = 7
     pace: float = 1.0  # 2 halves every pause of the ordinary traffic
     own_programs: bool = False  # use none but the lab's own
+    guest: str | None = None  # a VM that is to be a QEMU guest
+    kernel: Path = Path("/")  # where its kernel is
 
 
 class _AskedToEnd(Exception):  # noqa: N818 - a request, not an error
@@ -57,6 +59,9 @@ def supervise(wish: Wish, folder: Path, told: int) -> NoReturn:
         code = 0
     except (LabError, OSError) as error:
         _tell(told, {"error": str(error)})
+    except Exception as error:
+        _tell(told, {"error": f"{type(error).__name__}: {error}"})
+        raise
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -82,9 +87,16 @@ def _build(wish: Wish, folder: Path) -> dict[str, object]:
     become(layout.HYPERVISOR, layout.RESOLVER.v4)
     here = Namespaces(*(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS))
     machines = {layout.HYPERVISOR: here}
-    machines |= {name: made(name, layout.RESOLVER.v4) for name in layout.MACHINES if name != layout.HYPERVISOR}
+    others = [name for name in layout.MACHINES if name not in (layout.HYPERVISOR, wish.guest)]
+    machines |= {name: made(name, layout.RESOLVER.v4) for name in others}
     _connect(wish, machines)
-    started = _start(cast(folder, tools, seed=wish.seed, pace=wish.pace), machines, folder)
+    programs = [p for p in cast(folder, tools, seed=wish.seed, pace=wish.pace) if p.machine != wish.guest]
+    vm = layout.vm(wish.guest) if wish.guest is not None else None
+    if vm is not None:
+        programs.append(guest.program(folder, vm, wish.kernel, bridged=wish.bridged, seed=wish.seed, pace=wish.pace))
+    started = _start(programs, machines, folder)
+    if vm is not None:
+        guest.wait_until_up(folder, vm.name)
     return {
         "namespaces": {name: namespaces._asdict() for name, namespaces in machines.items()},
         "inodes": {name: os.fstat(namespaces.net).st_ino for name, namespaces in machines.items()},
@@ -94,9 +106,10 @@ def _build(wish: Wish, folder: Path) -> dict[str, object]:
 
 def _connect(wish: Wish, machines: dict[str, Namespaces]) -> None:
     ends = {name: f"/proc/1/fd/{namespaces.net}" for name, namespaces in machines.items()}
-    _ip(network.links(ends))
+    _ip(network.links(ends, wish.guest))
     for name, lines in network.machines(bridged=wish.bridged).items():
-        _ip(lines, machines[name])
+        if name != wish.guest:
+            _ip(lines, machines[name])
     _ip(network.hypervisor(bridged=wish.bridged))
 
 

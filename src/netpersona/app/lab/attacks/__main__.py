@@ -13,9 +13,7 @@ import sys
 from typing import NoReturn
 
 from netpersona.app.lab.attacks.catalogue import ATTACKS
-from netpersona.app.lab.attacks.order import Order, Tally
-
-_FAMILIES = {"4": (4,), "6": (6,), "both": (4, 6)}
+from netpersona.app.lab.attacks.order import Tally, ordered
 
 
 class _Enough(Exception):  # noqa: N818 - a bound that was reached, not an error
@@ -33,17 +31,11 @@ def main() -> None:
     parser.add_argument("--vm", required=True)
     parser.add_argument("--count", type=int)
     parser.add_argument("--every", type=float)
-    parser.add_argument("--family", choices=sorted(_FAMILIES), default="both")
+    parser.add_argument("--family", choices=["4", "6", "both"], default="both")
     parser.add_argument("--ssh")
     said = parser.parse_args()
     attack = ATTACKS[said.name]
-    order = Order(
-        vm=said.vm,
-        count=min(attack.count if said.count is None else said.count, attack.most),
-        every=attack.every if said.every is None else said.every,
-        families=_FAMILIES[said.family],
-        ssh=said.ssh,
-    )
+    order = ordered(attack, said.vm, said.count, said.every, said.family, said.ssh)
     for sign in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, _stop)
     signal.alarm(attack.limit)
@@ -52,8 +44,7 @@ def main() -> None:
         what = importlib.import_module(attack.module).run(order, tally)
     except _Enough:
         what = f"{attack.unit}, until it was broken off"
-    result = {"attack": attack.name, "vm": order.vm, "what": what, "tried": tally.tried, "answered": tally.answered}
-    sys.stdout.write(json.dumps({**result, "failed": dict(tally.failed)}) + "\n")
+    sys.stdout.write(json.dumps(tally.told(attack.name, order.vm, what)) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from netpersona.app.lab.attacks.catalogue import Attack
+
 PATIENCE = 3.0  # seconds for one answer
 
 
@@ -29,6 +31,19 @@ class Order:
             yield number, self.families[number % len(self.families)]
 
 
+def ordered(
+    attack: Attack, vm: str, count: int | None, every: float | None, family: str, ssh: str | None = None
+) -> Order:
+    """What is asked for, within the attack's bounds; what is not said, as the attack has it.  Family: 4, 6, both."""
+    return Order(
+        vm=vm,
+        count=min(attack.count if count is None else count, attack.most),
+        every=attack.every if every is None else every,
+        families={"4": (4,), "6": (6,)}.get(family, (4, 6)),
+        ssh=ssh,
+    )
+
+
 @dataclass(slots=True)
 class Tally:
     """What was tried and what came of it, as it goes on."""
@@ -46,6 +61,11 @@ class Tally:
         """One more was tried, in vain."""
         self.tried += 1
         self.failed[reason(why)] += 1
+
+    def told(self, attack: str, vm: str, what: str) -> dict[str, object]:
+        """What came of it, for JSON."""
+        counts = {"tried": self.tried, "answered": self.answered, "failed": dict(self.failed)}
+        return {"attack": attack, "vm": vm, "what": what, **counts}
 
 
 def reason(why: OSError | str) -> str:

@@ -27,7 +27,7 @@ class _Errand(NamedTuple):
     address: str
     family: int  # 4 or 6
     source: str | None
-    pause: float  # until the next, in units of the pace
+    pause: float  # until the next, against the average; nobody comes like clockwork
 
 
 def errands(seed: int, addresses: list[str], sources: list[str]) -> Iterator[_Errand]:
@@ -38,7 +38,7 @@ def errands(seed: int, addresses: list[str], sources: list[str]) -> Iterator[_Er
         address = chance.choices(addresses, weights)[0]
         family = _family(address) or chance.choice((4, 6))
         own = [source for source in sources if ip_address(source).version == family]
-        yield _Errand(address, family, chance.choice(own) if own else None, chance.uniform(0.5, 1.5))
+        yield _Errand(address, family, chance.choice(own) if own else None, min(chance.expovariate(1.0), 5.0))
 
 
 def _family(address: str) -> int | None:
