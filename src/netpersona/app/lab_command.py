@@ -29,7 +29,11 @@ def lab() -> None:
 @click.option("--bridged", is_flag=True, help="Put the taps into one bridge; else each is routed by itself.")
 @click.option("--vm", "guest", type=click.Choice(["desktop-1", "desktop-2"]), help="Make this VM a QEMU guest.")
 @click.option(
-XX
+    "--kernel",
+    default=Path("/"),
+    envvar="NETPERSONA_LAB_KERNEL",
+    type=click.Path(path_type=Path),
+    help="Folder with a guest's boot/ and lib/modules/.",
 )
 @click.option("--seed", default=7, show_default=True, help="Who fetches what in which order follows from it.")
 @click.option("--pace", default=1.0, show_default=True, help="2 halves every pause of the ordinary traffic.")
