@@ -47,6 +47,7 @@ class Counts:
     late: int = 0  # went before the kernel held them
     spoofed: int = 0  # nobody had asked
     damaged: int = 0  # could not be read to the end
+    strange: int = 0  # no UDP or TCP; what the kernel says on a device by itself is among it
     shortened: int = 0  # came in fragments: exchanged for one that asks for TCP
     unread: int = 0  # TCP that was not followed from its beginning, and went by
 
@@ -100,7 +101,7 @@ class Held:
         """Take a frame for the VM; `freed` gives it once it may go."""
         found = dissect(frame)
         if found is None:
-            self.counts.damaged += 1
+            self.counts.strange += 1
             return
         try:
             waits = self._of_datagram(found, frame, now) if isinstance(found, Datagram) else self._of_segment(found)
