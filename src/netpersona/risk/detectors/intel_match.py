@@ -9,7 +9,10 @@ feed counted once.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+
 from netpersona.flow.window import DAY
+from netpersona.intel.indicator import Indicator, IndicatorType
 from netpersona.observation.model import Sighting
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import Scene
@@ -18,29 +21,51 @@ from netpersona.risk.finding import Finding, Severity
 
 NAME = "intel_match"
 ALERT_AT = 0.5  # confidence that a listing must have before a person is asked
+_SHOWN = 20  # listings and names in the evidence
 _WEIGHT = 3.4  # log-odds at certainty, for an answered flow
 _ASKED, _UNANSWERED = 0.6, 0.5  # shares of it; what calls the VM from outside is not the VM's doing, and weighs nothing
 
 
 def judge(scene: Scene) -> list[Finding]:
-    """One finding for each (indicator value, peer, direction, port) sighted."""
+    """One finding for each peer, direction and port that is listed, or listed name used, with all that lists it."""
     if not scene.observation.sightings:
         return []
-    groups: dict[tuple[str, str, str, str, int], list[Sighting]] = {}
-    for s in scene.observation.sightings:
-        groups.setdefault((s.indicator.value, s.via, s.peer, s.direction, s.port), []).append(s)
-    addresses = {(p.peer, "inbound"): p.vm_address for p in scene.observation.probes}
-    addresses |= {(c.peer, c.direction): c.vm_address for c in reversed(scene.observation.conversations)}
+    addresses = {(c.peer, c.direction): c.vm_address for c in reversed(scene.observation.conversations)}
     found_at = own_address(scene)
     return [
-        _finding(scene, sightings, addresses.get((peer, direction), found_at))
-        for (_, _, peer, direction, _), sightings in sorted(groups.items())
+        _finding(scene, sightings, addresses.get((sightings[0].peer, sightings[0].direction), found_at))
+        for sightings in _subjects(scene.observation.sightings)
     ]
 
 
+def _subjects(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
+    """The sightings of one thing together: of an address all that covers it, of a name all that stands above it."""
+    met: dict[tuple[str, str, str, int], list[Sighting]] = {}
+    for s in sightings:
+        met.setdefault((s.via, s.peer, s.direction, s.port), []).append(s)
+    groups: dict[tuple[str, str, str, str, int], list[Sighting]] = {}
+    for (via, peer, direction, port), those in met.items():
+        listed = {s.indicator.value for s in those}
+        for s in those:
+            top = "" if via == "address" else _topmost(s.indicator.value, listed)
+            groups.setdefault((top, via, peer, direction, port), []).append(s)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _topmost(name: str, listed: Collection[str]) -> str:
+    """The highest of the listed domains that stands above this one, or itself."""
+    found = name
+    while "." in name:
+        name = name.partition(".")[2]
+        if name in listed:
+            found = name
+    return found
+
+
 def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Finding:
-    s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed))
-    so_far = _so_far(scene, s)
+    s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed, -_breadth(s.indicator)))
+    widest = max((x for x in sightings if x.transport == s.transport), key=lambda x: x.flows)
+    so_far = _so_far(scene, widest._replace(indicator=s.indicator))
     by_feed: dict[str, float] = {}
     for sighting in sightings:
         feed = sighting.indicator.feed
@@ -62,21 +87,56 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
         first=min(x.first for x in sightings),
         last=max(x.last for x in sightings),
         confidence=confidence,
-        severity=_severity(s, confidence),
+        severity=_severity(widest, confidence),
         alert=outbound and confidence >= ALERT_AT,
         why=_sentence(so_far, sorted(by_feed), confidence),
         evidence={
-            "indicator": shown(s.indicator.value),
+            "indicator": shown(_named(sightings).value),
             "via": s.via,
             "feeds": sorted(by_feed),
             "feed_line": s.indicator.line,
+            "listings": _listings(sightings),
             "label": shown(s.indicator.label or s.indicator.category or "unlabelled"),
+            **_names_seen(scene, sightings),
             **_counts(so_far),
         },
         feeds=tuple(sorted(by_feed)),
-        weight=_WEIGHT * _share(s),
+        weight=_WEIGHT * _share(widest),
         half_life=DAY,
     )
+
+
+def _named(sightings: Iterable[Sighting]) -> Indicator:
+    """The listing that a finding is named by, whatever else lists its peer: the narrowest, of domains the topmost."""
+    return min((s.indicator for s in sightings), key=lambda listed: (_breadth(listed), listed.value))
+
+
+def _breadth(listed: Indicator) -> int:
+    """Less for a longer prefix, and for a domain with fewer labels: by what a listing is told from one inside it."""
+    if listed.type == IndicatorType.DOMAIN:
+        return listed.value.count(".")
+    return 0 if listed.type == IndicatorType.ADDRESS else 129 - int(listed.value.partition("/")[2])
+
+
+def _listings(sightings: Iterable[Sighting]) -> list[str]:
+    """Each listing, by the feed and the line where it stands: "feodo:7 lists 203.0.113.0/24 as c2 (0.90)"."""
+    listed = {(x.feed, x.line, x.value): x for x in (s.indicator for s in sightings)}
+    return [
+        f"{shown(x.feed)}:{x.line} lists {shown(x.value)} as {shown(x.label or x.category or 'malicious')} "
+        f"({x.confidence:.2f})"
+        for _, x in sorted(listed.items())[:_SHOWN]
+    ]
+
+
+def _names_seen(scene: Scene, sightings: Sequence[Sighting]) -> dict[str, list[str]]:
+    """The names that the VM used in this window which are listed, or stand below what is: not for addresses."""
+    s = sightings[0]
+    if s.via == "address":
+        return {}
+    listed = {x.indicator.value for x in sightings}
+    used = {n.name for n in scene.observation.names if (n.kind, n.peer) == (s.via, s.peer)}
+    seen = sorted(name for name in used if name in listed or any(name.endswith(f".{top}") for top in listed))
+    return {"names_seen": [shown(name) for name in seen[:_SHOWN]]}
 
 
 def _so_far(scene: Scene, s: Sighting) -> Sighting:

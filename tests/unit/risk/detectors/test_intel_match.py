@@ -1,6 +1,6 @@
 from netpersona.intel.indicator import Indicator, IndicatorType
 from netpersona.observation.model import Sighting
-from unit.risk.detectors.windows import FAR, START, judged, talk, window
+from unit.risk.detectors.windows import FAR, START, asked, judged, talk, window
 
 
 def listing(confidence=0.9, feed="feodo", value=FAR, type_=IndicatorType.ADDRESS, label="c2"):
@@ -58,3 +58,58 @@ def test_a_hostile_label_is_shown_safely():
     assert why.isascii()
     assert why.isprintable()
     assert len(why) < 400
+
+
+def test_a_peer_that_is_listed_itself_and_by_its_network_is_one_finding_that_names_both():
+    around = listing(0.6, feed="drop", value="93.184.216.0/24", type_=IndicatorType.NETWORK, label="hosting")
+    itself = listing(0.9)
+    finding = only(sighting(around), sighting(itself))
+    assert finding.confidence > only(sighting(itself)).confidence
+    assert finding.feeds == ("drop", "feodo")
+    assert finding.evidence["indicator"] == FAR
+    assert finding.evidence["feed_line"] == 7
+    assert finding.evidence["listings"] == [
+        "drop:7 lists 93.184.216.0/24 as hosting (0.60)",
+        f"feodo:7 lists {FAR} as c2 (0.90)",
+    ]
+    assert finding.evidence["flows"] == 1
+    assert FAR in finding.why
+
+
+def test_one_feed_that_lists_a_peer_and_its_network_is_one_witness():
+    around = listing(0.9, value="93.184.216.0/24", type_=IndicatorType.NETWORK)
+    finding = only(sighting(around), sighting(listing()))
+    assert finding.confidence == only(sighting(listing())).confidence
+    assert len(finding.evidence["listings"]) == 2
+
+
+def test_a_finding_keeps_its_id_when_a_surer_network_joins_the_listed_address():
+    itself = listing(0.6)
+    around = listing(0.95, feed="drop", value="93.184.216.0/24", type_=IndicatorType.NETWORK)
+    assert only(sighting(itself)).id == only(sighting(itself), sighting(around)).id
+
+
+def domain(value, feed="feodo"):
+    return sighting(listing(value=value, type_=IndicatorType.DOMAIN, feed=feed), via="dns", peer="10.77.0.1")
+
+
+def test_the_names_that_were_used_are_in_the_evidence_of_a_listed_domain():
+    names = [asked("www.evil.example"), asked("evil.example"), asked("notevil.example"), asked("other.test")]
+    [[finding]] = judged([window([talk()], names=names, sightings=[domain("evil.example")])])
+    assert finding.evidence["names_seen"] == ["evil.example", "www.evil.example"]
+    assert finding.evidence["indicator"] == "evil.example"
+
+
+def test_a_name_that_is_listed_with_a_domain_above_it_is_one_finding_and_another_name_is_another():
+    nested = [domain("a.evil.example", "one"), domain("evil.example", "two"), domain("evil.test", "one")]
+    [findings] = judged([window([talk()], names=[asked("a.evil.example")], sightings=nested)])
+    assert [f.evidence["indicator"] for f in findings] == ["evil.example", "evil.test"]
+    assert findings[0].feeds == ("one", "two")
+    assert findings[0].evidence["names_seen"] == ["a.evil.example"]
+    assert findings[1].evidence["names_seen"] == []
+
+
+def test_flows_to_different_ports_of_a_listed_peer_stay_apart():
+    other = sighting(listing())._replace(port=8443)
+    [findings] = judged([window([talk()], sightings=[sighting(listing()), other])])
+    assert [f.port for f in findings] == [443, 8443]
