@@ -24,6 +24,17 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 
+from netpersona.adapters.enforcers.nftables import Nftables
+from netpersona.adapters.feeds.file import FileFeed
+from netpersona.adapters.sensors.tap.sensor import TapSensor
+from netpersona.adapters.stores.memory import MemoryStore
+from netpersona.app import policies as policy_files
+from netpersona.app.live.controller import Controller, Parts
+from netpersona.app.live.indicators import LiveIndicators
+from netpersona.app.live.inventory import Following
+from netpersona.flow.window import WINDOW
+from netpersona.intel.feed import FeedSettings
+
 CLONE_NEWNET = 0x40000000
 POLICIES = """
 apiVersion: netpersona/v1
@@ -69,17 +80,6 @@ def taps(count: int) -> None:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
-    from netpersona.adapters.enforcers.nftables import Nftables
-    from netpersona.adapters.feeds.file import FileFeed
-    from netpersona.adapters.sensors.tap.sensor import TapSensor
-    from netpersona.adapters.stores.memory import MemoryStore
-    from netpersona.app import policies as policy_files
-    from netpersona.app.live.controller import Controller, Parts
-    from netpersona.app.live.indicators import LiveIndicators
-    from netpersona.app.live.inventory import Following
-    from netpersona.flow.window import WINDOW
-    from netpersona.intel.feed import FeedSettings
-
     vms = "".join(f"  - {{name: vm-{i}, interface: tap{i}, addresses: [10.77.{i}.1/24]}}\n" for i in range(options.vms))
     (folder / "vms.yaml").write_text(f"vms:\n{vms}")
     first = int(ip_address("20.0.0.0"))
@@ -103,7 +103,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         thread = threading.Thread(target=controller.run)
         thread.start()
         try:
-            controller.health()
+            while not any(part.name == "enforcer" and part.well for part in controller.health().parts):
+                time.sleep(0.1)
             judged = [call(enforcer, i) for i in range(options.vms)]
             pushed = [push(controller, i) for i in range(options.pushes)]
         finally:
@@ -121,6 +122,7 @@ class Watched:
         self.changed: dict[str, float] = {}
 
     def apply(self, desired: object) -> object:
+        """Bring it in force, and look at the clock."""
         changes = self._within.apply(desired)  # type: ignore[attr-defined]
         now = time.clock_gettime(time.CLOCK_REALTIME)
         for change in changes.vms:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 import polars as pl
@@ -91,6 +91,12 @@ def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapsh
         refused=bounded([*snapshot.refused, *fresh]),
         refused_total=snapshot.refused_total + refused.height,
     )
+
+
+def objection(address: str, allow: tuple[str, ...] = (), protected: Protected = NOTHING) -> str | None:
+    """Why refuse() would refuse this one address; None: it admits it.  Raises ValueError for no address."""
+    found = ip_address(address)
+    return next((ground.inside for ground in _grounds(allow, protected) if found in ground.network), None)
 
 
 def _grounds(allow: tuple[str, ...], protected: Protected) -> list[_Ground]:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from sys import intern
 from typing import Any, TypeVar
 
 import polars as pl
@@ -260,5 +259,6 @@ def _values(column: pl.Series) -> Sequence[Any]:
         flat = tuple(column.explode(empty_as_null=False).to_list())
         return [flat[begin:end] for begin, end in pairwise(accumulate(column.list.len().to_list(), initial=0))]
     if column.dtype == pl.String:
-        return [text if text is None else intern(text) for text in column.to_list()]
+        texts: dict[str | None, str | None] = {}
+        return [texts.setdefault(text, text) for text in column.to_list()]
     return column.to_list()

@@ -78,6 +78,10 @@ class Members:
         self._asked[name] = criterion
         return f"{name}.{vm}" if criterion.own else name
 
+    def asked(self) -> Mapping[str, Criterion]:
+        """What was ever asked, by the name of the set."""
+        return self._asked
+
     def allow_sets(self, vm: VmId) -> tuple[str, ...]:
         """The names of the sets of peers that are allow-listed for this VM."""
         return tuple(name for name in (ALLOW_SET, _allow_name(vm)) if name in self._made)

@@ -125,6 +125,10 @@ class Resolver:
             return None
         return {vm for vm, found in self._vms.items() if found.until is not None and found.until <= at}
 
+    def criteria(self) -> Mapping[str, Criterion]:
+        """What the sets that rules asked for are about, by name; not all need be in force now."""
+        return self._members.asked()
+
     def remove(self, vm: VmId) -> None:
         """Forget a VM that is gone."""
         del self._vms[vm]

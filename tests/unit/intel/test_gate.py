@@ -119,3 +119,24 @@ def test_a_wide_prefix_that_holds_the_fleet_gets_no_hint_either():
     (refusal,) = gated(["8.0.0.0/7", "8.8.5.1"], Protected.of([WEB])).refused
     assert "it holds 8.8.4.1" in refusal.reason
     assert "allow:" not in refusal.reason
+
+
+def test_one_address_is_refused_as_a_feed_of_it_would_be():
+    from netpersona.flow.vm import Vm, vm_id
+    from netpersona.intel.gate import objection
+
+    fleet = Protected.of([Vm(vm_id("web-1"), ("10.77.0.11/24",), gateways=("8.8.4.4",))], ["9.9.9.0/24"])
+    for address in (
+        "10.77.0.11",
+        "8.8.4.4",
+        "9.9.9.9",
+        "127.0.0.1",
+        "203.0.113.7",
+        "::1",
+        "2001:db8::1",
+        "45.1.2.3",
+        "2a00::1",
+    ):
+        snapshot = refuse(parse(f"{address}\n".encode(), FeedSettings("x")), fleet)
+        assert objection(address, (), fleet) == next((r.reason for r in snapshot.refused), None)
+    assert objection("203.0.113.7", ("documentation",)) is None

@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app import policies as policy_files
 from netpersona.app.live.health import Health, HealthBook
-from netpersona.app.live.indicators import LiveIndicators
+from netpersona.app.live.indicators import PUSHED_CONFIDENCE, LiveIndicators, Rebuilt
 from netpersona.app.live.judge import resumed
 from netpersona.app.live.ledger import PolicyLedger
-from netpersona.app.live.orders import Orders
+from netpersona.app.live.orders import PATIENCE, Orders
 from netpersona.app.live.rules import LiveRules
 from netpersona.app.live.service import Applied, FeedState, PolicyVersion
 from netpersona.app.run import allowed
 from netpersona.app.standing import Standing
-from netpersona.errors import NetpersonaError, SourceError
+from netpersona.errors import FeedError, NetpersonaError, SourceError
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import SECOND
 from netpersona.intel.gate import Protected
@@ -88,6 +90,9 @@ class Controller:
         self._parts = parts
         self._health = HealthBook(at)
         self._orders = Orders()
+        self._beside = ThreadPoolExecutor(1, "indicators")  # works in what was pushed
+        self._rebuilding: Future[Rebuilt] | None = None
+        self._worked_in = threading.Event()
         self._over = threading.Event()
         self._now = at
         self._due: dict[str, int] = {}  # what is to be done next when, µs
@@ -113,17 +118,22 @@ class Controller:
         """Turn after turn, until stop() is called; then one last checkpoint."""
         while not self._over.is_set():
             self.turn()
-        self._save()
+        self._beside.shutdown()
+        with self._orders.turn():
+            self._save()
 
     def stop(self) -> None:
         """End after the present turn."""
         self._over.set()
 
     def turn(self) -> None:
-        """One turn: what others asked, what the VMs did, what follows from it."""
-        self._orders.do()
-        changed = self._follow() if self._is_due("inventory", _LOOK) else set()
+        """One turn: what the VMs did, and what follows from it."""
         report = self._part("sensor", lambda: self._parts.sensor.poll(TURN))
+        with self._orders.turn():
+            self._turn(report)
+
+    def _turn(self, report: Report | None) -> None:
+        changed = self._follow() if self._is_due("inventory", _LOOK) else set()
         if report is not None:
             self._now = max(self._now, report.until)
             closed = self._judge.closed_until
@@ -132,8 +142,7 @@ class Controller:
             if closed != self._judge.closed_until:
                 self._due["save"] = 0
         changed |= self._judge.on_timer(self._now)
-        if self._is_due("feeds", _LOOK) and (intel := self._refreshed()) is not None:
-            self._reground(replace(self._judge.ground, intel=intel))
+        self._learn_of_threats()
         self._go_back_in_time()
         if self._is_due("fade", _FADE):
             changed |= self._judge.worried()
@@ -143,6 +152,22 @@ class Controller:
             self._heal()
         if self._is_due("save", _SAVE):
             self._save()
+
+    def _learn_of_threats(self) -> None:
+        """Take what feed files say anew, and what was pushed once it is worked in."""
+        if self._is_due("feeds", _LOOK) and (intel := self._refreshed()) is not None:
+            self._reground(replace(self._judge.ground, intel=intel))
+        if self._rebuilding is not None and self._rebuilding.done():
+            intel = self._parts.indicators.adopt(self._rebuilding.result())
+            self._rebuilding = None
+            if intel is None:
+                self._rebuild()
+                return
+            self._reground(replace(self._judge.ground, intel=intel))
+            self._worked_in.set()
+
+    def _rebuild(self) -> None:
+        self._rebuilding = self._beside.submit(self._parts.indicators.rebuild())
 
     def _follow(self) -> set[VmId]:
         """Take over what the inventory says; a failing one changes nothing."""
@@ -242,10 +267,11 @@ class Controller:
             return None
         try:
             given = call()
-        except NetpersonaError as error:
+        except Exception as error:  # noqa: BLE001 - the one place: no part takes the others with it
+            known = isinstance(error, NetpersonaError)
             self._delay[name] = min(_RETRY_MOST, 2 * self._delay.get(name, SECOND // 4))
             self._due[f"retry {name}"] = self._now + self._delay[name]
-            self._health.ill(name, self._now, str(error))
+            self._health.ill(name, self._now, str(error) if known else f"a fault of netpersona: {error!r}")
             return None
         self._delay.pop(name, None)
         self._health.well(name, self._now)
@@ -371,14 +397,35 @@ class Controller:
 
     def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:  # noqa: ARG002
         """Add to a feed that is pushed to, or take out of it."""
+        moved, at_once, worked_in = self._orders.ask(lambda: self._pushed(feed, values, remove=remove))
+        if not at_once and not worked_in.wait(PATIENCE):
+            raise FeedError(f"feed {feed}: what was pushed is kept, and not in force yet; see 'netpersona status'")
+        return moved
 
-        def pushed() -> int:
-            count, intel = self._parts.indicators.push(feed, values, self._now, remove=remove)
-            if count:
-                self._reground(replace(self._judge.ground, intel=intel))
-            return count
+    def _pushed(self, feed: str, values: Sequence[str], *, remove: bool) -> tuple[int, bool, threading.Event]:
+        """How many values changed, whether all of it is in force already, and what tells when it is."""
+        moved = self._parts.indicators.push(feed, values, self._now, remove=remove)
+        if not moved:
+            return 0, True, self._worked_in
+        if self._rebuilding is None:
+            self._worked_in = threading.Event()
+            self._rebuild()
+        return len(moved), not remove and self._lent(feed, moved), self._worked_in
 
-        return self._orders.ask(pushed)
+    def _lent(self, feed: str, values: Sequence[str]) -> bool:
+        """Put addresses into the kernel's sets at once, before all else is worked out; whether that was all."""
+        lend = getattr(self._parts.enforcer, "lend", None)
+        names = [name for name in self._rules.admitting(feed, PUSHED_CONFIDENCE) if name in self._ruleset_sets()]
+        allow = self._judge.ground.intel.allow
+        if lend is None or not self._installed or not all(map(_is_address, values)):
+            return False
+        wanted = [value for value in values if not allow.covers_address(value, self._now)]
+        for name in names:
+            lend(name, wanted, None)
+        return True
+
+    def _ruleset_sets(self) -> Collection[str]:
+        return () if self._ruleset is None else self._ruleset.sets.keys()
 
     def vms(self) -> Mapping[VmId, Persona]:
         """The VMs that exist now, with their personas."""
@@ -429,3 +476,11 @@ class Controller:
         self._parts.store.put_persona(persona, self._now, why)
         self._judge.edited(self._parts.store.states(), self._now)
         self._enforce(self._judge.fleet.vms)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

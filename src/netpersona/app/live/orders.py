@@ -1,38 +1,38 @@
-"""Orders to a thread that is busy: what others ask is done between two of its turns, and they wait for the answer."""
+"""Whose turn it is: the controller's thread, or one of those who ask it something, never two at once.
+
+The controller waits for packets without holding the lock, and that is most of its time: who asks is answered at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from netpersona.errors import NetpersonaError
 
 _T = TypeVar("_T")
+PATIENCE = 30.0  # s
 
 
 class Orders:
-    """A queue of calls, done by the thread that owns what they touch."""
+    """A lock on all that the controller holds."""
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._lock = threading.RLock()
 
-    def ask(self, call: Callable[[], _T], seconds: float = 30.0) -> _T:
-        """Have it done and wait for what it gives; its error is raised here.  Raises TimeoutError."""
-        answer: Future[_T] = Future()
-        self._waiting.put((call, answer))
-        return answer.result(seconds)
+    def ask(self, call: Callable[[], _T]) -> _T:
+        """Do something between two turns and give what it gives.  Raises NetpersonaError where the turn never ends."""
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise NetpersonaError(f"the controller has been busy for {PATIENCE:.0f} s; see 'netpersona status'")
+        try:
+            return call()
+        finally:
+            self._lock.release()
 
-    def do(self) -> int:
-        """Do what waits, in the order in which it was asked; gives how much that was."""
-        done = 0
-        while True:
-            try:
-                call, answer = self._waiting.get_nowait()
-            except Empty:
-                return done
-            done += 1
-            if answer.set_running_or_notify_cancel():
-                try:
-                    answer.set_result(call())
-                except BaseException as error:  # noqa: BLE001 - it is whoever asked who must know
-                    answer.set_exception(error)
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The controller's own turn."""
+        with self._lock:
+            yield

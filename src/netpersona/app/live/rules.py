@@ -67,6 +67,17 @@ class LiveRules:
         self._begin(ruleset, now)
         return ruleset
 
+    def admitting(self, feed: str, confidence: float) -> list[str]:
+        """The sets in force that hold a peer as soon as this feed lists it, whatever others say of it."""
+        if self._resolver is None:
+            return []
+        return [
+            name
+            for name, criterion in self._resolver.criteria().items()
+            if (criterion.kind == "reputation_below" and 1.0 - confidence < float(criterion.values[0]))
+            or (criterion.kind == "feeds" and feed in criterion.values)
+        ]
+
     def _standing(self, basis: _Basis, now: int) -> tuple[Resolver, set[VmId]]:
         """The resolver so far with the VMs of which something ended; a new one where it rests on something else."""
         if self._resolver is not None and self._basis is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
-import numpy as np  # noqa: F401
 import polars as pl
 
 from netpersona.adapters.enforcers.plan import Plan
@@ -90,6 +90,7 @@ class Script:
         if self.error is not None:
             raise self.error
         self.at += int(seconds * SECOND)
+        time.sleep(0.002)  # so that others get their turn
         flows, said = table(self.flows, FLOW_SCHEMA), table(self.said, TRANSACTION_SCHEMA)
         self.flows, self.said = [], []
         return Report(batch(flows, said, Counter()), said.clear(), self.at)
