@@ -124,7 +124,7 @@ def rings_of_their_own(count: int) -> None:
     from netpersona.adapters.sensors.tap.ring import Ring  # noqa: PLC0415
 
     with inside(HOST):
-        shared, own = [Ring()], [Ring(blocks=4) for _ in range(count)]
+        shared, own = [Ring()], [Ring(blocks=16) for _ in range(count)]
     for name, rings in (("one ring for all taps", shared), (f"{count} rings of their own", own)):
         begun = time.process_time()
         for _ in range(50):

@@ -81,6 +81,8 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataTyp
 
     A column of another type is cast; a value that does not fit becomes null (readers count those before).
     """
+    if frame.columns == list(schema) and frame.dtypes == list(schema.values()):
+        return frame
     columns = [
         pl.col(name).cast(dtype, strict=False) if name in frame.columns else pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in schema.items()
@@ -90,12 +92,15 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataTyp
 
 def no_flows() -> pl.DataFrame:
     """An empty flow table."""
-    return pl.DataFrame(schema=FLOW_SCHEMA)
+    return _NO_FLOWS.clone()
 
 
 def no_transactions() -> pl.DataFrame:
     """An empty transaction table."""
-    return pl.DataFrame(schema=TRANSACTION_SCHEMA)
+    return _NO_TRANSACTIONS.clone()
+
+
+_NO_FLOWS, _NO_TRANSACTIONS = pl.DataFrame(schema=FLOW_SCHEMA), pl.DataFrame(schema=TRANSACTION_SCHEMA)
 
 
 def batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
+from socket import inet_ntoa
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from netpersona.adapters.sensors.packets.packets import Words
 
 _MAPPED = 0xFFFF
+_FEW = 2_000  # addresses that are written faster one by one
 
 
 def address_text(high: Words, low: Words) -> pl.Series:
@@ -29,12 +31,15 @@ def address_text(high: Words, low: Words) -> pl.Series:
 def mac_text(macs: Words) -> pl.Series:
     """MACs as aa:bb:cc:dd:ee:ff, null for 0."""
     distinct, which = np.unique(macs, return_inverse=True)
-    texts = [int(mac).to_bytes(8, "big")[2:].hex(":") if mac else None for mac in distinct]
+    texts = [mac.to_bytes(8, "big")[2:].hex(":") if mac else None for mac in distinct.tolist()]
     return pl.Series(texts, dtype=pl.String).gather(which.reshape(-1))
 
 
 def _ipv4(low: Words) -> pl.Series:
     distinct, which = np.unique(low.astype(np.uint32), return_inverse=True)
+    if len(distinct) < _FEW:
+        texts = pl.Series([inet_ntoa(address) for address in distinct.astype(">u4").view("V4")], dtype=pl.String)
+        return texts.gather(which.reshape(-1))
     octets = pl.DataFrame({f"o{place}": distinct >> (24 - 8 * place) & 255 for place in range(4)})
     texts = octets.select(pl.format("{}.{}.{}.{}", *octets.columns)).to_series()
     return texts.gather(which.reshape(-1))

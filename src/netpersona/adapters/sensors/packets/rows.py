@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from netpersona.adapters.sensors.packets.dissect import NO_PORT
 from netpersona.adapters.sensors.packets.fingerprint import signatures
 from netpersona.adapters.sensors.packets.open_flows import Columns
 from netpersona.adapters.sensors.packets.packets import Flags, Ints
+from netpersona.flow.table import no_transactions
 
 _TRANSPORTS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmp6", 132: "sctp"}
 _PAIRED = ("bytes", "packets", "payload", "flags", "mac")
@@ -44,12 +45,14 @@ def flow_rows(
             "tcp_fingerprint": signatures(flows["syn"]),
             "originator_mac": mac_text(orig["mac"]),
             "responder_mac": mac_text(resp["mac"]),
-            "vlan": pl.Series(flows["vlan"]).replace(-1, None),
+            "vlan": _without(flows["vlan"], -1),
             "part": pl.Series(flows["part"]) if taps else None,
             "sensor": pl.repeat(sensor, len(by_a), dtype=pl.String, eager=True),
             "source": _sources(flows["word"], taps),
         }
     )
+    if not known:
+        return frame
     said = pl.DataFrame(
         {
             "row": [place for place, _ in known],
@@ -64,7 +67,9 @@ def flow_rows(
 
 def transaction_rows(said: Sequence[Said], sensor: str, taps: Mapping[int, str] | None) -> pl.DataFrame:
     """One row for each transaction."""
-    words, *addresses, openers, uids = zip(*(one.flow for one in said), strict=True) if said else [()] * 7
+    if not said:
+        return no_transactions()
+    words, *addresses, openers, uids = zip(*(one.flow for one in said), strict=True)
     flows: Columns = {
         "word": np.array(words, np.int64),
         **{
@@ -108,7 +113,7 @@ def _endpoints(flows: Columns, by_a: Flags) -> dict[str, pl.Series]:
 def _sources(word: Ints, taps: Mapping[int, str] | None) -> pl.Series:
     if not taps:
         return pl.repeat(None, len(word), dtype=pl.String, eager=True)
-    return pl.Series(tap_of(word)).replace_strict(list(taps), list(taps.values()), default=None, return_dtype=pl.String)
+    return _named(tap_of(word), taps.get)
 
 
 def _lists(values: Sequence[tuple[str, ...] | None]) -> pl.Series:
@@ -119,10 +124,20 @@ def _lists(values: Sequence[tuple[str, ...] | None]) -> pl.Series:
 
 
 def _port(port: Ints) -> pl.Series:
-    return pl.Series(port).replace(NO_PORT, None).cast(pl.UInt16)
+    return _without(port, NO_PORT).cast(pl.UInt16)
 
 
 def _transports(protocol: Ints) -> pl.Series:
-    return pl.Series(protocol).replace_strict(
-        list(_TRANSPORTS), list(_TRANSPORTS.values()), default=pl.Series(protocol).cast(pl.String)
-    )
+    return _named(protocol, lambda number: _TRANSPORTS.get(number, str(number)))
+
+
+def _named(numbers: Ints, name: Callable[[int], str | None]) -> pl.Series:
+    """The names of numbers of which there are few different ones."""
+    distinct, which = np.unique(numbers, return_inverse=True)
+    return pl.Series([name(number) for number in distinct.tolist()], dtype=pl.String).gather(which.reshape(-1))
+
+
+def _without(numbers: Ints, none: int) -> pl.Series:
+    """The numbers, null where they are that one."""
+    series = pl.Series(numbers)
+    return series.replace(none, None) if (numbers == none).any() else series

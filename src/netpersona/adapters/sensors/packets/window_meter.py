@@ -34,7 +34,7 @@ from netpersona.adapters.sensors.packets.dissect import dissect
 from netpersona.adapters.sensors.packets.open_flows import Columns
 from netpersona.adapters.sensors.packets.packets import SLACK, Flags, Ints, Packets
 from netpersona.adapters.sensors.packets.rows import flow_rows, transaction_rows
-from netpersona.flow.table import TRANSACTION_SCHEMA, FlowBatch, batch, conform
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch, batch, conform
 from netpersona.flow.window import WINDOW
 
 STEP = 5_000_000  # µs
@@ -84,11 +84,12 @@ class WindowMeter:
 
         `skipped` counts go into the batch with those of the packets.
         """
-        for some in packets:
-            for part in some.parts(ROWS):
-                for one, end in self._by_window(part, until, skipped):
-                    self._add(one, end, skipped)
-        self._add(_NO_PACKETS, until, skipped)
+        parts = [part for some in packets for part in some.parts(ROWS)]
+        for place, part in enumerate(parts):
+            for one, is_last in self._by_window(part, until, skipped):
+                self._add(one, until if is_last and place == len(parts) - 1 else min(until, self._latest or 0), skipped)
+        if not any(len(part) for part in parts):
+            self._add(_NO_PACKETS, until, skipped)
         flows, said = self._rows, self._said
         self._rows, self._said = [], []
         waiting = self._conversations.waiting_since()
@@ -99,8 +100,8 @@ class WindowMeter:
             until=until if waiting is None else min(until, waiting),
         )
 
-    def _by_window(self, packets: Packets, until: int, skipped: Counter[str]) -> Iterator[tuple[Packets, int]]:
-        """The packets window by window, each with the time up to which it is all; parts begin where windows do."""
+    def _by_window(self, packets: Packets, until: int, skipped: Counter[str]) -> Iterator[tuple[Packets, bool]]:
+        """The packets window by window, and whether these are the last; parts begin where windows do."""
         if not len(packets):
             return
         at = _never_back(packets.time, self._latest)
@@ -113,7 +114,7 @@ class WindowMeter:
                 self._table.begin_part()
             self._began, self._latest = begin, int(at[stop - 1])
             some = packets.at(slice(start, stop))
-            yield replace(some, time=np.maximum(some.time, begin)), min(until, self._latest)
+            yield replace(some, time=np.maximum(some.time, begin)), stop == len(windows)
 
     def _add(self, packets: Packets, until: int, skipped: Counter[str]) -> None:
         headers = dissect(packets, skipped)
@@ -138,7 +139,7 @@ class WindowMeter:
         known = [(int(place[row]), dialogue) for row, dialogue in dialogues if chosen[row]]
         told = {name: column[chosen] for name, column in flows.items()}
         if len(told["uid"]):
-            self._rows.append(flow_rows(told, known, self._sensor, self._taps))
+            self._rows.append(conform(flow_rows(told, known, self._sensor, self._taps), FLOW_SCHEMA))
 
 
 def _latest_of(rows: list[pl.DataFrame]) -> pl.DataFrame | None:
