@@ -404,6 +404,8 @@ class Controller:
 
     def _pushed(self, feed: str, values: Sequence[str], *, remove: bool) -> tuple[int, bool, threading.Event]:
         """How many values changed, whether all of it is in force already, and what tells when it is."""
+        if self._over.is_set():
+            raise NetpersonaError("the controller is ending; nothing was pushed")
         moved = self._parts.indicators.push(feed, values, self._now, remove=remove)
         if not moved:
             return 0, True, self._worked_in
@@ -457,10 +459,7 @@ class Controller:
 
     def _firewall(self) -> Mapping[str, Any]:
         held = self._parts.enforcer.in_force()
-        counters = [
-            {"vm": c.vm, "rule": f"{c.policy}/{c.rule}@{c.version}", "packets": c.packets, "bytes": c.octets}
-            for c in self._parts.enforcer.counters()
-        ]
+        counters = self._parts.enforcer.counters()
         shown = {"installed": self._installed, "words": listing(held), "nft": render(held), "counters": counters}
         return {**shown, **self._verified()}
 
