@@ -22,6 +22,7 @@ from netpersona.app import policies
 from netpersona.app.config import read_config
 from netpersona.app.lab import kernel, layout
 from netpersona.app.lab.errors import LabError
+from netpersona.app.lab.guest import check as check_guest
 from netpersona.app.lab.home import Home
 from netpersona.app.lab.keeper import check_rights
 from netpersona.app.lab.layout import CONTROL, DATABASE, DESKTOP, DROP, NEIGHBOUR, RENDEZVOUS, WEB, Machine
@@ -209,6 +210,7 @@ def test_netpersona_finds_all_it_reads(home: Home) -> None:
     assert (vms["web-1"].mac, set(vms["web-1"].addresses)) == (shown["address"], addresses)
     config = read_config(home.path / "netpersona.yaml")
     assert config.inventory == home.path / "vms.yaml"
+    assert config.api.socket == home.path / "netpersona.sock"
     assert {policy.name for policy in policies.parsed(policies.read(config.policies)).policies} == {
         "block-outbound-low-reputation",
         "isolate-command-and-control",
@@ -307,6 +309,35 @@ def test_attacks_are_bounded_and_refused_by_name(home: Home) -> None:
     assert said["tried"] == 100
 
 
+# --- a guest
+
+
+def why_no_guest() -> str | None:
+    """Why no QEMU guest can be started here; None: one can."""
+    try:
+        check_guest(Path(os.environ.get("NETPERSONA_LAB_KERNEL", "/")))
+    except LabError as error:
+        return str(error)
+    return None
+
+
+@needs_lab
+@pytest.mark.skipif(why_no_guest() is not None, reason=why_no_guest() or "")
+def test_a_guest_browses_attacks_and_ends_with_the_lab() -> None:
+    with nothing_stays("test-guest", "--vm", "desktop-2") as home:
+        assert lab("run", "--name", home.name, "desktop-2", "--", "hostname") == "desktop-2\n"
+        tap = Tap(home, NEIGHBOUR.tap)
+        lab("attack", "callback", "--name", home.name, "--vm", "desktop-2", "--count", "2", "--every", "0")
+        assert {f.peer for f in opened(tap.frames(), NEIGHBOUR) if f.port == 8443} == both(CONTROL)
+        assert "has no Python" in lab("attack", "spoofing", "--name", home.name, "--vm", "desktop-2", code=2)
+        until(
+            lambda: {f.source for f in opened(tap.frames(), NEIGHBOUR) if f.port == 80} == both(NEIGHBOUR), "browsing"
+        )
+        before = float(lab("run", "--name", home.name, "desktop-2", "--", "cat", "/proc/uptime").split()[0])
+        assert before > 1, "its kernel is its own, and young"
+        os.kill(home.supervisor(), signal.SIGKILL)
+
+
 # --- nothing of the host is touched, nothing stays
 
 
@@ -365,14 +396,18 @@ def network_namespaces() -> set[int]:
 
 
 @contextlib.contextmanager
-def nothing_stays(name: str) -> Iterator[Home]:
+def nothing_stays(name: str, *words: str) -> Iterator[Home]:
     """A lab, up; whatever ends it, nothing of it is there a moment later, and the host is as it was throughout."""
     before, home = host(), Home(name)
-    lab("up", "--detach", "--name", name)
-    state, pids = home.state(), processes(home)
-    assert len(pids) > 15
-    assert host() == before
-    yield home
+    lab("up", "--detach", "--name", name, *words)
+    try:
+        state, pids = home.state(), processes(home)
+        assert len(pids) > 15
+        assert host() == before
+        yield home
+    except BaseException:
+        lab("down", "--name", name)
+        raise
     until(lambda: not living(pids), "its processes ended")
     until(lambda: not home.path.exists(), "its folder is gone")
     until(lambda: not network_namespaces() & set(state.inodes.values()), "its namespaces are gone")

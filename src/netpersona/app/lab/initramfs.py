@@ -137,19 +137,18 @@ def _for_busybox(line: str) -> str:
 
 
 def _browse(seed: int, pace: float) -> str:
-    """Sites one after the other, by turns over IPv6 (by name) and IPv4; which, follows from the seed."""
+    """Sites one after the other, by turns over IPv6 and IPv4; which, follows from the seed."""
     return f"""\
 n={seed} asked=0 answered=0
 while :; do
     n=$(( (n * 1103515245 + 12345) % 2147483648 ))
     site=$(( n / 65536 % 20 + 1 ))
     asked=$(( asked + 1 ))
-    if [ $(( asked % 2 )) = 0 ]; then
-        timeout 5 wget -q -O /dev/null http://site-$site.example/bytes/40000
-    else
-        nslookup site-$site.example >/dev/null 2>&1
-        timeout 5 wget -q -O /dev/null --header "Host: site-$site.example" http://192.0.2.$(( 100 + site ))/
-    fi && answered=$(( answered + 1 ))
+    address=192.0.2.$(( 100 + site ))
+    [ $(( asked % 2 )) = 0 ] || address="[2001:db8:1::$(( 100 + site ))]"
+    nslookup site-$site.example >/dev/null 2>&1
+    timeout 5 wget -q -O /dev/null --header "Host: site-$site.example" http://$address/bytes/40000 &&
+        answered=$(( answered + 1 ))
     echo "{{\\"asked\\": $asked, \\"answered\\": $answered}}" >/counts.new && mv /counts.new /counts
     usleep $(( (n / 1024 % 2000 + 1000) * {round(1_000 / pace)} ))
 done

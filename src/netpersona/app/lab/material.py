@@ -112,6 +112,8 @@ policies: [policies]
 unknown_vm: allow
 always_allow: {{management: [{layout.ADMIN.v4}/32, "{layout.ADMIN.v6}/128"], ports: [22]}}
 redirects: {{analyser: {layout.ANALYSER.v4}}}
+enforcer: nftables
+api: {{socket: netpersona.sock}}
 """
 
 _POLICIES = {

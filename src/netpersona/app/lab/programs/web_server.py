@@ -10,7 +10,9 @@ POST          takes all, and says how many bytes it were
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import random
 import socket
 import ssl
 import threading
@@ -37,14 +39,52 @@ class _Server(ThreadingHTTPServer):
         """A client that leaves, or is cut off, is nothing to report."""
 
 
+class _Database:
+    """A connection to the database that many pages share; now and then a new one takes its place, as in a pool."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.line: socket.socket | None = None
+        self.one_at_a_time = threading.Lock()
+        self.chance = random.Random(host)  # noqa: S311 - a story that can be told again, not a secret
+
+    def rows(self) -> list[tuple[str, int]]:
+        """What a page is made of.  Raises OSError, ValueError."""
+        with self.one_at_a_time:
+            if self.line is not None and self.chance.random() < 0.1:
+                self._close()
+            fresh = self.line is None
+            try:
+                return self._ask()
+            except (OSError, ValueError):
+                self._close()
+                if fresh:
+                    raise
+            return self._ask()  # the old connection was closed, or cut off
+
+    def _ask(self) -> list[tuple[str, int]]:
+        if self.line is None:
+            self.line = socket.create_connection((self.host, 5432), timeout=3)
+        with self.line.makefile("rwb") as lines:
+            lines.write(b"SELECT name, price FROM goods ORDER BY name LIMIT 40\n")
+            lines.flush()
+            found: list[tuple[str, int]] = json.loads(lines.readline())
+        return found
+
+    def _close(self) -> None:
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+
 class _Pages(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "pages"
     sys_version = ""
     timeout = 60
-    databases: tuple[str, ...] = ()
+    databases: tuple[_Database, ...] = ()
     folder: Path | None = None
-    asked = 0
+    pages = itertools.count()
 
     def do_GET(self) -> None:
         """Answer one of the paths above."""
@@ -54,7 +94,7 @@ class _Pages(BaseHTTPRequestHandler):
         elif kind == "slow" and number.isdecimal() and int(number) <= _MOST:
             self._slowly(int(number))
         elif self.path == "/" and self.folder is None:
-            self._say(HTTPStatus.OK, self._page())
+            self._page()
         elif self.folder is not None and kind.replace("-", "").isalnum() and (self.folder / kind).is_file():
             self._say(HTTPStatus.OK, (self.folder / kind).read_bytes())
         else:
@@ -74,16 +114,16 @@ class _Pages(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing for each request."""
 
-    def _page(self) -> bytes:
+    def _page(self) -> None:
         if not self.databases:
-            return _BLOCK[:6_000]
-        type(self).asked += 1
-        host = self.databases[self.asked % len(self.databases)]
-        with socket.create_connection((host, 5432), timeout=3) as database, database.makefile("rwb") as lines:
-            lines.write(b"SELECT name, price FROM goods ORDER BY name LIMIT 40\n")
-            lines.flush()
-            rows = json.loads(lines.readline())
-        return "\n".join(f"<li>{name}: {price}" for name, price in rows).encode()
+            self._say(HTTPStatus.OK, _BLOCK[:6_000])
+            return
+        try:
+            rows = self.databases[next(self.pages) % len(self.databases)].rows()
+        except (OSError, ValueError) as error:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"the database does not answer: {error}\n".encode())
+        else:
+            self._say(HTTPStatus.OK, "\n".join(f"<li>{name}: {price}" for name, price in rows).encode())
 
     def _say(self, status: HTTPStatus, body: bytes) -> None:
         self.send_response(status)
@@ -123,7 +163,7 @@ def main() -> None:
     parser.add_argument("--database", action="append", default=[])
     parser.add_argument("--folder", type=Path)
     said = parser.parse_args()
-    _Pages.databases, _Pages.folder = tuple(said.database), said.folder
+    _Pages.databases, _Pages.folder = tuple(map(_Database, said.database)), said.folder
     servers = [_Server(("::", port), _Pages) for port in said.port]
     if said.tls_port is not None:
         servers.append(_secured(_Server(("::", said.tls_port), _Pages), said.certificate))
