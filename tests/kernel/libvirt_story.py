@@ -19,7 +19,7 @@ store: netpersona.db
 inventory: {libvirt: "qemu:///system"}
 feeds: [{name: bad, file: bad.txt, confidence: 0.95, allow: [documentation]}]
 policies: [policies]
-window: 5s
+window: 2s
 api: {socket: api.sock}
 """
 POLICY = """
@@ -137,8 +137,9 @@ class Story:
         name = f"{NAME}_net1"
         until(lambda: name in self.up.personas(), "the second interface has a persona", 2.5)
         assert self.up.personas()[name]["spec"]["base_network_config"]["interface"] == SECOND
+        until(lambda: self.up.part_is_well(f"tap {SECOND}"), "its tap is watched", 2.5)
         self.domain.detachDevice(interface_xml(SECOND, "52:54:00:00:00:03"))
-        until(lambda: name not in self.up.personas(), "it is gone")  # once the guest lets it go
+        until(lambda: self.up.part(f"tap {SECOND}") is None, "its tap is let go")  # once the guest lets it go
 
     def it_stays_blocked_while_libvirtd_is_gone(self) -> None:
         self.daemon.kill()
