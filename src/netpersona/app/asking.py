@@ -45,7 +45,7 @@ def controlled(command: Callable[..., Any]) -> Callable[..., Any]:
     @socket_option
     @functools.wraps(command)
     def asks(*args: Any, socket: str | None, **named: Any) -> Any:
-        return command(*args, controller=_controller(socket), **named)
+        return command(*args, controller=controller_at(socket), **named)
 
     return asks
 
@@ -57,13 +57,13 @@ def _answers(store: str | None, socket: str | None) -> Answers:
     if store is not None and _said("store") and socket is not None and _said("socket"):
         raise ConfigError("--store and --socket both say whom to ask; give one of them")
     if store is not None and not (socket is not None and _said("socket")):
-        return Answered(InStore(opened(store)))
+        return Answered(InStore(lambda: opened(store)))
     if socket is None and not Path(SOCKET).exists():
         raise ConfigError(
             "no store was named: give --store FILE.db or set NETPERSONA_STORE;"
             f" 'netpersona replay SOURCE --store FILE.db' makes one; and no controller runs here ({SOCKET})"
         )
-    return _controller(socket)
+    return controller_at(socket)
 
 
 def controller_or_none(socket: str | None) -> Controller | None:
@@ -74,7 +74,8 @@ def controller_or_none(socket: str | None) -> Controller | None:
     return Controller(path) if path.exists() else None
 
 
-def _controller(socket: str | None) -> Controller:
+def controller_at(socket: str | None) -> Controller:
+    """What asks the controller.  Raises NetpersonaError where there is no socket."""
     found = controller_or_none(socket)
     if found is None:
         path = SOCKET if socket is None else socket

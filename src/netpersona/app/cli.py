@@ -19,8 +19,14 @@ from netpersona.errors import ConfigError, FeedError, InventoryError, Netpersona
 _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help imports nothing else)
     "replay": ("netpersona.app.replay_command:replay", "Learn and judge recorded traffic; report what was found."),
     "up": ("netpersona.app.up_command:up", "Watch the VMs live and keep the rules in force in the kernel."),
-    "persona": ("netpersona.app.persona_commands:persona", "List, show, compare, freeze, reset and export personas."),
-    "policy": ("netpersona.app.policy_commands:policy", "Validate, plan, list, show and test policies."),
+    "status": ("netpersona.app.status_command:status", "Show how the running controller and each of its parts is."),
+    "persona": ("netpersona.app.persona_commands:persona", "List, show, compare, label, freeze and export personas."),
+    "policy": ("netpersona.app.policy_commands:policy", "Validate, plan, test, apply and roll back policies."),
+    "firewall": (
+        "netpersona.app.firewall_command:firewall",
+        "Show, verify, roll back and uninstall the kernel's rules.",
+    ),
+    "feed": ("netpersona.app.feed_command:feed", "List feeds, push indicators, and take them back."),
     "risk": ("netpersona.app.risk_commands:risk", "Explain a VM's risk, at any instant, without any feed or detector."),
     "findings": ("netpersona.app.risk_commands:findings", "List what the detectors found, with their reasons."),
     "why": ("netpersona.app.why_command:why", "Explain what happens to traffic between a VM and a peer, and why."),

@@ -1,4 +1,4 @@
-"""`netpersona policy`: validate, plan, list, show and test policies."""
+"""`netpersona policy`: validate, plan, list, show and test policies; and, with a controller, what changes them."""
 
 from __future__ import annotations
 
@@ -9,110 +9,79 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netpersona.app import policy_apply_commands as changes
+from netpersona.app.asking import answered, controller_at, socket_option
 from netpersona.app.lookup import opened, store_option
 from netpersona.app.output import emit, output_option
-from netpersona.errors import ConfigError, PolicyError
 
 if TYPE_CHECKING:
-    from netpersona.app.standing import Standing
-    from netpersona.policy.model import Policy, PolicySet
-    from netpersona.ruleset.model import Ruleset
+    from netpersona.app.answers.ask import Answers
 
 _FILES = click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False))
 
 
 @click.group()
 def policy() -> None:
-    """Validate, plan, list, show and test policies."""
+    """Validate, plan, test and show policies; apply, stage, confirm, roll back and delete them."""
 
 
 @policy.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @store_option
+@socket_option
 @output_option
-def validate(files: tuple[Path, ...], store: str | None, output: str) -> None:
-    """Say everything that is wrong or doubtful in policy FILES; with a store, held against its personas too.
+def validate(files: tuple[Path, ...], store: str | None, socket: str | None, output: str) -> None:
+    """Say everything that is wrong or doubtful in policy FILES.
 
-    Exit code 0: nothing is wrong (there may be warnings); 2: something is.
+    With a store, or the socket of a running controller, they are held against its personas too.  Exit code 0: nothing
+    is wrong (there may be warnings); 2: something is.
     """
     from netpersona.app import policies as policy_files
-    from netpersona.policy.checks import check
-    from netpersona.policy.parse import problems
+    from netpersona.app.answers.policies import remarks
 
     texts = policy_files.read(files)
-    wrong = [problem for file, text in texts.items() for problem in problems(text, file)]
-    told = [_remark("error", p.place, p.message, p.hint) for p in wrong]
-    if not wrong:
-        personas = () if store is None else tuple(opened(store).personas().values())
-        told += [_remark("warning", w.place, w.message, None) for w in check(policy_files.parsed(texts), personas)]
+    if store is None and socket is not None:
+        told = controller_at(socket).remarks(texts)
+    else:
+        told = remarks(texts, () if store is None else tuple(opened(store).personas().values()))
     emit(told, output, _remarks)
-    sys.exit(2 if wrong else 0)
+    sys.exit(2 if any(each["kind"] == "error" for each in told) else 0)
 
 
 @policy.command()
 @_FILES
 @click.option("--nft", is_flag=True, help="The nft text alone; beside the rest in JSON and YAML.")
-@store_option
+@answered
 @output_option
-def plan(files: tuple[Path, ...], nft: bool, store: str | None, output: str) -> None:
+def plan(files: tuple[Path, ...], nft: bool, ask: Answers, output: str) -> None:
     """Say what would change if FILES were the policies: in rules, and for what the VMs normally do.
 
-    Without FILES: the rules that the store's own policies come to.
+    Without FILES: the rules that the policies come to as they are.
     """
-    from netpersona.adapters.enforcers.plan import Plan
     from netpersona.app import policies as policy_files
-    from netpersona.app.standing import standing
-    from netpersona.ruleset.diff import words
-    from netpersona.ruleset.words import plan as plan_objects
 
-    now = standing(opened(store))
-    wanted = now.policies
-    if files:
-        before = policy_files.decode(now.store.context("policies"))[1]
-        wanted, _ = policy_files.versioned(policy_files.parsed(policy_files.read(files)), before)
-    in_force, desired = now.ruleset(), now.ruleset(wanted)
-    enforcer = Plan(in_force)
-    changes = words(enforcer.apply(desired))
+    told = ask.plan(policy_files.read(files) if files else None, nft=nft)
     if nft and output == "table":
-        click.echo(enforcer.text(), nl=False)
+        click.echo(told["nft"], nl=False)
         return
-    told: dict[str, Any] = {
-        "at": now.at / 1e6,
-        "changes": changes,
-        "would_stop": _would_stop(now, in_force, desired),
-        "vms": plan_objects(desired),
-    }
-    if nft:
-        told["nft"] = enforcer.text()
     emit(told, output, _planned)
 
 
 @policy.command("list")
-@store_option
+@answered
 @output_option
-def list_(store: str | None, output: str) -> None:
-    """List the store's policies in their order, and the VMs that each concerns now."""
-    from netpersona.app.standing import standing
-
-    now = standing(opened(store))
-    emit(
-        [_summary(now, each) for each in sorted(now.policies.policies, key=lambda p: (p.order, p.name))],
-        output,
-        _listed,
-    )
+def list_(ask: Answers, output: str) -> None:
+    """List the policies in their order, and the VMs that each concerns now."""
+    emit(ask.policies(), output, _listed)
 
 
 @policy.command()
 @click.argument("name")
-@store_option
+@answered
 @output_option
-def show(name: str, store: str | None, output: str) -> None:
+def show(name: str, ask: Answers, output: str) -> None:
     """Show one policy as it was written, with its version and the VMs it concerns."""
-    from netpersona.app.standing import standing
-
-    now = standing(opened(store))
-    found = _named(now.policies, name)
-    emit({**_summary(now, found), "resource": _resource(now, found)}, output, _shown)
+    emit(ask.policy(name), output, _shown)
 
 
 @policy.command()
@@ -128,86 +97,8 @@ def test(files: tuple[Path, ...], output: str) -> None:
     sys.exit(0 if all(result["passed"] for result in told) else 1)
 
 
-def _remark(kind: str, place: Any, message: str, hint: str | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "file": place.file,
-        "line": place.line,
-        "column": place.column,
-        "message": message,
-        "hint": hint,
-    }
-
-
-def _would_stop(now: Standing, before: Ruleset, after: Ruleset) -> list[dict[str, Any]]:
-    """What the VMs normally do that passes now and would not: a preview on what was learned."""
-    from netpersona.policy.model import Direction
-    from netpersona.ruleset.verdict import Packet, verdict
-
-    found = []
-    for vm, persona in sorted(now.personas.items()):
-        for kind, usage in sorted(persona.profile.kinds.items()):
-            if not kind.peer:
-                continue
-            packet = Packet(vm, Direction(kind.direction), kind.peer, kind.transport, kind.port)
-            decision = verdict(after, packet)
-            if not decision.passes and verdict(before, packet).passes:
-                found.append(
-                    {
-                        "vm": vm,
-                        "peer": kind.peer,
-                        "service": f"{kind.transport}/{kind.port}",
-                        "flows": round(usage.flows, 1),
-                        "last": usage.last / 1e6,
-                        "verdict": decision.verdict,
-                        "why": decision.why,
-                    }
-                )
-    return found
-
-
-def _summary(now: Standing, found: Policy) -> dict[str, Any]:
-    from netpersona.policy.conditions import holds
-    from netpersona.policy.facts import facts
-
-    concerned = [vm for vm, p in sorted(now.personas.items()) if holds_for(found, holds, facts(p, now.at))]
-    return {
-        "name": found.name,
-        "version": found.version,
-        "mode": found.mode.value,
-        "order": found.order,
-        "rules": [rule.name for rule in found.rules],
-        "vms": concerned,
-        "file": found.place.file,
-        "line": found.place.line,
-    }
-
-
-def holds_for(found: Policy, holds: Any, known: Any) -> bool:
-    """Whether the policy's selector picks the persona of which these are the facts."""
-    return found.selector is None or bool(holds(found.selector, known))
-
-
-def _named(policies: PolicySet, name: str) -> Policy:
-    from difflib import get_close_matches
-
-    by_name = {each.name: each for each in policies.policies}
-    if name in by_name:
-        return by_name[name]
-    near = get_close_matches(name, by_name, n=1)
-    known = f"it has {', '.join(sorted(by_name))}" if by_name else "it has none; replay with --policy FILE"
-    raise ConfigError(f"the store has no policy {name!r}; " + (f"did you mean {near[0]!r}?" if near else known))
-
-
-def _resource(now: Standing, found: Policy) -> Any:
-    """The policy's document as it was written."""
-    import yaml
-
-    documents = yaml.safe_load_all(now.texts[found.place.file])
-    for document in documents:
-        if document and document.get("kind") == "Policy" and document["metadata"]["name"] == found.name:
-            return document
-    raise PolicyError(f"{found.place.file}: the policy {found.name} is not there any more")
+for _command in (changes.apply, changes.confirm, changes.rollback, changes.stage, changes.delete, changes.history):
+    policy.add_command(_command)
 
 
 def _remarks(told: Sequence[Mapping[str, Any]]) -> Any:

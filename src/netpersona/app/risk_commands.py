@@ -1,13 +1,16 @@
-"""`netpersona risk explain` and `netpersona findings`: what the store knows of worry, and why."""
+"""`netpersona risk explain` and `netpersona findings`: what there is to worry about, and why."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from netpersona.app.lookup import opened, store_option, the_vm
+from netpersona.app.asking import answered
 from netpersona.app.replay_command import parse_time
+
+if TYPE_CHECKING:
+    from netpersona.app.answers.ask import Answers
 
 _output = click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 
@@ -21,33 +24,28 @@ def risk() -> None:
 @click.argument("vm")
 @click.option("--at", metavar="TIME", help="Any past instant: epoch seconds or RFC 3339.")
 @click.option("--without", "left_out", multiple=True, metavar="FEED|DETECTOR", help="Leave one out; repeat for more.")
-@store_option
+@answered
 @_output
-def explain(vm: str, at: str | None, left_out: tuple[str, ...], store: str | None, output: str) -> None:
+def explain(vm: str, at: str | None, left_out: tuple[str, ...], ask: Answers, output: str) -> None:
     """Show what VM's risk is the sum of, at any instant, and what it would be without a feed or a detector."""
     from netpersona.app.output import emit
-    from netpersona.app.risk_explanation import explanation, table
+    from netpersona.app.risk_explanation import table
 
-    kept = opened(store)
-    persona = the_vm(kept, vm)
-    instant = parse_time(at) if at is not None else None
-    present = {f.id: f for f in kept.findings(persona.vm)}
-    told = explanation(persona, kept.terms(persona.vm), instant, left_out, present)
-    emit(told, output, table)
+    emit(ask.risk(vm, None if at is None else parse_time(at), left_out), output, table)
 
 
 @click.command()
 @click.argument("vm", required=False)
 @click.option("--all", "everything", is_flag=True, help="Also what is kept as context, not only alerts.")
-@store_option
+@click.option("--kind", metavar="KIND", help="Of this kind only: c2_beacon, scan_vertical, ...")
+@click.option("--since", metavar="TIME", help="Seen then or later: epoch seconds or RFC 3339.")
+@answered
 @_output
-def findings(vm: str | None, everything: bool, store: str | None, output: str) -> None:
+def findings(vm: str | None, everything: bool, kind: str | None, since: str | None, ask: Answers, output: str) -> None:
     """List what the detectors found."""
+    from netpersona.app.answers.findings import Wanted
     from netpersona.app.finding_table import findings_table
     from netpersona.app.output import emit
-    from netpersona.app.report import finding_object
 
-    kept = opened(store)
-    name = the_vm(kept, vm).vm if vm is not None else None
-    shown: list[dict[str, Any]] = [finding_object(f) for f in kept.findings(name) if everything or f.alert]
-    emit(shown, output, findings_table)
+    instant = None if since is None else parse_time(since)
+    emit(ask.findings(Wanted(vm, kind, everything, instant)), output, findings_table)

@@ -1,55 +1,17 @@
-"""`netpersona why VM PEER[:PORT]`: the verdict on traffic between a VM and a peer, and everything it rests on.
-
-A peer may be given by a name.  Then the newest address that the VM addressed by it is judged, and the others beside
-it; where no address is known, an address that nobody knows but by this name.
-"""
+"""`netpersona why VM PEER[:PORT]`: the verdict on traffic between a VM and a peer, and everything it rests on."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-from netpersona.app.lookup import opened, store_option, the_vm
+from netpersona.app.asking import answered
 from netpersona.app.output import emit, output_option
 from netpersona.app.why_table import drawn
-from netpersona.errors import ConfigError
-from netpersona.flow.vm import canonical_address
 
 if TYPE_CHECKING:
-    from netpersona.app.named_peer import NamedPeer
-    from netpersona.app.standing import Standing
-    from netpersona.persona.model import Persona, RiskTerm
-    from netpersona.risk.finding import Finding
-    from netpersona.risk.ledger import Contribution
-    from netpersona.ruleset.model import Ruleset
-    from netpersona.ruleset.verdict import Decision, Packet
-
-
-class _Question(NamedTuple):
-    """What was asked: a packet under some rules, and the name that the peer was given by, if it was."""
-
-    now: Standing
-    persona: Persona
-    ruleset: Ruleset
-    packet: Packet
-    named: NamedPeer | None
-    supposed: bool  # no address is known: the packet's stands for the name alone
-
-    def said(self, text: str) -> str:
-        """A sentence about the packet, with the name in place of the supposed address."""
-        return text.replace(self.packet.peer, self.named.name) if self.named is not None and self.supposed else text
-
-    def findings(self) -> list[Finding]:
-        """The findings that concern the peer."""
-        peer = self.packet.peer
-        about = {f.id for f in self.named.findings} if self.named is not None else set()
-        found = self.now.store.findings(self.persona.vm)
-        return [f for f in found if f.peer == peer or peer in f.peers or f.id in about]
+    from netpersona.app.answers.ask import Answers
 
 
 @click.command()
@@ -58,242 +20,19 @@ class _Question(NamedTuple):
 @click.option("--direction", type=click.Choice(["outbound", "inbound"]), default="outbound", show_default=True)
 @click.option("--protocol", default="tcp", show_default=True, help="tcp, udp, icmp, ..., or its number.")
 @click.option("--established", is_flag=True, help="A flow that is established already, not a new one.")
-@click.option("--at", metavar="TIME", help="The instant: epoch seconds or RFC 3339; else when the VM was last judged.")
-@store_option
+@click.option("--at", metavar="TIME", help="The instant: epoch seconds or RFC 3339; else now, or when last judged.")
+@answered
 @output_option
 def why(
-    vm: str, peer: str, direction: str, protocol: str, established: bool, at: str | None, store: str | None, output: str
+    vm: str, peer: str, direction: str, protocol: str, established: bool, at: str | None, ask: Answers, output: str
 ) -> None:
     """Explain what happens to traffic between VM and PEER: the verdict, the rule, and what it rests on.
 
     PEER is an address or a name; an IPv6 address with a port stands in brackets.  Of a name the addresses are judged
     that the VM addressed by it, the newest first; if none is known, what is known of the name is told.
     """
-    from netpersona.app.named_peer import name_of, named_peer
+    from netpersona.app.answers.why import Traffic
     from netpersona.app.replay_command import parse_time
-    from netpersona.app.standing import standing
-    from netpersona.policy.model import Direction
-    from netpersona.ruleset.verdict import Packet
 
-    text, port = _split(peer)
-    transport = _transport(protocol, port)
-    name = name_of(text)
-    kept = opened(store)
-    persona = the_vm(kept, vm)
-    now = standing(kept, None if at is None else parse_time(at))
-    named = None if name is None else named_peer(kept, persona, name)
-    supposed = named is not None and not named.addresses
-    ruleset = now.ruleset()
-    if named is None:
-        address = canonical_address(text)
-    elif named.addresses:
-        address = named.addresses[0].address
-    else:
-        ruleset, address = now.supposed(persona.vm, named.name, ruleset)
-    packet = Packet(persona.vm, Direction(direction), address, transport, port, established=established)
-    emit(_told(_Question(now, persona, ruleset, _of_family(packet), named, supposed)), output, drawn)
-
-
-def _split(text: str) -> tuple[str, int]:
-    """A peer and a port: 203.0.113.7:443, [2001:db8::7]:443, host.example:443, or any of them alone."""
-    match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d{1,5}))?|([^:]+):(\d{1,5})", text)
-    if match is None:
-        return text, 0
-    said = match[2] or match[4]
-    if said is not None and not 1 <= int(said) <= 65535:
-        raise ConfigError(f"{text}: {said} is no port; ports go from 1 to 65535")
-    return match[1] or match[3], 0 if said is None else int(said)
-
-
-def _transport(text: str, port: int) -> str:
-    """The protocol as flows name it.
-
-    Raises ConfigError for one that nobody knows, and for a port where the protocol has none.
-    """
-    from netpersona.adapters.sensors.flow_records import TRANSPORTS
-    from netpersona.policy.rules import PROTOCOLS
-    from netpersona.ruleset.model import PORTED
-
-    name = text.strip().lower()
-    if re.fullmatch(r"[0-9]{1,3}", name) and int(name) < 256:
-        name = TRANSPORTS.get(int(name), str(int(name)))
-    name = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}.get(name, name)
-    known = dict.fromkeys([*PROTOCOLS, *TRANSPORTS.values()])
-    if name not in known and not (re.fullmatch(r"[0-9]{1,3}", name) and int(name) < 256):
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(
-            f"--protocol {text}: no such protocol; {hint}known are {', '.join(known)}, and numbers from 0 to 255"
-        )
-    if port and name not in PORTED:
-        raise ConfigError(f"--protocol {text} has no ports, but port {port} was given; ask without it")
-    return name
-
-
-def _of_family(packet: Packet) -> Packet:
-    """The packet with the ICMP of its peer's family."""
-    return replace(packet, transport="icmp6") if packet.transport == "icmp" and ":" in packet.peer else packet
-
-
-def _told(asked: _Question) -> dict[str, Any]:
-    from netpersona.app.report import seconds
-    from netpersona.ruleset.explain import explain_other
-    from netpersona.ruleset.verdict import verdict
-
-    packet, named = asked.packet, asked.named
-    decision = verdict(asked.ruleset, packet)
-    otherwise = explain_other(asked.ruleset, packet) or ["a policy would have to have a rule that concerns this packet"]
-    return {
-        "vm": asked.persona.vm,
-        "peer": None if asked.supposed else packet.peer,
-        **({} if named is None else {"name": named.name, "known_by_name": _known_by_name(asked, named)}),
-        "port": packet.port or None,
-        "protocol": packet.transport,
-        "direction": packet.direction.value,
-        "established": packet.established,
-        "at": seconds(asked.now.at),
-        "verdict": decision.verdict,
-        "why": asked.said(decision.why),
-        "rule": _rule(decision),
-        "staged": [f"{r.action} by {r.policy}/{r.rule}@{r.version}" for r in decision.staged],
-        "persona": _facts(asked),
-        "indicators": _listings(asked),
-        "otherwise": [asked.said(text) for text in otherwise],
-    }
-
-
-def _known_by_name(asked: _Question, named: NamedPeer) -> dict[str, Any]:
-    """The addresses that the VM addressed by the name, each with its verdict, and how much the VM used the name.
-
-    `if_answered` is the verdict on the name itself: on an address that nobody knows but as its DNS answer.
-    """
-    from netpersona.app.report import seconds
-    from netpersona.ruleset.verdict import verdict
-
-    addresses = []
-    for seen in named.addresses:
-        decision = verdict(asked.ruleset, _of_family(replace(asked.packet, peer=seen.address)))
-        addresses.append(
-            {
-                "address": seen.address,
-                "name": seen.name,
-                "how": seen.how,
-                "last": seconds(seen.last),
-                "verdict": decision.verdict,
-                "why": decision.why,
-            }
-        )
-    used = named.learned
-    ruleset, address = asked.ruleset, asked.packet.peer
-    if not asked.supposed:
-        ruleset, address = asked.now.supposed(asked.persona.vm, named.name, ruleset)
-    answered = verdict(ruleset, _of_family(replace(asked.packet, peer=address)))
-    return {
-        "addresses": addresses,
-        "if_answered": {"verdict": answered.verdict, "why": answered.why.replace(address, named.name)},
-        "learned": None
-        if used is None
-        else {
-            "name": named.learned_as,
-            "uses": round(used.flows, 1),
-            "first": seconds(used.first),
-            "last": seconds(used.last),
-        },
-    }
-
-
-def _rule(decision: Decision) -> dict[str, Any] | None:
-    rule = decision.rule
-    if rule is None:
-        return None
-    return {"policy": rule.policy, "version": rule.version, "rule": rule.rule, "action": rule.action.value}
-
-
-def _facts(asked: _Question) -> dict[str, Any]:
-    """What of the persona bears on the answer: its risk with its owners, its signatures, and how it knows this peer."""
-    from netpersona.app.report import seconds
-    from netpersona.risk import ledger
-
-    now, persona, packet = asked.now, asked.persona, asked.packet
-    terms = now.store.terms(persona.vm)
-    met = [(k, u) for k, u in sorted(persona.profile.kinds.items()) if k.peer == packet.peer]
-    found = asked.findings()
-    return {
-        "version": persona.version,
-        "risk": ledger.score(persona.risk_prior, terms, now.at),
-        **_worries(asked, ledger.contributions(terms, now.at), {f.id: f for f in found}),
-        "completeness": round(persona.completeness.seen, 6),
-        "signatures": sorted({s.name for s in persona.signatures}),
-        "known_peer": [
-            {
-                "service": f"{k.transport}/{k.port}",
-                "flows": round(u.flows, 1),
-                "first": seconds(u.first),
-                "last": seconds(u.last),
-            }
-            for k, u in met
-        ],
-        "findings": [{"id": f.id, "kind": f.kind, "alert": f.alert, "why": f.why} for f in found],
-    }
-
-
-def _worries(asked: _Question, parts: Sequence[Contribution], found: Mapping[str, Finding]) -> dict[str, Any]:
-    """The parts of the risk that concern the peer, and of the rest their number, sum and owners."""
-    from netpersona.app.risk_explanation import sentence
-
-    peers = {asked.packet.peer, *(a.address for a in (asked.named.addresses if asked.named is not None else ()))}
-    about = [p for p in parts if p.peer in peers or any(term.finding in found for term in p.terms)]
-    rest = [p for p in parts if p not in about]
-    return {
-        "risk_terms": [
-            {
-                "detector": p.detector,
-                "peer": p.peer,
-                "log_odds": round(p.log_odds, 3),
-                "why": sentence(_latest(p.terms, found), found, asked.now.at),
-            }
-            for p in about
-        ],
-        "risk_elsewhere": {
-            "terms": len(rest),
-            "log_odds": round(sum(p.log_odds for p in rest), 3),
-            "owners": [" ".join((p.detector, p.peer or "many")) for p in rest],
-        },
-    }
-
-
-def _latest(terms: Sequence[RiskTerm], found: Mapping[str, Finding]) -> RiskTerm:
-    """The latest of the terms that is of one of these findings; else the latest."""
-    return next((term for term in reversed(terms) if term.finding in found), terms[-1])
-
-
-def _listings(asked: _Question) -> dict[str, Any]:
-    """The indicators that cover the peer, or a name it was met by: feed, line, date, and what they come to."""
-    from netpersona.app.report import seconds
-
-    now, packet, named = asked.now, asked.packet, asked.named
-    names = {name for name, answers in now.store.names().get(packet.vm, {}).items() if packet.peer in answers}
-    if named is not None:
-        names |= {named.name, *(seen.name for seen in named.addresses if seen.address == packet.peer)}
-    values = [*([] if asked.supposed else [packet.peer]), *sorted(names)]
-    told = [now.intel.explain(value, now.at) for value in values]
-    rows = [
-        {
-            "value": listing.value,
-            "feed": listing.feed,
-            "line": listing.line,
-            "category": listing.category,
-            "label": listing.label,
-            "confidence": listing.confidence,
-            "freshness": round(listing.freshness, 3),
-            "since": seconds(listing.valid_from),
-            "until": seconds(listing.valid_until),
-            "in_force": listing.in_force,
-        }
-        for explanation in told
-        for listing in explanation
-    ]
-    unique = list({(row["value"], row["feed"], row["line"]): row for row in rows}.values())
-    worst = min(told, key=lambda explanation: explanation.reputation)
-    words = told[0].words if worst.reputation == told[0].reputation else f"{told[0].words} {worst.words}"
-    return {"reputation": round(told[0].reputation, 6), "words": words, "listings": unique}
+    traffic = Traffic(vm, peer, direction, protocol, established)
+    emit(ask.why(traffic, None if at is None else parse_time(at)), output, drawn)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from netpersona.errors import ConfigError
@@ -53,12 +54,18 @@ class Known(Protocol):
         """Store what a person changed."""
 
 
-@dataclass(frozen=True, slots=True)
 class InStore:
-    """A store by itself."""
+    """A store by itself; it is opened when it is first asked, so that what cannot be asked is told before."""
 
-    store: Store
-    whose: str = "the store"
+    whose = "the store"
+
+    def __init__(self, opened: Callable[[], Store]) -> None:
+        self._opened = opened
+
+    @cached_property
+    def store(self) -> Store:
+        """The store.  Raises StoreError."""
+        return self._opened()
 
     def personas(self) -> Mapping[VmId, Persona]:
         """Every VM's persona, open windows included."""
