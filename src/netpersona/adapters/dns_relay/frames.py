@@ -6,8 +6,9 @@ A frame is hostile: every length in it is checked before it is believed.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop
+from typing import NamedTuple
 
 ETHERNET = 14
 _IPV4, _IPV6 = 0x0800, 0x86DD
@@ -18,13 +19,12 @@ _MOST_EXTENSIONS = 8
 _SYN, _RST = 2, 4
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """From whom to whom, as text and port."""
+class Ends(NamedTuple):
+    """From whom to whom: packed addresses and ports."""
 
-    source: str
+    source: bytes
     sport: int
-    target: str
+    target: bytes
     dport: int
 
     @property
@@ -32,9 +32,13 @@ class Ends:
         """The other direction."""
         return Ends(self.target, self.dport, self.source, self.sport)
 
+    @property
+    def sender(self) -> str:
+        """The source's address as text."""
+        return _text(self.source)
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+
+class Datagram(NamedTuple):
     """A UDP datagram; of one that was sent in fragments only the first, `cut`."""
 
     ends: Ends
@@ -42,8 +46,7 @@ class Datagram:
     cut: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A TCP segment."""
 
     ends: Ends
@@ -53,8 +56,7 @@ class Segment:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
+class _Packet(NamedTuple):
     source: bytes
     target: bytes
     protocol: int
@@ -135,7 +137,7 @@ def _datagram(packet: _Packet) -> Datagram | None:
     sport, dport, length = struct.unpack_from(">HHH", packet.payload)
     if length < 8 or (length > len(packet.payload) and not packet.cut):
         return None
-    return Datagram(_ends(packet, sport, dport), packet.payload[8:length], packet.cut)
+    return Datagram(Ends(packet.source, sport, packet.target, dport), packet.payload[8:length], packet.cut)
 
 
 def _segment(packet: _Packet) -> Segment | None:
@@ -145,12 +147,13 @@ def _segment(packet: _Packet) -> Segment | None:
     head = (head >> 4) * 4
     if head < 20 or head > len(packet.payload):
         return None
-    return Segment(_ends(packet, sport, dport), sequence, bool(flags & _SYN), bool(flags & _RST), packet.payload[head:])
+    ends = Ends(packet.source, sport, packet.target, dport)
+    return Segment(ends, sequence, bool(flags & _SYN), bool(flags & _RST), packet.payload[head:])
 
 
-def _ends(packet: _Packet, sport: int, dport: int) -> Ends:
-    family = AF_INET if len(packet.source) == 4 else AF_INET6
-    return Ends(inet_ntop(family, packet.source), sport, inet_ntop(family, packet.target), dport)
+@lru_cache(maxsize=4096)
+def _text(packed: bytes) -> str:
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
 def _checksum(data: bytes) -> int:

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netpersona.adapters.dns_relay import message
 from netpersona.adapters.dns_relay.frames import Datagram, Ends, Segment, answer_in_place, dissect
@@ -26,8 +27,7 @@ _ANSWERED_WITHIN = 15.0  # s
 _GRACE = 10.0  # s from the beginning, in which an answer may belong to a question that was not seen
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What a VM is about to be told, and by which resolver."""
 
     vm: VmId
@@ -87,15 +87,14 @@ class Held:
         if not isinstance(asked, Datagram):
             return
         try:
-            found = message.read(asked.payload)
+            ident, question = message.question(asked.payload)
         except message.DamagedError:
             return
-        if not found.response:
-            key = asked.ends.back, found.ident
-            self._questions[key] = now, found.question
-            self._questions.move_to_end(key)
-            if len(self._questions) > MOST_QUESTIONS:
-                self._questions.popitem(last=False)
+        key = asked.ends.back, ident
+        self._questions[key] = now, question
+        self._questions.move_to_end(key)
+        if len(self._questions) > MOST_QUESTIONS:
+            self._questions.popitem(last=False)
 
     def take(self, frame: bytes, now: float) -> None:
         """Take a frame for the VM; `freed` gives it once it may go."""
@@ -136,7 +135,7 @@ class Held:
         if not self._was_asked(found.ends, said, now):
             self.counts.spoofed += 1
             return None
-        return self._hear(found.ends.source, (said,))
+        return self._hear(found.ends, (said,))
 
     def _was_asked(self, ends: Ends, said: message.Message, now: float) -> bool:
         at, question = self._questions.get((ends, said.ident), (None, b""))
@@ -166,7 +165,7 @@ class Held:
                 raise
             self.counts.unread += 1
             return ()
-        return self._hear(found.ends.source, said)
+        return self._hear(found.ends, said)
 
     def _read(self, stream: Stream, pieces: Iterable[bytes]) -> Iterator[message.Message]:
         for piece in pieces:
@@ -175,12 +174,12 @@ class Held:
                 stream.transfer = said.transfer
                 yield said
 
-    def _hear(self, resolver: str, said: tuple[message.Message, ...]) -> tuple[Future[None], ...]:
+    def _hear(self, ends: Ends, said: tuple[message.Message, ...]) -> tuple[Future[None], ...]:
         waits = []
         for each in said:
             if each.response and each.told:
                 self.counts.heard += 1
-                wait = self.heard(Answered(self.vm, resolver, each.told))
+                wait = self.heard(Answered(self.vm, ends.sender, each.told))
                 if wait is not None:
                     waits.append(wait)
         return tuple(waits)

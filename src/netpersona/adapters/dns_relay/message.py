@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address
 from socket import inet_ntoa
+from typing import NamedTuple
 
 from netpersona.adapters.sensors.long_name import shortened
 from netpersona.flow.vm import canonical_address
@@ -39,21 +41,18 @@ for _special in b'."\\':
     _SPELLED[_special] = "\\" + chr(_special)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """The addresses that a name was answered, each with its time to live, s."""
 
     name: str
     addresses: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as far as it matters here; `question` is its bytes in lower case, to be compared only."""
 
     ident: int
     response: bool
-    truncated: bool
     question: bytes
     transfer: bool  # of a whole zone
     told: tuple[Told, ...]
@@ -67,6 +66,17 @@ def read(wire: bytes) -> Message:
     """The message.  Raises DamagedError."""
     try:
         return _Reader(wire).message()
+    except (struct.error, IndexError) as error:
+        raise DamagedError("the message ends too early") from error
+
+
+def question(wire: bytes) -> tuple[int, bytes]:
+    """The number of a question and, to be compared only, its bytes in lower case.  Raises DamagedError."""
+    try:
+        ident, flags, questions, *_ = _HEADER(wire)
+        if flags & _RESPONSE:
+            raise DamagedError("this is an answer")
+        return ident, wire[12 : _Reader(wire).after_questions(questions)].lower()
     except (struct.error, IndexError) as error:
         raise DamagedError("the message ends too early") from error
 
@@ -92,21 +102,14 @@ class _Reader:
     def message(self) -> Message:
         ident, flags, questions, *counts = _HEADER(self.wire)
         at = self.after_questions(questions)
-        question = self.wire[12:at]
+        asked = self.wire[12:at]
         response = flags & _RESPONSE != 0
-        asked = self._asked(questions)
-        transfer = any(kind in _TRANSFERS for _, kind in asked)
+        names, transfer = self._asked(questions) if response and any(counts) else ((), False)
         if response and not transfer:
             for section, count in enumerate(counts):
-                at = self._records(at, count, asked if section == 0 else ())
-        return Message(
-            ident=ident,
-            response=response,
-            truncated=flags & _TRUNCATED != 0,
-            question=question.lower(),
-            transfer=transfer,
-            told=tuple(self._told()),
-        )
+                at = self._records(at, count, names if section == 0 else ())
+        told = self._told() if self.said else ()
+        return Message(ident, response, asked.lower(), transfer, told)
 
     def after_questions(self, count: int) -> int:
         """Where the records begin."""
@@ -119,15 +122,17 @@ class _Reader:
             raise DamagedError("the question ends too early")
         return at
 
-    def _asked(self, count: int) -> tuple[tuple[str, int], ...]:
-        found, at = [], 12
+    def _asked(self, count: int) -> tuple[tuple[str, ...], bool]:
+        """The names that were asked for, and whether a whole zone was."""
+        found, at, transfer = [], 12, False
         for _ in range(count):
             end = self._after_name(at)
-            found.append((self._name(at), _PAIR(self.wire, end)[0]))
+            found.append(self._name(at))
+            transfer = transfer or _PAIR(self.wire, end)[0] in _TRANSFERS
             at = end + 4
-        return tuple(found)
+        return tuple(found), transfer
 
-    def _records(self, at: int, count: int, asked: tuple[tuple[str, int], ...]) -> int:
+    def _records(self, at: int, count: int, asked: tuple[str, ...]) -> int:
         for _ in range(count):
             owner = at
             at = self._after_name(at)
@@ -141,7 +146,7 @@ class _Reader:
             at += length
         return at
 
-    def _take(self, owner: str, kind: int, ttl: int, at: int, length: int, asked: tuple[tuple[str, int], ...]) -> None:
+    def _take(self, owner: str, kind: int, ttl: int, at: int, length: int, asked: tuple[str, ...]) -> None:
         if kind == _CNAME:
             self.leads.setdefault(self._name(at), set()).add(owner)
             return
@@ -154,7 +159,7 @@ class _Reader:
             found, names = [_address(self.wire[at : at + length])], [owner]
         if self.kept > MOST_RECORDS:
             raise DamagedError(f"more than {MOST_RECORDS} addresses")
-        for name in (*names, *(name for name, _ in asked)):
+        for name in {*names, *asked}:
             known = self.said.setdefault(name, {})
             for address in found:
                 known[address] = max(ttl, known.get(address, 0))
@@ -176,14 +181,14 @@ class _Reader:
             at += size
         return found, target
 
-    def _told(self) -> list[Told]:
-        told: dict[str, dict[str, int]] = {}
-        for name, addresses in self.said.items():
+    def _told(self) -> tuple[Told, ...]:
+        told: dict[str, dict[str, int]] = {} if self.leads else self.said
+        for name, addresses in self.said.items() if self.leads else ():
             for alias in self._aliases(name):
                 known = told.setdefault(alias, {})
                 for address, ttl in addresses.items():
                     known[address] = max(ttl, known.get(address, 0))
-        return [Told(shortened(name), tuple(sorted(found.items()))) for name, found in sorted(told.items()) if found]
+        return tuple([Told(shortened(name), tuple(sorted(told[name].items()))) for name in sorted(told) if told[name]])
 
     def _aliases(self, name: str) -> set[str]:
         """The name and all that lead to it."""
@@ -210,6 +215,9 @@ class _Reader:
 
     def _name(self, at: int) -> str:
         if at not in self.names:
+            size, limit = self.wire[at], at
+            if size >= 192 and (place := (size & 63) << 8 | self.wire[at + 1]) < limit and place in self.names:
+                return self.names[place]
             self.names[at] = self._spelled(at)
         return self.names[at]
 
@@ -226,9 +234,14 @@ class _Reader:
             left -= size + 1
             if size > 63 or left < 1 or at + 1 + size > len(wire):
                 raise DamagedError("a label is too long")
-            labels.append("".join([_SPELLED[octet] for octet in wire[at + 1 : at + 1 + size]]))
+            labels.append(_label(wire[at + 1 : at + 1 + size]))
             at += 1 + size
         return ".".join(labels)
+
+
+@lru_cache(maxsize=16_384)
+def _label(octets: bytes) -> str:
+    return "".join([_SPELLED[octet] for octet in octets])
 
 
 def _lifetime(ttl: int) -> int:
