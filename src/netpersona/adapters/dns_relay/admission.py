@@ -16,8 +16,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from netpersona.adapters.dns_relay.concerns import Concerns
@@ -27,6 +27,7 @@ from netpersona.flow.vm import VmId
 
 LINGERS = 60  # s: an answer is honoured for this long at least, as resolvers and programs keep it
 MOST_LEARNED = 20_000  # names that wait for the controller; the oldest go first
+MOST_WAITING = 1_000  # answers that wait for a resolution, before those that were given up are dropped
 MOST_LENT = 10_000  # addresses in one set between two resolutions
 
 Lend = Callable[[str, Sequence[str], float], None]
@@ -84,7 +85,7 @@ class Admission:
             if self._admit(answered):
                 return None
             future: Future[None] = Future()
-            self._unsettled.append(future)
+            self._wait(future)
         self.wake()
         return future
 
@@ -121,16 +122,24 @@ class Admission:
 
     def _lend_what_came(self) -> None:
         done: list[Future[None]] = []
+        waits = False
         with self._guard:
             self._busy -= 1
-            if not self._busy:
-                for answered, future in self._later:
-                    (done if self._admit(answered) else self._unsettled).append(future)
-                self._later = []
-            waits = bool(self._unsettled)
+            later, self._later = ([], self._later) if self._busy else (self._later, [])
+            for answered, future in later:
+                if self._admit(answered):
+                    done.append(future)
+                else:
+                    self._wait(future)
+                    waits = True
         _finish(done)
         if waits:
             self.wake()
+
+    def _wait(self, future: Future[None]) -> None:
+        self._unsettled.append(future)
+        if len(self._unsettled) > MOST_WAITING:  # the controller is stuck, and most were given up
+            self._unsettled = [each for each in self._unsettled if not each.done()]
 
     def _admit(self, answered: Answered) -> bool:
         """Whether the kernel holds now what the answer means."""
@@ -179,5 +188,5 @@ class Admission:
 
 def _finish(futures: Sequence[Future[None]]) -> None:
     for future in futures:
-        if not future.done():
+        with suppress(InvalidStateError):  # given up meanwhile
             future.set_result(None)
