@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
 from socket import inet_ntoa
+from typing import NamedTuple, TypeAlias
 
 from netpersona.flow.vm import canonical_address
 
 MOST_QUESTIONS = 16
 MOST_ANSWERS = 64
 LONGEST_TEXT = 255  # characters kept of a TXT answer
+_SHORT = 512  # bytes of a message that is remembered
 
 _TYPES = {
     1: "A",
@@ -69,8 +70,7 @@ for _special in b'."\\':
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A DNS message; names are lower case, without the final dot ("" is the root)."""
 
     ident: int
@@ -85,7 +85,18 @@ def read_message(wire: bytes) -> Message | None:
     """The message, or None where its header or a question is damaged; answers end at the first damaged one."""
     if len(wire) < 12:
         return None
-    ident, flags, questions, answers = _HEADER(wire)
+    said = _said(wire[2:]) if len(wire) <= _SHORT else _said.__wrapped__(wire[2:])
+    return None if said is None else Message(wire[0] << 8 | wire[1], *said)
+
+
+_Said: TypeAlias = tuple[bool, str, tuple[tuple[str, str], ...], tuple[str, ...], int | None]
+
+
+@lru_cache(maxsize=8_192)
+def _said(rest: bytes) -> _Said | None:
+    """What a message says behind its number: most questions, and many answers, are said again and again."""
+    wire = b"\0\0" + rest
+    _ident, flags, questions, answers = _HEADER(wire)
     if questions > MOST_QUESTIONS:
         return None
     asked, at = [], 12
@@ -99,13 +110,12 @@ def read_message(wire: bytes) -> Message | None:
         return None
     code = flags & 15
     given = list(_answers(wire, at, min(answers, MOST_ANSWERS)))
-    return Message(
-        ident=ident,
-        response=flags & 0x8000 != 0,
-        code=_CODES[code] if code < len(_CODES) else f"RCODE{code}",
-        questions=tuple(asked),
-        answers=tuple(value for value, _ in given),
-        ttl=min((ttl for _, ttl in given), default=None),
+    return (
+        flags & 0x8000 != 0,
+        _CODES[code] if code < len(_CODES) else f"RCODE{code}",
+        tuple(asked),
+        tuple(value for value, _ in given),
+        min((ttl for _, ttl in given), default=None),
     )
 
 
