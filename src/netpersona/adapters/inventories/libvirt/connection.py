@@ -76,6 +76,13 @@ class Connection:
         with contextlib.suppress(self._libvirt.libvirtError):
             self._open.close()
 
+    def lives(self) -> bool:
+        """Whether libvirt still answers on it."""
+        try:
+            return bool(self._open.isAlive())
+        except self._libvirt.libvirtError:
+            return False
+
     def running(self) -> list[str]:
         """The UUIDs of the domains that run, paused ones among them."""
         with self._asking():
@@ -100,7 +107,7 @@ class Connection:
         try:
             found = self._open.lookupByUUIDString(uuid).interfaceAddresses(_SOURCES[witness], 0)
         except self._libvirt.libvirtError as error:
-            if not self._lives():
+            if not self.lives():
                 raise InventoryError(f"libvirt {self._uri}: {error}") from error
             return None
         told = [
@@ -133,12 +140,6 @@ class Connection:
         except self._libvirt.libvirtError as error:
             if error.get_error_code() != self._libvirt.VIR_ERR_NO_DOMAIN:
                 raise
-
-    def _lives(self) -> bool:
-        try:
-            return bool(self._open.isAlive())
-        except self._libvirt.libvirtError:
-            return False
 
 
 def _canonical(text: str, prefix: int) -> str | None:

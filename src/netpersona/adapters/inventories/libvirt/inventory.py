@@ -15,13 +15,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netpersona.adapters.inventories.libvirt.claims import Witness
 from netpersona.adapters.inventories.libvirt.connection import Connection, binding
 from netpersona.adapters.inventories.libvirt.watch import Watch
 from netpersona.errors import InventoryError
-from netpersona.flow.vm import Vm
+from netpersona.flow.vm import Vm, VmId
 
 _Events = queue.SimpleQueue[str | None]
 
@@ -47,6 +47,7 @@ class LibvirtInventory:
         self._lock = threading.Lock()
         self._known: list[Vm] = []
         self._problems: tuple[str, ...] = ()
+        self._holders: Mapping[str, VmId] = {}
         self._error: str | None = f"libvirt {uri} has not answered yet"
         self._thread = threading.Thread(target=self._run, name="libvirt-inventory", daemon=True)
         self._thread.start()
@@ -72,6 +73,12 @@ class LibvirtInventory:
         self._thread.join(_FIRST)
 
     def _run(self) -> None:
+        try:
+            self._keep_following()
+        finally:  # whatever ended it, nobody shall take what was known then for what is now
+            self._lost(f"libvirt {self.uri} is followed no longer")
+
+    def _keep_following(self) -> None:
         """Connect, follow until the connection is lost, and again, until closed."""
         pause = _RETRY_LEAST
         while not self._over.is_set():
@@ -89,7 +96,7 @@ class LibvirtInventory:
         self._events = events = _Events()  # what an old connection still says is nobody's concern
         connection = Connection(self.uri, events.put, writing=Witness.AGENT in self._ask)
         try:
-            watch = Watch(connection, self._ask)
+            watch = Watch(connection, self._ask, self._holders)
             watch.look(connection.running(), time.monotonic())
             while not self._over.is_set():
                 self._publish(watch)
@@ -113,7 +120,7 @@ class LibvirtInventory:
     def _publish(self, watch: Watch) -> None:
         vms, problems = watch.vms()
         with self._lock:
-            self._known, self._problems, self._error = vms, problems, None
+            self._known, self._problems, self._error, self._holders = vms, problems, None, watch.holders
         self._answered.set()
 
     def _lost(self, error: str) -> None:

@@ -35,13 +35,15 @@ class Watch:
 
     connection: Connection
     ask: Sequence[Witness]
+    holders: Mapping[str, VmId]  # who has which address
     _followed: dict[str, _Followed] = field(default_factory=dict)
     _networks: dict[str, Network] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)  # the networks that this look has asked for
     _unreadable: dict[str, str] = field(default_factory=dict)
-    _holders: Mapping[str, VmId] = field(default_factory=dict)
 
     def look(self, uuids: Collection[str], now: float) -> None:
         """Read these domains; if there are none, the one that is due."""
+        self._asked.clear()
         for uuid in sorted(uuids):
             self._read(uuid, now)
         due = min(self._followed.items(), key=lambda f: (f[1].due, f[0]), default=None) if not uuids else None
@@ -57,8 +59,8 @@ class Watch:
         followed = [self._followed[uuid] for uuid in sorted(self._followed)]
         nics = [nic for each in followed for nic in each.domain.nics]
         reserved = {host for nic in nics for host in (*self._gateways(nic), *self._resolvers(nic))}
-        found = settled(_claims(followed), self._holders, reserved)
-        self._holders = found.holders
+        found = settled(_claims(followed), self.holders, reserved)
+        self.holders = found.holders
         vms = [
             self._vm(nic, found.addresses.get(nic.name, ()), each.domain.labels)
             for each in followed
@@ -68,20 +70,14 @@ class Watch:
         return sorted(vms, key=lambda vm: vm.name), (*sorted(noted), *self._unreadable.values(), *found.problems)
 
     def _read(self, uuid: str, now: float) -> _Followed | None:
-        """Take what libvirt says of the domain now; None: it does not run, or never could be read."""
-        self._unreadable.pop(uuid, None)
-        xml = self.connection.domain(uuid)
+        """Take what libvirt says of the domain now; None: it does not run."""
         before = self._followed.pop(uuid, None)
-        if xml is None:
+        self._unreadable.pop(uuid, None)
+        domain = self._domain(uuid, before)
+        if domain is None:
             return None
-        try:
-            domain = read_domain(xml)
-        except (InventoryError, ValueError) as error:
-            self._unreadable[uuid] = f"domain {uuid}: {error}"
-            if before is None:
-                return None
-            domain = before.domain
-        for name in {nic.network for nic in domain.nics if nic.network is not None}:
+        for name in {nic.network for nic in domain.nics if nic.network is not None} - self._asked:
+            self._asked.add(name)
             self._networks[name] = self.connection.network(name)
         followed = _Followed(domain, {} if before is None else before.told, now + _SOON)
         self._hear(followed, [witness for witness in self.ask if witness is not Witness.AGENT])
@@ -89,6 +85,17 @@ class Watch:
             followed.due = now
         self._followed[uuid] = followed
         return followed
+
+    def _domain(self, uuid: str, before: _Followed | None) -> Domain | None:
+        """What its XML says; one that cannot be read is noted, and stays as it was."""
+        try:
+            xml = self.connection.domain(uuid)
+            return None if xml is None else read_domain(xml)
+        except (InventoryError, ValueError) as error:
+            if not self.connection.lives():
+                raise
+            self._unreadable[uuid] = f"domain {uuid}: {error}; it stays as it was"
+            return Domain(uuid, (), {}, has_agent=False) if before is None else before.domain
 
     def _revisit(self, uuid: str, before: _Followed, now: float) -> None:
         followed = self._read(uuid, now)
@@ -102,7 +109,10 @@ class Watch:
 
     def _hear(self, followed: _Followed, witnesses: Iterable[Witness]) -> None:
         """Ask them.  A guest that says nothing for a moment keeps its addresses; a lease that ended is over."""
+        leased = any(nic.network is not None for nic in followed.domain.nics)
         for witness in witnesses:
+            if witness is Witness.LEASE and not leased:
+                continue  # libvirt leases addresses in its own networks only
             answer = self.connection.addresses(followed.domain.uuid, witness)
             if answer or (answer is not None and not witness.is_guest):
                 followed.told[witness] = tuple(answer)
@@ -137,5 +147,5 @@ def _claims(followed: Iterable[_Followed]) -> Iterator[Claim]:
                 yield Claim(nic.name, address, Witness.OPERATOR)
             for witness, told in () if nic.addresses else each.told.items():
                 for mac, address in told:
-                    if mac == nic.mac:
+                    if mac == nic.mac and (nic.network is not None or witness is not Witness.LEASE):
                         yield Claim(nic.name, address, witness)
