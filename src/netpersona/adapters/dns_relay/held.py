@@ -118,6 +118,8 @@ class Held:
                 if now < first.until:
                     return
                 self.counts.late += 1
+                for wait in first.waits:
+                    wait.cancel()
             yield self._parked.popleft().frame
 
     def rest(self) -> Iterator[bytes]:

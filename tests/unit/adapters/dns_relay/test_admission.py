@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from netpersona.adapters.dns_relay.admission import MOST_LENT, Admission
+from netpersona.adapters.dns_relay.admission import MOST_LENT, MOST_WAITING, Admission
 from netpersona.adapters.dns_relay.concerns import Concern, concerns
 from netpersona.adapters.dns_relay.held import Answered
 from netpersona.adapters.dns_relay.message import Told
@@ -121,14 +121,20 @@ def test_quiet_nests_and_loses_nothing() -> None:
 def test_a_settling_that_fails_is_as_if_it_had_not_been() -> None:
     admission, _ = made(LEARNED)
     wait = admission.heard(answer("known.example", "192.0.2.7"))
-    with pytest.raises(EnforcerError), admission.settling():
-        later = admission.heard(answer("known.example", "192.0.2.8"))
-        raise EnforcerError("the kernel refused it")
+    laters = []
+
+    def refused() -> None:
+        with admission.settling():
+            laters.append(admission.heard(answer("known.example", "192.0.2.8")))
+            raise EnforcerError("the kernel refused it")
+
+    with pytest.raises(EnforcerError):
+        refused()
     assert not wait.done()
     with admission.settling() as learned:
         assert [each.addresses[0][0] for each in learned] == ["192.0.2.7", "192.0.2.8"]
     assert wait.done()
-    assert later.done()
+    assert laters[0].done()
 
 
 def test_a_kernel_that_refuses_is_told_and_a_resolution_mends_it() -> None:
@@ -153,6 +159,16 @@ def test_a_set_is_lent_only_so_much_between_two_resolutions() -> None:
         admission.heard(answer("bad.example", *told))
     assert sum(len(addresses) for _, addresses, _ in sets.lent) <= MOST_LENT
     assert admission.counts.resolved > 0
+
+
+def test_answers_that_were_given_up_are_not_kept_for_ever() -> None:
+    admission, _ = made(LEARNED)
+    for number in range(3 * MOST_WAITING):
+        wait = admission.heard(answer("known.example", f"10.0.{number >> 8}.{number & 255}"))
+        wait.cancel()
+    assert len(admission._unsettled) <= MOST_WAITING
+    with admission.settling():
+        pass
 
 
 def test_two_threads_lose_nothing() -> None:

@@ -68,6 +68,7 @@ def test_frames_keep_their_order_and_none_waits_longer_than_patience() -> None:
     assert line.counts.late == 0
     assert list(line.freed(1.0 + PATIENCE)) == [frame(question=False, ident=3)]
     assert line.counts.late == 1
+    assert kernel.waits[2].cancelled()
     assert line.due is None
 
 
