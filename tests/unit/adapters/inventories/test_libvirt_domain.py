@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpersona.adapters.inventories.libvirt.domain import Network, read_domain, read_network
+from netpersona.app.config import read_config
 from netpersona.errors import InventoryError
 from netpersona.flow.vm import vm_id
 
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "libvirt.md"
 UUID = "1f6a03bc-0000-4000-8000-000000000001"
 
 
@@ -128,3 +133,15 @@ def test_the_host_is_gateway_and_resolver_of_libvirts_own_networks_only():
 def test_what_is_no_xml_of_libvirts_is_refused(xml):
     with pytest.raises(InventoryError):
         read_domain(xml)
+
+
+def test_the_documentations_examples_mean_what_it_says(tmp_path):
+    text = PAGE.read_text()
+    (metadata,) = re.findall(r"^```xml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    said = re.search(r"<np:vm[^>]*>(.*)</np:vm>", metadata, flags=re.DOTALL)[1]
+    found = domain(nic(0), nic(2), said=said)
+    assert [n.addresses for n in found.nics] == [("10.77.0.11/24", "2001:db8::11/64"), ("10.78.0.11/24",)]
+    assert (found.labels, found.problems) == ({"role": "web"}, ())
+    for config in re.findall(r"^```conf\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+        (tmp_path / "netpersona.yaml").write_text(config)
+        assert read_config(tmp_path / "netpersona.yaml").libvirt.uri == "qemu:///system"
