@@ -16,7 +16,7 @@ import msgspec
 
 from netpersona.app.answers.ask import Plain
 from netpersona.app.answers.personas import of_resource
-from netpersona.errors import NetpersonaError
+from netpersona.errors import ConfigError, NetpersonaError
 
 if TYPE_CHECKING:
     from netpersona.app.answers.findings import Wanted
@@ -208,7 +208,9 @@ class Controller:
 
 
 def _name(text: str) -> str:
-    """The name as a part of a path."""
+    """The name as a part of a path.  Raises ConfigError for what no name can be."""
+    if "/" in text or text in {"", ".", ".."}:
+        raise ConfigError(f"{text[:100]!r} is no name: a name has a character at least, and no '/'")
     return quote(text, safe="")
 
 

@@ -71,9 +71,13 @@ def differences(known: Known, one: _Compared, other: _Compared | None = None) ->
     return answer(resource("PersonaDifference", f"{told['before']}...{told['after']}", None, told))
 
 
-@router.post("/personas/{vm}/{edit}", summary="Freeze, unfreeze or reset a persona", response_model=models.PersonaEdit)
+@router.post(
+    "/personas/{vm}/{edit}", summary="Freeze, unfreeze, reset or acquit a persona", response_model=models.PersonaEdit
+)
 def change(
-    known: Known, vm: Vm, edit: Annotated[Literal["freeze", "unfreeze", "reset"], Path(description="What to do.")]
+    known: Known,
+    vm: Vm,
+    edit: Annotated[Literal["freeze", "unfreeze", "reset", "acquit"], Path(description="What to do.")],
 ) -> Response:
     """Let it learn no more, learn again, or forget what was learned as normal.  Asking twice changes nothing."""
     return answer(_edited(personas.edited(known, vm, edit)))

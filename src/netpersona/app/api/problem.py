@@ -26,6 +26,7 @@ _HTTP = {
     405: ("method", "That cannot be done with this resource", "See /api/v1/openapi.json for what can."),
     413: ("size", "The request is too big", "Send it in smaller parts."),
 }
+_SAID = {404: "no resource has this path", 405: "this resource does not know this method"}
 
 
 def problem(status: int, word: str, title: str, detail: str, advice: str, **more: Any) -> Response:
@@ -69,7 +70,7 @@ def _where(place: Sequence[str | int]) -> str:
 
 async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = http_problem(error.status_code, str(error.detail))
+    answer = http_problem(error.status_code, _SAID.get(error.status_code, str(error.detail)))
     answer.headers.update(error.headers or {})
     return answer
 
