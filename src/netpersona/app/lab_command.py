@@ -83,9 +83,11 @@ def status(name: str | None, output: str) -> None:
     for home, state in running:
         _tell_status(home, state)
     for home in homes:
-        if home.path.exists() and not home.alive():
+        if home.foreign():
+            click.echo(f"{home.name}: {home.path} is another user's; ask as that user, as with sudo")
+        elif home.path.exists() and not home.alive():
             click.echo(f"{home.name}: over; {home.path} was left, 'netpersona lab down --name {home.name}' removes it")
-    if not running:
+    if not running and not any(home.foreign() for home in homes):
         click.echo("no lab is running; begin one: netpersona lab up --detach")
 
 

@@ -93,6 +93,10 @@ class Home:
             os.close(lock)
         return False
 
+    def foreign(self) -> bool:
+        """Whether the folder is there and is another's, so that we cannot tell what runs."""
+        return self.path.exists() and not self._ours()
+
     def sweep_when_over(self) -> None:
         """Wait until no process of the lab lives, then remove the folder."""
         try:

@@ -98,7 +98,9 @@ def end(name: str) -> bool:
 def _keep_apart(wish: Wish, told: int) -> NoReturn:
     """Be the keeper, in a session of its own; tell through `told` that the lab is up, or why not."""
     os.setsid()
+    os.chdir("/")
     _silence()
+    _close_all_but(told)
     try:
         keep(wish, lambda _: _tell(told, _UP))
     except LabError as error:
@@ -120,7 +122,7 @@ def _sweeper(home: Home, lock: int) -> int:
         os.setsid()
         os.close(lock)
         _silence()
-        os.closerange(3, 256)  # what the keeper has open is not to be held open by us
+        _close_all_but()
         for ignored in (signal.SIGINT, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
         home.sweep_when_over()
@@ -178,6 +180,14 @@ def _end(handle: int) -> None:
             signal.pidfd_send_signal(handle, sign)
         if select.select([handle], [], [], patience)[0]:
             return
+
+
+def _close_all_but(*kept: int) -> None:
+    """Hold nothing open that the caller's caller may wait to see closed."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
+        if int(name) > 2 and int(name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
 
 
 def _silence() -> None:

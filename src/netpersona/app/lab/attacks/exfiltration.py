@@ -18,7 +18,8 @@ def run(order: Order, tally: Tally) -> str:
             for _ in order.turns():
                 line.sendall(_MEGABYTE)
                 tally.answer()
-            line.recv(4_096)
+            if not line.recv(4_096):
+                raise ConnectionResetError
     except OSError as error:
         tally.failure(error)
     return f"megabytes sent to {address}, tcp port 80"

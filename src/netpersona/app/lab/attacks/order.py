@@ -72,6 +72,8 @@ def reason(why: OSError | str) -> str:
     """A failure in a few words that can be counted."""
     if isinstance(why, TimeoutError):
         return "no answer"
+    if isinstance(why, ConnectionResetError):
+        return "cut off"
     return why if isinstance(why, str) else (why.strerror or str(why) or "it failed").lower()
 
 
