@@ -98,10 +98,11 @@ class LibvirtInventory:
         try:
             watch = Watch(connection, self._ask, self._holders)
             watch.look(connection.running(), time.monotonic())
+            self._publish(watch)
             while not self._over.is_set():
-                self._publish(watch)
                 heard = self._heard(events, watch.idle(time.monotonic()))
-                watch.look(heard, time.monotonic())
+                if watch.look(heard, time.monotonic()):
+                    self._publish(watch)
         finally:
             connection.close()
 

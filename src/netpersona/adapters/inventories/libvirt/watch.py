@@ -41,14 +41,18 @@ class Watch:
     _asked: set[str] = field(default_factory=set)  # the networks that this look has asked for
     _unreadable: dict[str, str] = field(default_factory=dict)
 
-    def look(self, uuids: Collection[str], now: float) -> None:
-        """Read these domains; if there are none, the one that is due."""
+    def look(self, uuids: Collection[str], now: float) -> bool:
+        """Read these domains; if there are none, the one that is due.  Whether anything is otherwise than before."""
         self._asked.clear()
-        for uuid in sorted(uuids):
-            self._read(uuid, now)
         due = min(self._followed.items(), key=lambda f: (f[1].due, f[0]), default=None) if not uuids else None
         if due is not None and due[1].due <= now:
+            before = self._said(due[0])
             self._revisit(*due, now)
+            return self._said(due[0]) != before
+        said = {uuid: self._said(uuid) for uuid in sorted(uuids)}
+        for uuid in said:
+            self._read(uuid, now)
+        return any(self._said(uuid) != before for uuid, before in said.items())
 
     def idle(self, now: float) -> float | None:
         """The seconds until a domain is due; None: none ever is."""
@@ -68,6 +72,14 @@ class Watch:
         ]
         noted = [note for each in followed for note in each.domain.problems]
         return sorted(vms, key=lambda vm: vm.name), (*sorted(noted), *self._unreadable.values(), *found.problems)
+
+    def _said(self, uuid: str) -> tuple[object, ...]:
+        """All that is known of the domain."""
+        found = self._followed.get(uuid)
+        if found is None:
+            return (None, self._unreadable.get(uuid))
+        networks = [self._network(nic) for nic in found.domain.nics]
+        return (found.domain, sorted(found.told.items()), networks, self._unreadable.get(uuid))
 
     def _read(self, uuid: str, now: float) -> _Followed | None:
         """Take what libvirt says of the domain now; None: it does not run."""
