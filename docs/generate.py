@@ -33,7 +33,8 @@ _COMMANDS = """\
 {note}
 Exit codes: 0 done; 1 failed, or a test case does not hold; 2 what the operator wrote is refused (a value, the
 configuration, the inventory, a policy); 3 a source or a feed cannot be read; 130 interrupted; 141 the reader of the
-output went away (`| head`). Errors go to standard error, one line each. `NETPERSONA_STORE` stands in for `--store`.
+output went away (`| head`). Errors go to standard error, one line each. `NETPERSONA_STORE` stands in for `--store`,
+`NETPERSONA_SOCKET` for `--socket`.
 """
 _DETECTORS = """\
 # Detectors
