@@ -63,11 +63,15 @@ class Assembled:
 
 
 class FlowTable:
-    """The open flows of one sensor, `most` at most (MOST_OPEN where not given): then the ones silent longest end."""
+    """The open flows of one sensor, `most` at most (MOST_OPEN where not given); of more, some end, and are counted.
+
+    That is a sixteenth more than must be, so that not every batch has to choose.  One interface that opens too many
+    ends its own first.
+    """
 
     def __init__(self, most: int | None = None) -> None:
         self._open = OpenFlows()
-        self._most = most
+        self._most = MOST_OPEN if most is None else most
 
     def __len__(self) -> int:
         """How many flows are open."""
@@ -118,14 +122,14 @@ class FlowTable:
         """
         table = self._open
         out = table.joined_by(np.unique(_mix(packets))) | table.silent(now, _idle(table.column("word")))
-        excess = len(table) - int(out.sum()) - (MOST_OPEN if self._most is None else self._most)
+        excess = len(table) - int(out.sum()) - self._most
         ended: Words = np.zeros(0, np.uint64)
         if excess > 0:
             rest = table.rows()[~out[table.rows()]]
-            cut = rest[np.lexsort((table.column("uid")[rest], table.column("last")[rest]))[:excess]]
+            cut = rest[_spared_least(table.at(rest, ("word", "last", "uid")), excess + self._most // 16)]
             ended = table.column("uid")[cut]
             out[cut] = True
-            skipped[_CLOSED_EARLY] += excess
+            skipped[_CLOSED_EARLY] += len(cut)
         return table.take(np.flatnonzero(out)), ended
 
     def _keep_open(self, flows: Columns, now: int, cut: Words) -> Flags:
@@ -139,6 +143,18 @@ class FlowTable:
         kept = {name: column[alive] for name, column in flows.items()}
         self._open.put(kept, _mix(kept))
         return ~alive
+
+
+def _spared_least(flows: Columns, count: int) -> Flags:
+    """So many flows: those of interfaces that have more than their share of all first, and the ones silent longest."""
+    _, tap, of_tap = np.unique(tap_of(flows["word"]), return_inverse=True, return_counts=True)
+    greedy = of_tap[tap] > len(tap) / len(of_tap)
+    order = flows["last"] - greedy * (1 << 60)
+    limit = np.partition(order, count - 1)[count - 1]
+    cut: Flags = order < limit
+    ties = np.flatnonzero(order == limit)
+    cut[ties[np.argsort(flows["uid"][ties])][: count - int(cut.sum())]] = True
+    return cut
 
 
 def _syn(headers: Headers, rows: Columns, order: Ints, begins: Flags, known: NDArray[np.uint16]) -> NDArray[np.uint16]:

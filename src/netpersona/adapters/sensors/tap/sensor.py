@@ -30,7 +30,7 @@ from netpersona.flow.vm import VmId
 from netpersona.flow.window import WINDOW
 
 _LOST = "packet lost: the ring was full"
-_ROOM = 128 << 20  # bytes of packets that are worked on at once
+_ROOM = 32 << 20  # bytes of packets that are worked on at once; of the shortest some 200,000, and a second's work
 _FORGOTTEN = 600.0  # s after which no flow of a tap that was let go can be open
 _LOOK = 0.5  # s between looks whether the interfaces are still there
 
