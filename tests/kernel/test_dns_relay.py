@@ -186,7 +186,7 @@ def question(name: str, kind: int, ident: int) -> bytes:
     return struct.pack(">HHHHHH", ident, 0x0100, 1, 0, 0, 1) + name_to_wire(name) + struct.pack(">HH", kind, 1) + edns
 
 
-def answered(asked: bytes, *, tcp: bool, cut: bool = False) -> bytes:
+def answered(asked: bytes, *, tcp: bool) -> bytes:
     """The test resolver's answer: big names come with much text, twoN by an alias, cutN truncated over UDP."""
     end = asked.index(b"\0", 12) + 5
     (ident,) = struct.unpack_from(">H", asked)
@@ -452,6 +452,22 @@ def test_what_was_not_asked_for_is_not_let_in(net: Outside) -> None:
         assert after["spoofed"] - before["spoofed"] == 2
         assert after["damaged"] - before["damaged"] == 1
         assert asker.ask("n1.good.example") is not None
+    asker.close()
+
+
+def test_many_questions_at_once_are_all_answered(net: Outside) -> None:
+    asker = Asker(1, 4)
+    with host((1,), parse(POLICY, "p.yaml")) as made:
+        for line in made.relay._lines.values():
+            line.held.began -= 60  # every answer must belong to a question that was seen
+        asked, got = 2000, 0
+        for ident in range(asked):
+            asker.dns.sendto(question(f"n{ident}.good.example", A, ident), (RESOLVER[4], 53))
+            while ident - got > 40 or (ident == asked - 1 and got < asked):
+                assert select.select([asker.dns], [], [], 5)[0], made.relay.health()
+                asker.dns.recv(4096)
+                got += 1
+        assert made.relay.health().figures["spoofed"] == 0
     asker.close()
 
 

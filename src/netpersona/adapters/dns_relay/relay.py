@@ -243,13 +243,19 @@ class Relay:
             line.held.ask(frame, now)
 
     def _serve(self, line: _Line, now: float) -> None:
-        self._listen(line, now)  # a question is there before its answer
+        frames = self._read(line, TURN)
+        self._listen(line, now)  # after that: the question of an answer that is here has been sent
+        for frame in frames:
+            line.held.take(frame, now)
+        self._let_go(line, now)
+
+    def _read(self, line: _Line, most: int) -> list[bytes]:
+        frames: list[bytes] = []
         try:
-            for frame in line.device.frames(TURN):
-                line.held.take(frame, now)
+            frames.extend(line.device.frames(most))
         except SourceError as error:
             line.broken, self._failed = True, str(error)
-        self._let_go(line, now)
+        return frames
 
     def _let_go(self, line: _Line, now: float) -> None:
         for frame in line.held.freed(now):
@@ -271,10 +277,10 @@ class Relay:
             if of.pop(descriptor, None) is not None:
                 self._poll.unregister(descriptor)
         now = time.monotonic()
+        frames = self._read(line, TURN * 16)
         self._listen(line, now)
-        with contextlib.suppress(SourceError):
-            for frame in line.device.frames(TURN * 16):
-                line.held.take(frame, now)
+        for frame in frames:
+            line.held.take(frame, now)
         for frame in line.held.rest():
             line.tap.send(frame)
         for name, count in asdict(line.held.counts).items():
