@@ -155,7 +155,10 @@ def _wait_until_ready(program: Program, process: subprocess.Popen[bytes], log: P
     while not _listens(process.pid, program.listens):
         if process.poll() is not None:
             said = " ".join(log.read_text(errors="replace").split())[-300:]
-            raise LabError(f"{program.name} on {program.machine} ended with {process.returncode}: {said}")
+            raise LabError(
+                f"{program.name} on {program.machine} ended with {process.returncode}: {said} "
+                "(lab up --own-programs does without programs of the host)"
+            )
         if time.monotonic() > deadline:
             raise LabError(f"{program.name} on {program.machine} does not listen after {READY_WITHIN:.0f} s")
         time.sleep(0.02)
