@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import cycle
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kernel.private_net import inside, namespaces, needs_kernel, run, socket_in
@@ -232,7 +232,8 @@ def hard_ruleset(rules: str) -> Ruleset:
     return resolve([persona], policies, IndicatorSet.merge([]), AT, interfaces=interfaces)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+# An example takes a second: a failing one is told as it is, not made smaller.
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
     worlds(st.sampled_from(("a", "b", "c", "d")), DECIDING),
     st.one_of(dense_policies(DECIDING), dense_policies(DECIDING), st.none()),
@@ -240,11 +241,14 @@ def hard_ruleset(rules: str) -> Ruleset:
 )
 @pytest.mark.usefixtures("_net")
 def test_the_kernel_does_what_the_model_says(world: World, dense: PolicySet | None, by_interface: bool) -> None:
-    # vm-2 has an interface that no packet takes: its address is a peer here, and its chains are not asked.
-    interfaces = {vm_id("vm-2"): "tap-vm-2"} | ({vm_id("vm-1"): "tap-vm-1"} if by_interface else {})
+    interfaces = {vm_id("vm-1"): "tap-vm-1"} if by_interface else {}
     policies = world.policies if dense is None else dense
-    ruleset = replace(world, interfaces=interfaces, policies=policies).ruleset()
-    check(ruleset)
+    check(alone(replace(world, interfaces=interfaces, policies=policies).ruleset()))
+
+
+def alone(ruleset: Ruleset) -> Ruleset:
+    """Without the rules of vm-2 and the stranger: the address of vm-2 is a peer's here."""
+    return replace(ruleset, vms={vm_id("vm-1"): ruleset.vms[vm_id("vm-1")]})
 
 
 def check(ruleset: Ruleset) -> None:

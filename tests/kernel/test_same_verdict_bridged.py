@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kernel.private_net import namespaces, needs_kernel, run
-from kernel.test_same_verdict import DECIDING, FAR, HARD, OUTSIDE, ROUTER, VM, check, hard_ruleset
+from kernel.test_same_verdict import DECIDING, FAR, HARD, OUTSIDE, ROUTER, VM, alone, check, hard_ruleset
 from netpersona.flow.vm import vm_id
 from netpersona.policy.model import PolicySet
 from properties.given_rulesets import World, dense_policies, worlds
@@ -45,12 +45,11 @@ def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules:
     check(hard_ruleset(rules))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
     worlds(st.sampled_from(("a", "b", "c", "d")), DECIDING),
     st.one_of(dense_policies(DECIDING), dense_policies(DECIDING), st.none()),
 )
 def test_the_kernel_does_what_the_model_says(world: World, dense: PolicySet | None) -> None:
-    interfaces = {vm_id("vm-2"): "tap-vm-2", vm_id("vm-1"): "tap-vm-1"}
     policies = world.policies if dense is None else dense
-    check(replace(world, interfaces=interfaces, policies=policies).ruleset())
+    check(alone(replace(world, interfaces={vm_id("vm-1"): "tap-vm-1"}, policies=policies).ruleset()))

@@ -20,7 +20,16 @@ from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules, last_concerning_established
 from netpersona.ruleset.nft_text import address, comment, one_of, peers, port_ranges, protocols
 from netpersona.ruleset.peers import peer_set, version_of
-from netpersona.ruleset.render_flows import FROM_VM, OPENING, SPOOFED, TO_VM, Way, link_anti_spoof
+from netpersona.ruleset.render_flows import (
+    ADDRESS_RESOLUTION,
+    FROM_VM,
+    ONLY_IP,
+    OPENING,
+    SPOOFED,
+    TO_VM,
+    Way,
+    link_anti_spoof,
+)
 from netpersona.ruleset.render_rules import FAMILIES, NEW, RuleText, Side, set_parts
 from netpersona.ruleset.verdict import DHCP, DHCP_EVERYBODY, MESSAGES_FROM_VM, MESSAGES_TO_VM
 
@@ -42,6 +51,7 @@ def vm_chains(ruleset: Ruleset, rules: VmRules, text: RuleText) -> Chains:
     chains: Chains = {sending: [], receiving: []}
     if text.bridged:
         chains[sending] += link_anti_spoof(rules)
+        chains[receiving] += [ONLY_IP, ADDRESS_RESOLUTION]
     chains[sending] += [*_always(ruleset.always, rules, "daddr", text), *_anti_spoof(rules)]
     chains[receiving] += _always(ruleset.always, rules, "saddr", text)
     for name, field in ((sending, "daddr"), (receiving, "saddr")):
@@ -125,7 +135,11 @@ def _of_stranger(ruleset: Ruleset, rules: VmRules, field: str, text: RuleText) -
     if ruleset.unknown_vm != "deny":
         return [f"counter return {comment('unknown_vm: allow')}"]
     always = _always(ruleset.always, rules, field, text)
-    return [*always, f"counter goto {STRANGER} {comment('unknown_vm: deny')}"]
+    return [
+        *([ADDRESS_RESOLUTION] if text.bridged else []),
+        *always,
+        f"counter goto {STRANGER} {comment('unknown_vm: deny')}",
+    ]
 
 
 def _ways(text: RuleText, rules: VmRules, directions: tuple[Direction, Direction], chain: str, chains: Chains) -> None:

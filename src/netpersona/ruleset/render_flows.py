@@ -26,6 +26,8 @@ SIZE = 1 << 18  # flows that a set holds; beyond it a flow stays new, and is ask
 OPENING = "tcp flags & (syn | ack) == syn"  # it belongs to no established flow, whatever was remembered
 SPOOFED = "deny.spoofed"
 NOT_IP = "deny.not_ip"
+ONLY_IP = f"meta protocol != {{ ip, ip6, arp }} counter goto {NOT_IP} {comment('not IP')}"
+ADDRESS_RESOLUTION = "meta protocol arp return"
 
 _PORTS = protocols(PORTED)
 _OTHERS = protocols(name for name in PORTED if name != "tcp")
@@ -97,7 +99,7 @@ TO_VM = Way("oif", ("daddr", "dport"), ("saddr", "sport"), ("received", "served"
 def link_anti_spoof(rules: VmRules) -> Iterator[str]:
     """What a VM may say below IP: its own hardware address, and of its own addresses only."""
     said = comment("anti-spoof")
-    yield f"meta protocol != {{ ip, ip6, arp }} counter goto {NOT_IP} {comment('not IP')}"
+    yield ONLY_IP
     for tiny in ("ip frag-off & 0x1fff == 1", "frag frag-off 1"):  # RFC 3128: hides the flags of TCP
         yield f"meta l4proto 6 {tiny} counter goto {SPOOFED} {said}"
     if rules.mac is not None:
@@ -110,4 +112,4 @@ def link_anti_spoof(rules: VmRules) -> Iterator[str]:
         yield f"{' '.join(f'arp saddr ip != {each}' for each in own4)} counter goto {SPOOFED} {said}"
         targets = [f"icmpv6 taddr != {each}" for each in (*own6, "fe80::/10")]
         yield f"icmpv6 type 136 {' '.join(targets)} counter goto {SPOOFED} {said}"
-    yield "meta protocol arp return"
+    yield ADDRESS_RESOLUTION

@@ -1,7 +1,9 @@
 """Flows that a cutting rule now denies are forgotten by connection tracking, and nobody else's are.
 
-Their packets are dropped by the rule itself, at once.  Forgetting them makes that hold when the rule is gone again: a
-flow that was cut does not come back to life, and one that is to be redirected can be opened anew.
+Their packets are dropped by the rule itself, at once.  Forgetting them makes that last: a flow that was cut does not
+come back to life when the rule is gone again.  But what the kernel forgot is new to it: the other end's next packet
+would open a flow, in the other direction, and the VM's packets would be answers to it.  So a flow is forgotten only
+where that is denied too; else it stays known, and cut.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Tracked:
     source: str
     destination: str
     protocol: int
-    port: int  # of the responder; 0 where there is none
+    ports: tuple[int, int]  # the originator's and the responder's; 0 where there are none
     translated: bool
     entry: bytes
 
@@ -98,27 +100,46 @@ def _tracked(family: int, entry: dict[int, bytes]) -> Tracked:
         source=str(ip_address(ends[first])),
         destination=str(ip_address(ends[first + 1])),
         protocol=a.number(protocol[1]),
-        port=a.number(protocol.get(3, b"\0")),
+        ports=(a.number(protocol.get(2, b"\0")), a.number(protocol.get(3, b"\0"))),
         translated=bool(a.number(entry.get(_STATUS, b"\0")) & _TRANSLATED),
         entry=b"".join(named),
     )
 
 
 def _is_cut(ruleset: Ruleset, owners: Mapping[bytes, VmId], flow: Tracked) -> bool:
-    """Whether a rule of either end cuts it."""
-    ends = ((flow.source, flow.destination, Direction.OUTBOUND), (flow.destination, flow.source, Direction.INBOUND))
+    """Whether a rule of either end cuts it, and nothing of it could open it again from the other end."""
+    return any(
+        _denied(ruleset, vm, flow, direction) and not _reopened(ruleset, vm, flow, direction)
+        for own, direction in ((flow.source, Direction.OUTBOUND), (flow.destination, Direction.INBOUND))
+        if (vm := owners.get(packed(own))) is not None
+    )
+
+
+def _denied(ruleset: Ruleset, vm: VmId, flow: Tracked, direction: Direction) -> bool:
+    decided = verdict(ruleset, _packet(vm, flow, direction, opened=direction, established=True))
+    if decided.passes or decided.rule is None or not decided.rule.cut:
+        return False
+    return not (decided.rule.action is Action.REDIRECT and flow.translated)
+
+
+def _reopened(ruleset: Ruleset, vm: VmId, flow: Tracked, direction: Direction) -> bool:
+    other = Direction.INBOUND if direction is Direction.OUTBOUND else Direction.OUTBOUND
+    return verdict(ruleset, _packet(vm, flow, direction, opened=other, established=False)).passes
+
+
+def _packet(vm: VmId, flow: Tracked, direction: Direction, *, opened: Direction, established: bool) -> Packet:
+    """A packet of a flow that has these ends, as if it had been opened in the direction `opened`."""
     transport = _NAMES.get(flow.protocol, str(flow.protocol))
-    port = flow.port if transport in PORTED else 0
-    for own, peer, direction in ends:
-        vm = owners.get(packed(own))
-        if vm is None:
-            continue
-        decided = verdict(ruleset, Packet(vm, direction, peer, transport, port, established=True))
-        if decided.passes or decided.rule is None or not decided.rule.cut:
-            continue
-        if not (decided.rule.action is Action.REDIRECT and flow.translated):
-            return True
-    return False
+    client, service = flow.ports if opened is direction else flow.ports[::-1]
+    return Packet(
+        vm=vm,
+        direction=opened,
+        peer=flow.destination if direction is Direction.OUTBOUND else flow.source,
+        transport=transport,
+        port=service if transport in PORTED else 0,
+        established=established,
+        client_port=client,
+    )
 
 
 def _forget(to: wire.Wire, flow: Tracked) -> bool:

@@ -99,7 +99,11 @@ class Nftables:
 
     def check(self, desired: Ruleset) -> None:
         """Let the kernel check the whole ruleset, and throw it away.  Raises EnforcerError with what it said."""
-        self._wire.send(self.batch(desired), commit=False)
+        self.rehearse(self.batch(desired))
+
+    def rehearse(self, messages: Sequence[bytes]) -> None:
+        """Let the kernel check a batch, and throw it away.  Raises EnforcerError with what it said."""
+        self._wire.send(messages, commit=False)
 
     def batch(self, desired: Ruleset) -> list[bytes]:
         """The messages that replace whatever is in force by this ruleset, whole: a revert that needs nothing else."""
@@ -124,7 +128,7 @@ class Nftables:
                 found = [each for each in addresses if (":" in each) is (version == 6)]
                 if found and part in table.sets:
                     keys = elements.addresses(found, version)
-                    lasts = 0 if seconds is None else int(seconds * 1000)
+                    lasts = None if seconds is None else int(seconds * 1000)
                     if lasts:  # an element that is there would keep its old end
                         messages += elements.of_keys(wire.DROP_ELEMENT, family, NAME, part, keys)
                     messages += elements.of_keys(wire.NEW_ELEMENT, family, NAME, part, keys, lasts)

@@ -1,0 +1,136 @@
+"""What becomes of running transfers: kept, drained, cut; and what a VM may not pretend to be.  Both attachments."""
+
+from pathlib import Path
+
+import pytest
+
+from kernel.private_net import inside, needs_kernel, run
+from kernel.two_vms import A, AT, B, BAD, GOOD, HOST, MACS, OWN, Transfer, net, opens, ruleset
+from netpersona.adapters.enforcers.nftables import Nftables
+from netpersona.flow.vm import vm_id
+from netpersona.flow.window import SECOND
+
+pytestmark = needs_kernel
+
+ONLY_A = "peers: {networks: [203.0.113.7]}"
+
+
+@pytest.fixture(scope="module", params=["routed", "bridged"])
+def _net(request):
+    with net(bridged=request.param == "bridged"):
+        yield request.param
+
+
+@pytest.fixture
+def enforcer(_net):
+    with inside(HOST):
+        run("nft", "flush", "ruleset")
+        made = Nftables()
+        made.apply(ruleset())
+        yield made
+        made.uninstall()
+        made.close()
+
+
+@pytest.fixture
+def transfers(enforcer):
+    made = [Transfer(A, BAD), Transfer(A, GOOD, 444), Transfer(B, GOOD, 445)]
+    assert all(each.runs() for each in made)
+    yield made
+    for each in made:
+        each.close()
+
+
+def test_a_deny_that_keeps_lets_the_transfer_run_and_no_new_one_open(enforcer, transfers):
+    enforcer.apply(ruleset(f"{{name: r, direction: outbound, {ONLY_A}, action: deny, existing: keep}}"))
+    assert all(each.runs() for each in transfers)
+    assert not opens(A, BAD, 447)
+    assert opens(A, GOOD, 447)
+
+
+def test_a_deny_that_cuts_stops_the_transfer_and_no_other(enforcer, transfers):
+    enforcer.apply(ruleset(f"{{name: r, direction: both, {ONLY_A}, action: deny, existing: cut}}"))
+    cut, *others = transfers
+    assert cut.stands()
+    assert all(each.runs() for each in others)
+    assert not opens(A, BAD, 447)
+
+
+def test_a_deny_that_drains_stops_the_transfer_at_its_time(enforcer, transfers):
+    began = {(vm_id(name), "p", "r"): AT for name in ("a", "b")}
+    rules = f"{{name: r, direction: both, {ONLY_A}, action: deny, existing: drain 60s}}"
+    enforcer.apply(ruleset(rules, began=began))
+    drained, *others = transfers
+    assert drained.runs()
+    assert not opens(A, BAD, 447)
+    enforcer.apply(ruleset(rules, at=AT + 61 * SECOND, began=began))
+    assert drained.stands()
+    assert all(each.runs() for each in others)
+
+
+def test_what_was_cut_is_forgotten_and_nothing_else(enforcer, transfers, _net):
+    if _net == "bridged":
+        pytest.skip("nothing is tracked for bridges in this kernel")
+    tracked = Path("/proc/thread-self/net/nf_conntrack")
+    if not tracked.exists():
+        pytest.skip("this kernel does not list what it tracks")
+    enforcer.apply(ruleset(f"{{name: r, direction: both, {ONLY_A}, action: deny, existing: cut}}"))
+    assert f"src={OWN[A]} dst={BAD}" not in tracked.read_text()
+    assert f"src={OWN[A]} dst={GOOD}" in tracked.read_text()
+    assert f"src={OWN[B]} dst={GOOD}" in tracked.read_text()
+
+
+def test_a_cut_in_one_direction_is_not_opened_again_from_the_other_end(enforcer, transfers):
+    enforcer.apply(ruleset(f"{{name: r, direction: outbound, {ONLY_A}, action: deny, existing: cut}}"))
+    assert transfers[0].stands()
+    assert transfers[0].stands()
+
+
+def test_isolation_cuts_the_vm_off_and_nobody_else(enforcer, transfers):
+    enforcer.apply(ruleset("{name: i, when: persona.name == 'a', action: isolate, existing: cut}"))
+    assert transfers[0].stands()
+    assert transfers[1].stands()
+    assert transfers[2].runs()
+    assert not opens(A, OWN[B], 448, space=B)
+    enforcer.apply(ruleset())
+    assert opens(A, GOOD, 449)
+
+
+def test_counters_count_and_are_kept_while_other_rules_change(enforcer):
+    keep = f"{{name: r, direction: outbound, {ONLY_A}, action: deny}}"
+    enforcer.apply(ruleset(keep))
+    assert not opens(A, BAD, 447)
+    counted = {(c.vm, c.rule): c.packets for c in enforcer.counters()}
+    assert counted["a", "r"] > 0
+    assert counted["b", "r"] == 0
+    enforcer.apply(
+        ruleset(
+            "{name: before, direction: outbound, ports: [9], action: deny}, "
+            + keep
+            + ", {name: x, direction: outbound, ports: [7], action: deny}"
+        )
+    )
+    assert {(c.vm, c.rule): c.packets for c in enforcer.counters(vm_id("a"))}["a", "r"] >= counted["a", "r"]
+    assert enforcer.verify() == ()
+
+
+def test_another_address_is_not_let_out(enforcer, _net):
+    run("ip", "-n", A, "address", "add", "10.77.0.99/32", "dev", "eth0")
+    if _net == "routed":
+        run("ip", "-n", HOST, "route", "add", "10.77.0.99/32", "dev", "tap-a")
+    run("ip", "-n", "np-test-out", "route", "replace", "10.77.0.99/32", "dev", "eth0")
+    assert opens(A, GOOD, 452)
+    assert not opens(A, GOOD, 452, address="10.77.0.99")
+
+
+def test_another_hardware_address_is_not_let_out_of_a_bridged_tap(enforcer, _net):
+    if _net == "routed":
+        pytest.skip("a routed tap has no use for the hardware address")
+    assert opens(A, GOOD, 450)
+    run("ip", "-n", A, "link", "set", "eth0", "address", "52:54:00:00:00:99")
+    try:
+        run("ip", "-n", A, "route", "replace", "default", "dev", "eth0")
+        assert not opens(A, GOOD, 451)
+    finally:
+        run("ip", "-n", A, "link", "set", "eth0", "address", MACS[A])
+        run("ip", "-n", A, "route", "replace", "default", "dev", "eth0")
