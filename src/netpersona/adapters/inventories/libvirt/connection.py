@@ -54,6 +54,10 @@ def _run_events(libvirt: Any) -> None:
             libvirt.virEventRunDefaultImpl()
 
 
+class NotHeardError(InventoryError):
+    """A witness cannot be asked; everything else can."""
+
+
 class Connection:
     """An open connection that passes on events.  Every method raises InventoryError where libvirt cannot be asked."""
 
@@ -102,14 +106,17 @@ class Connection:
             return read_network(self._open.networkLookupByName(name).XMLDesc())
         return Network()
 
-    def addresses(self, uuid: str, witness: Witness) -> list[tuple[str, str]] | None:
-        """The MACs of the domain's interfaces, each with an address it has; None where the witness cannot be asked."""
+    def addresses(self, uuid: str, witness: Witness) -> list[tuple[str, str]]:
+        """The MACs of the domain's interfaces, each with an address it has.
+
+        Raises NotHeardError where only this witness cannot be asked.
+        """
         try:
             found = self._open.lookupByUUIDString(uuid).interfaceAddresses(_SOURCES[witness], 0)
         except self._libvirt.libvirtError as error:
             if not self.lives():
                 raise InventoryError(f"libvirt {self._uri}: {error}") from error
-            return None
+            raise NotHeardError(str(error)) from error
         told = [
             (str(each.get("hwaddr")).lower(), _canonical(address["addr"], int(address["prefix"])))
             for each in found.values()

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netpersona.adapters.inventories.libvirt.claims import Claim, Witness, settled
-from netpersona.adapters.inventories.libvirt.connection import Connection
+from netpersona.adapters.inventories.libvirt.connection import Connection, NotHeardError
 from netpersona.adapters.inventories.libvirt.domain import Domain, Network, Nic, read_domain
 from netpersona.errors import InventoryError
 from netpersona.flow.vm import Vm, VmId
@@ -25,6 +25,7 @@ class _Followed:
 
     domain: Domain
     told: dict[Witness, _Told]
+    silent: dict[Witness, str]  # why a witness cannot be asked
     due: float  # s, monotonic
     pause: float = _SOON  # s
 
@@ -70,7 +71,7 @@ class Watch:
             for each in followed
             for nic in each.domain.nics
         ]
-        noted = [note for each in followed for note in each.domain.problems]
+        noted = [note for each in followed for note in (*each.domain.problems, *each.silent.values())]
         return sorted(vms, key=lambda vm: vm.name), (*sorted(noted), *self._unreadable.values(), *found.problems)
 
     def _said(self, uuid: str) -> tuple[object, ...]:
@@ -79,7 +80,13 @@ class Watch:
         if found is None:
             return (None, self._unreadable.get(uuid))
         networks = [self._network(nic) for nic in found.domain.nics]
-        return (found.domain, sorted(found.told.items()), networks, self._unreadable.get(uuid))
+        return (
+            found.domain,
+            sorted(found.told.items()),
+            sorted(found.silent.items()),
+            networks,
+            self._unreadable.get(uuid),
+        )
 
     def _read(self, uuid: str, now: float) -> _Followed | None:
         """Take what libvirt says of the domain now; None: it does not run."""
@@ -91,7 +98,8 @@ class Watch:
         for name in {nic.network for nic in domain.nics if nic.network is not None} - self._asked:
             self._asked.add(name)
             self._networks[name] = self.connection.network(name)
-        followed = _Followed(domain, {} if before is None else before.told, now + _SOON)
+        told, silent = ({}, {}) if before is None else (before.told, before.silent)
+        followed = _Followed(domain, told, silent, now + _SOON)
         self._hear(followed, [witness for witness in self.ask if witness is not Witness.AGENT])
         if Witness.AGENT in self.ask and domain.has_agent:
             followed.due = now
@@ -125,8 +133,13 @@ class Watch:
         for witness in witnesses:
             if witness is Witness.LEASE and not leased:
                 continue  # libvirt leases addresses in its own networks only
-            answer = self.connection.addresses(followed.domain.uuid, witness)
-            if answer or (answer is not None and not witness.is_guest):
+            try:
+                answer = self.connection.addresses(followed.domain.uuid, witness)
+            except NotHeardError as error:
+                followed.silent[witness] = f"domain {followed.domain.uuid}: {witness.name.lower()}: {error}"
+                continue
+            followed.silent.pop(witness, None)
+            if answer or not witness.is_guest:
                 followed.told[witness] = tuple(answer)
 
     def _vm(self, nic: Nic, addresses: tuple[str, ...], labels: Mapping[str, str]) -> Vm:
