@@ -8,7 +8,7 @@ BIN = .venv/bin
 
 help:
 	@echo 'make setup   install netpersona into .venv (then .venv/bin/netpersona works)'
-	@echo 'make run     generate sample traffic, judge it, and tell what was found'
+	@echo 'make run     tell the story: as root live in a lab of namespaces, else on generated traffic'
 	@echo 'make test    check style and types, run every test'
 	@echo 'make bench   measure speed and memory, as ratios'
 	@echo 'make docs    write the generated pages of docs/ anew'
@@ -22,7 +22,7 @@ setup-dev:
 	@PYTHON='$(PYTHON)' sh scripts/setup.sh requirements-dev.lock nft
 
 run: setup
-	@$(BIN)/netpersona demo
+	@if [ "$$(id -u)" = 0 ]; then $(BIN)/netpersona demo --live; else $(BIN)/netpersona demo; fi
 
 lint: setup-dev
 	@$(BIN)/ruff check .

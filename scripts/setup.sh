@@ -27,6 +27,10 @@ if [ "$tools" = nft ] && ! command -v nft >/dev/null && [ ! -x /usr/sbin/nft ]; 
     need nftables "the tests ask the real nft whether it accepts our rules" || echo "going on without: those tests will be skipped" >&2
 fi
 
+if [ "$(id -u)" = 0 ] && ! command -v ip >/dev/null; then
+    need iproute2 "the lab is built with it" || echo "going on without: there will be no lab" >&2
+fi
+
 guest_hosts() { # what the tests of VMs under libvirt need; as root only, and without starting any daemon
     [ "$tools" = nft ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
     missing=

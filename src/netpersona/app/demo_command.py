@@ -14,8 +14,18 @@ from netpersona.errors import ConfigError
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=Path(".demo"), show_default=True, help="Where to write."
 )
-def demo(folder: Path) -> None:
-    """Generate a day of four machines, one of which is compromised; replay it and tell what was found."""
+@click.option("--live", is_flag=True, help="Instead: a lab, the controller on it, and an attack.  Needs root.")
+def demo(folder: Path, live: bool) -> None:
+    """Generate a day of four machines, one of which is compromised; replay it and tell what was found.
+
+    With --live: build a lab of network namespaces, run the controller on it, attack, and tell the story, from the
+    callback to the rule in the kernel to recovery.
+    """
+    if live:
+        from netpersona.app.live_demo import tell_live
+
+        tell_live()
+        return
     watch = Stopwatch.started()
     from netpersona.app.account import tell
     from netpersona.app.replay_command import write_report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netpersona.app.asking import answered
+from netpersona.app.asking import answered, instant
 from netpersona.app.output import emit, json_text, output_option, yaml_text
 from netpersona.errors import ConfigError
 
@@ -32,7 +32,7 @@ def list_(at: str | None, ask: Answers, output: str) -> None:
     """List every VM: how worried we are, and how much we know of it."""
     from netpersona.app.persona_tables import personas_table
 
-    emit(ask.personas(at=_instant(at)), output, personas_table)
+    emit(ask.personas(at=instant(at)), output, personas_table)
 
 
 @persona.command(short_help="Show one persona whole, and its risk.")
@@ -44,7 +44,7 @@ def show(vm: str, at: str | None, ask: Answers, output: str) -> None:
     """Show one persona: its network, its normal traffic, what was recognised, and its risk."""
     from netpersona.app.persona_tables import persona_table
 
-    emit(ask.whole_personas([vm], _instant(at))[0], output, persona_table)
+    emit(ask.whole_personas([vm], instant(at))[0], output, persona_table)
 
 
 @persona.command(short_help="List a persona's versions, and why each.")
@@ -107,6 +107,19 @@ def reset(vm: str, yes: bool, ask: Answers, output: str) -> None:
     emit(ask.edit(vm, "reset"), output, _said)
 
 
+@persona.command(short_help="Set aside what spoke against a VM.")
+@click.argument("vm")
+@answered
+@output_option
+def acquit(vm: str, ask: Answers, output: str) -> None:
+    """Set aside what spoke against a VM so far: its risk, its signatures and what they triggered.
+
+    For a VM that was looked at and found clean, or cleaned.  Its findings and the history of its risk stay; what it
+    does from now on counts.
+    """
+    emit(ask.edit(vm, "acquit"), output, _said)
+
+
 @persona.command(short_help="Set labels, or take them away.")
 @click.argument("vm")
 @click.argument("labels", metavar="NAME=VALUE|NAME-...", nargs=-1, required=True)
@@ -130,25 +143,16 @@ def label(vm: str, labels: tuple[str, ...], ask: Answers, output: str) -> None:
 @click.option("-o", "--output", type=click.Choice(["yaml", "json", "table"]), default="yaml", show_default=True)
 def export(vms: tuple[str, ...], at: str | None, ask: Answers, output: str) -> None:
     """Print whole personas, all or the named ones: a YAML document each, or one JSON list."""
-    instant = _instant(at)
     if output == "table":
         from netpersona.app.persona_tables import personas_table
 
-        emit(ask.personas(vms, instant), output, personas_table)
+        emit(ask.personas(vms, instant(at)), output, personas_table)
         return
-    told = ask.whole_personas(vms, instant)
+    told = ask.whole_personas(vms, instant(at))
     if output == "json":
         click.echo(json_text({"apiVersion": "netpersona/v1", "kind": "PersonaList", "items": told}))
     else:
         click.echo("---\n".join(yaml_text(one) for one in told), nl=False)
-
-
-def _instant(text: str | None) -> int | None:
-    if text is None:
-        return None
-    from netpersona.app.replay_command import parse_time
-
-    return parse_time(text)
 
 
 def _said(told: dict[str, Any]) -> str:

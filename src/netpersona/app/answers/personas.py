@@ -12,7 +12,7 @@ from netpersona.errors import ConfigError
 from netpersona.flow.vm import VmId
 from netpersona.persona.difference import difference
 from netpersona.persona.model import Completeness, Persona, TrafficProfile
-from netpersona.persona.resource import API_VERSION, resource, rfc3339
+from netpersona.persona.resource import resource, rfc3339
 from netpersona.ports import PersonaVersion
 from netpersona.risk.ledger import risk_score, score
 
@@ -23,10 +23,12 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {  # what a person asks for
         {"profile": TrafficProfile(), "completeness": Completeness()},
         "reset: what was learned as normal is forgotten",
     ),
+    "acquit": (
+        {"risk_ledger": (), "signatures": (), "mitigations": ()},
+        "acquitted: what spoke against it so far is set aside",
+    ),
 }
 LABELS_MOST = 64
-_SUMMARY_SPEC = ("addresses", "learning")
-_METADATA = ("labels", "version")
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,62}")  # as in an inventory
 
 
@@ -44,28 +46,6 @@ def summary(known: Known, persona: Persona, at: int | None) -> dict[str, Any]:
         "completeness": {"seen": round(persona.completeness.seen, 6), "flows": persona.profile.flows},
         "signatures": sorted({signature.name for signature in persona.signatures}),
         **{name: rfc3339(instant) for name, instant in instants.items() if instant is not None},
-    }
-
-
-def as_resource(told: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary as a resource."""
-    metadata = {name: told[name] for name in _METADATA}
-    spec = {name: told[name] for name in _SUMMARY_SPEC}
-    rest = {name: value for name, value in told.items() if name not in {"vm", *_METADATA, *_SUMMARY_SPEC}}
-    head = {"name": told["vm"], **metadata}
-    return {"apiVersion": API_VERSION, "kind": "PersonaSummary", "metadata": head, "spec": spec, "status": rest}
-
-
-def of_resource(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary that as_resource() was given."""
-    head, spec = told["metadata"], told["spec"]
-    return {
-        "vm": head["name"],
-        "addresses": spec["addresses"],
-        "labels": head["labels"],
-        "version": head["version"],
-        "learning": spec["learning"],
-        **told["status"],
     }
 
 
@@ -102,7 +82,7 @@ def differences(known: Known, one: str, other: str | None) -> dict[str, Any]:
 
 
 def edited(known: Known, vm: str, edit: str) -> dict[str, Any]:
-    """Freeze, unfreeze or reset a persona, unless it is so already."""
+    """Freeze, unfreeze, reset or acquit a persona, unless it is so already."""
     fields, why = EDITS[edit]
     return _change(known, the_vm(known, vm), fields, why)
 

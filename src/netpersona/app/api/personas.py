@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from netpersona.app.answers import findings, personas
 from netpersona.app.answers.known import the_vm
+from netpersona.app.answers.summary import as_resource
 from netpersona.app.api import models
 from netpersona.app.api.ask import At, Known, Vm
 from netpersona.app.api.page import Paged, paged
@@ -35,7 +36,7 @@ def list_(known: Known, at: At, page: Paged, view: Literal["summary", "whole"] =
             "PersonaSummary",
             known_now,
             lambda p: p.vm,
-            lambda p: personas.as_resource(personas.summary(known, p, at)),
+            lambda p: as_resource(personas.summary(known, p, at)),
             page,
         )
     )
@@ -46,7 +47,7 @@ def show(known: Known, vm: Vm, at: At, view: Literal["summary", "whole"] = "whol
     """A persona as it stands, and its risk then."""
     persona = the_vm(known, vm)
     if view == "summary":
-        return answer(personas.as_resource(personas.summary(known, persona, at)))
+        return answer(as_resource(personas.summary(known, persona, at)))
     return answer(personas.shown(known, persona, at))
 
 

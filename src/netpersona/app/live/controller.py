@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app import policies as policy_files
+from netpersona.app.live import notify
 from netpersona.app.live.health import Health, HealthBook
 from netpersona.app.live.indicators import PUSHED_CONFIDENCE, LiveIndicators, Rebuilt
 from netpersona.app.live.judge import resumed
@@ -41,7 +42,7 @@ from netpersona.ports import Enforcer, Inventory, Store
 from netpersona.ruleset.diff import Changes, diff
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.render import render
-from netpersona.ruleset.words import listing
+from netpersona.ruleset.words import plan
 
 TURN = 0.1  # s: how long the sensor is listened to before what it heard is judged
 _LOOK = SECOND  # µs between looks at the inventory and the feeds
@@ -101,6 +102,7 @@ class Controller:
         self._ruleset: Ruleset | None = None
         self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
         self._installed, self._healed = True, 0
+        self._judged_since = False  # whether anything was judged since the last checkpoint
         self._ledger = PolicyLedger.of_bytes(parts.store.context("policy-ledger"))
         if self._ledger.current is None:
             self._ledger.add(texts, at, "configuration", "at the first start")
@@ -144,6 +146,7 @@ class Controller:
         changed |= self._judge.on_timer(self._now)
         self._learn_of_threats()
         self._go_back_in_time()
+        self._judged_since = self._judged_since or bool(changed)
         if self._is_due("fade", _FADE):
             changed |= self._judge.worried()
         if changed or self._ruleset is None or self._ends():
@@ -152,6 +155,8 @@ class Controller:
             self._heal()
         if self._is_due("save", _SAVE):
             self._save()
+        if self._is_due("notify", _LOOK):
+            notify.alive(f"watching {len(self._parts.sensor.taps)} taps")
 
     def _learn_of_threats(self) -> None:
         """Take what feed files say anew, and what was pushed once it is worked in."""
@@ -246,6 +251,7 @@ class Controller:
     def _stored(self) -> bool:
         self._parts.store.commit(self._judge.checkpoint(self._context()))
         self._judge.stored()
+        self._judged_since = False
         return True
 
     def _context(self) -> dict[str, bytes]:
@@ -327,7 +333,12 @@ class Controller:
         return self._orders.ask(lambda: self._health.at(self._now))
 
     def store(self) -> Store:
-        """Where history, findings and risk terms are read."""
+        """Where history, findings and risk terms are read: it holds all that was judged up to now."""
+        return self._orders.ask(self._up_to_date)
+
+    def _up_to_date(self) -> Store:
+        if self._judged_since:
+            self._save()
         return self._parts.store
 
     def standing(self) -> Standing:
@@ -460,11 +471,11 @@ class Controller:
     def _firewall(self) -> Mapping[str, Any]:
         held = self._parts.enforcer.in_force()
         counters = self._parts.enforcer.counters()
-        shown = {"installed": self._installed, "words": listing(held), "nft": render(held), "counters": counters}
+        shown = {"installed": self._installed, "vms": plan(held), "nft": render(held), "counters": counters}
         return {**shown, **self._verified()}
 
     def _verified(self) -> Mapping[str, Any]:
-        drift = [each.what for each in self._parts.enforcer.verify()] if self._installed else []
+        drift = self._parts.enforcer.verify() if self._installed else ()
         return {"well": not drift, "drift": drift, "healed": self._healed}
 
     def _edited(self, persona: Persona, why: str) -> None:
@@ -472,6 +483,8 @@ class Controller:
         now = self._judge.persona(persona.vm)
         if persona.version != now.version + 1:  # judged meanwhile: the change is kept, and what was learned too
             persona = replace(persona, version=now.version + 1)
+        if now.risk_ledger and not persona.risk_ledger:
+            self._judge.set_aside(persona.vm, self._now)
         self._parts.store.put_persona(persona, self._now, why)
         self._judge.edited(self._parts.store.states(), self._now)
         self._enforce(self._judge.fleet.vms)

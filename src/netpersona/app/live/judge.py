@@ -48,6 +48,7 @@ class LiveJudge:
     stopped: Stopped = field(default_factory=Stopped)
     _taps: dict[str, VmId] = field(default_factory=dict)
     _learned: set[VmId] = field(default_factory=set)  # whose closed state changed since the last checkpoint
+    _aside: dict[VmId, int] = field(default_factory=dict)  # up to when what a VM did is set aside, µs
     _raised: dict[str, int] = field(default_factory=dict)  # finding -> when it was first raised, µs
 
     def follow(self, vms: Iterable[Vm]) -> set[VmId]:
@@ -108,6 +109,10 @@ class LiveJudge:
         """The VMs whose risk fades while nothing happens."""
         return {vm for vm in self.fleet.vms if self._state(vm).persona.risk_ledger}
 
+    def set_aside(self, vm: VmId, now: int) -> None:
+        """What the VM did up to now (µs) counts no longer, where its window is still open."""
+        self._aside[vm] = now
+
     def reground(self, ground: Ground, now: int) -> None:
         """Judge what is open by other policies and indicators from now on."""
         self.ground = ground
@@ -139,6 +144,7 @@ class LiveJudge:
 
     def _close(self, start: int, rows: FlowBatch) -> None:
         self.closed_until = start + self.ground.window
+        self._aside = {vm: until for vm, until in self._aside.items() if until > start}
         for observation in self._observations(rows, self._taps.values()):
             step = self._step(self.closed.states.get(observation.vm), observation)
             self.closed.take(step, observation.window.end)
@@ -160,7 +166,14 @@ class LiveJudge:
     def _observations(self, rows: FlowBatch, vms: Collection[VmId]) -> Iterable[Observation]:
         taps = {tap: vm for tap, vm in self._taps.items() if vm in vms}
         flows, transactions = pipeline.at_taps(rows.flows, rows.transactions, taps, self.fleet.part(vms), self.ground)
-        return observe(self.stopped.without(flows), transactions, self.ground.intel, self.ground.window)
+        flows, transactions = self._counting(self.stopped.without(flows)), self._counting(transactions)
+        return observe(flows, transactions, self.ground.intel, self.ground.window)
+
+    def _counting(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The oriented rows without what was set aside."""
+        for vm, until in self._aside.items():
+            rows = rows.filter((pl.col("vm") != vm) | (pl.col("start") >= until))
+        return rows
 
     def _step(self, state: VmState | None, observation: Observation) -> Step:
         before = pipeline.begun(self.fleet.vms[observation.vm]) if state is None else state

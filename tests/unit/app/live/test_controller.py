@@ -274,6 +274,27 @@ def test_a_mitigation_ends_though_no_packet_comes(tmp_path):
     assert passes(rig, DESK, FINE)
 
 
+def test_a_vm_that_is_acquitted_is_let_out_at_once_and_only_what_it_does_next_counts(tmp_path):
+    rig = Rig(tmp_path, RISKY)
+    rig.turns()
+    for port in (443, 8443, 4444):
+        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, port)
+    rig.turns()
+    assert not passes(rig, DESK, FINE)
+    now = rig.ask(rig.controller.vms)["desk-1"]
+    clean = replace(now, risk_ledger=(), signatures=(), mitigations=(), version=now.version + 1)
+    rig.ask(lambda: rig.controller.edit(clean, "ann", "acquitted"))
+    rig.turns(3)
+    assert passes(rig, DESK, FINE)
+    rig.sensor.at += WINDOW
+    rig.turns(3)
+    assert passes(rig, DESK, FINE)
+    for port in (443, 8443, 4444):
+        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, port)
+    rig.turns()
+    assert not passes(rig, DESK, FINE)
+
+
 def test_a_persona_is_frozen_where_it_stands(tmp_path):
     rig = Rig(tmp_path)
     rig.turns()
