@@ -78,16 +78,38 @@ def test_rows_of_closed_windows_are_counted():
     assert windows.starts() == []
 
 
-def test_too_many_rows_leave_the_latest_out_and_are_counted():
-    windows = OpenWindows(most=3)
-    windows.add(report([flow(f"P{n}", 1, start=T + 10 - n) for n in range(5)]))
-    assert set(packets(windows.table(T))) == {"P2", "P3", "P4"}
-    assert windows.skipped == {"row left out: too many in one window": 2}
+def test_of_too_many_rows_the_latest_are_left_out_and_the_others_stay_up_to_date():
+    windows = OpenWindows(most=3_000)
+    for first in range(0, 5_000, 1_000):
+        windows.add(report([flow(f"P{n}", 1, start=T + n) for n in range(first, first + 1_000)]))
+    table = windows.table(T).flows
+    assert set(table["uid"]) == {f"P{n}" for n in range(3_000)}
+    assert windows.skipped == {"row left out: too many of one interface in one window": 2_000}
+    windows.add(report([flow("P7", 9, start=T + 7), flow("P4000", 9, start=T + 4000)]))
+    assert packets(windows.table(T))["P7"] == 9
+    assert windows.table(T).flows.height == 3_000
+
+
+def test_an_interface_that_floods_hides_no_others_flows():
+    windows = OpenWindows(most=5_000)
+    for first in range(0, 20_000, 1_000):
+        many = [flow(f"P{n}", 1, start=T + n) for n in range(first, first + 1_000)]
+        windows.add(report([*many, flow(f"Q{first}", 1, start=T + first, source="tap-b")]))
+    assert windows.table(T, ["tap-b"]).flows.height == 20
+    assert windows.table(T, ["tap-a"]).flows.height <= 5_000
+    assert windows.skipped["row left out: too many of one interface in one window"] >= 15_000
 
 
 def test_many_small_reports_are_put_together_now_and_then():
     windows = OpenWindows()
     for count in range(300):
         windows.add(report([flow(f"P{n}", count) for n in range(100)]))
-    assert windows._flows[T].waiting <= 10_000 + 100
+    assert windows._windows[T].flows["tap-a"].waiting <= 2_000
     assert packets(windows.table(T)) == {f"P{n}": 299 for n in range(100)}
+
+
+def test_rows_of_no_interface_are_among_all():
+    windows = OpenWindows()
+    windows.add(report([flow("P1", 1, source=None), flow("P2", 1)]))
+    assert set(packets(windows.table(T))) == {"P1", "P2"}
+    assert set(packets(windows.table(T, ["tap-a"]))) == {"P2"}
