@@ -81,7 +81,7 @@ def listed() -> dict[tuple[str, str], list]:
         if "rule" in entry:
             rule = entry["rule"]
             found[rule["family"], rule["chain"]].append(
-                _in_order(_plain(rule["expr"], constants)) + [rule.get("comment")]
+                [*_in_order(_plain(rule["expr"], constants)), rule.get("comment")]
             )
     return found
 

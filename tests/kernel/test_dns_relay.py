@@ -610,6 +610,57 @@ def test_a_tap_that_comes_again_is_held_again_and_one_that_is_left_goes_by_itsel
         asker.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flush ruleset",
+        "delete chain netdev netpersona_dns hold.tap1",
+        "flush chain netdev netpersona_dns hold.tap1",
+        "flush chain netdev netpersona_dns pulse",
+        "flush set netdev netpersona_dns alive",
+    ],
+)
+def test_what_somebody_takes_out_of_the_table_is_put_back(net: Outside, damage: str) -> None:
+    asker = Asker(1, 4)
+    with host((1,), parse(POLICY, "p.yaml")) as made:
+        if damage.startswith("delete"):
+            run("ip", "netns", "exec", HOST, "nft", "flush", "chain", "netdev", "netpersona_dns", "hold.tap1")
+        run("ip", "netns", "exec", HOST, "nft", damage)
+        assert asker.ask("n1.good.example") is not None
+        with inside(HOST):
+            made.relay.follow(made.taps)
+            made.enforcer.heal()
+        assert made.relay.health().figures["healed"] == (0 if "set" in damage.split() else 1)
+        _until(lambda: _is_heard(made, asker))
+        assert through(net, asker, "n", "bad", 20) == (20, 0)
+        with inside(HOST):
+            made.relay.follow(made.taps)
+        assert made.relay.health().figures["healed"] <= 1
+    asker.close()
+
+
+def _is_heard(made: Host, asker: Asker) -> bool:
+    before = made.relay.health().figures["heard"]
+    asker.ask("n1.good.example")
+    return made.relay.health().figures["heard"] > before
+
+
+def test_a_sensor_on_the_tap_sees_each_answer_once(net: Outside) -> None:
+    asker = Asker(1, 4)
+    with host((1,), parse(POLICY, "p.yaml")):
+        sniffer = socket_in(HOST, socket.AF_PACKET, socket.SOCK_RAW)
+        sniffer.bind(("tap1", 3))
+        assert through(net, asker, "n", "good", 20) == (20, 20)
+        seen = []
+        while select.select([sniffer], [], [], 0.2)[0]:
+            frame, (_, _, kind, *_) = sniffer.recvfrom(2048)
+            if kind == socket.PACKET_OUTGOING and frame[23] == 17 and frame[34:36] == b"\0\x35":
+                seen.append(frame[42:44])
+        assert len(seen) == len(set(seen)) == 20
+        sniffer.close()
+    asker.close()
+
+
 def _hold_until_killed(tap: str) -> None:
     relay = Relay(lambda _: Future())
     relay.start()

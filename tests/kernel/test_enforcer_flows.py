@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernel.private_net import inside, needs_kernel, run
-from kernel.two_vms import A, AT, B, BAD, GOOD, HOST, MACS, OWN, Transfer, net, opens, ruleset
+from kernel.two_vms import AT, BAD, GOOD, HOST, MACS, OWN, A, B, Transfer, net, opens, ruleset
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.flow.vm import vm_id
 from netpersona.flow.window import SECOND
@@ -16,13 +16,13 @@ ONLY_A = "peers: {networks: [203.0.113.7]}"
 
 
 @pytest.fixture(scope="module", params=["routed", "bridged"])
-def _net(request):
+def attachment(request):
     with net(bridged=request.param == "bridged"):
         yield request.param
 
 
 @pytest.fixture
-def enforcer(_net):
+def enforcer(attachment):
     with inside(HOST):
         run("nft", "flush", "ruleset")
         made = Nftables()
@@ -68,8 +68,8 @@ def test_a_deny_that_drains_stops_the_transfer_at_its_time(enforcer, transfers):
     assert all(each.runs() for each in others)
 
 
-def test_what_was_cut_is_forgotten_and_nothing_else(enforcer, transfers, _net):
-    if _net == "bridged":
+def test_what_was_cut_is_forgotten_and_nothing_else(enforcer, transfers, attachment):
+    if attachment == "bridged":
         pytest.skip("nothing is tracked for bridges in this kernel")
     tracked = Path("/proc/thread-self/net/nf_conntrack")
     if not tracked.exists():
@@ -114,17 +114,17 @@ def test_counters_count_and_are_kept_while_other_rules_change(enforcer):
     assert enforcer.verify() == ()
 
 
-def test_another_address_is_not_let_out(enforcer, _net):
+def test_another_address_is_not_let_out(enforcer, attachment):
     run("ip", "-n", A, "address", "add", "10.77.0.99/32", "dev", "eth0")
-    if _net == "routed":
+    if attachment == "routed":
         run("ip", "-n", HOST, "route", "add", "10.77.0.99/32", "dev", "tap-a")
     run("ip", "-n", "np-test-out", "route", "replace", "10.77.0.99/32", "dev", "eth0")
     assert opens(A, GOOD, 452)
     assert not opens(A, GOOD, 452, address="10.77.0.99")
 
 
-def test_another_hardware_address_is_not_let_out_of_a_bridged_tap(enforcer, _net):
-    if _net == "routed":
+def test_another_hardware_address_is_not_let_out_of_a_bridged_tap(enforcer, attachment):
+    if attachment == "routed":
         pytest.skip("a routed tap has no use for the hardware address")
     assert opens(A, GOOD, 450)
     run("ip", "-n", A, "link", "set", "eth0", "address", "52:54:00:00:00:99")

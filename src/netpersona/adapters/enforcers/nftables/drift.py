@@ -72,6 +72,15 @@ def _of_table(table: Table, has: Installed) -> Iterator[str]:
     ):
         yield from (f"{what} {name} is gone" for name in wanted if name not in found)
         yield from (f"{what} {name} is not ours" for name in found if name not in wanted)
+    yield from _elsewhere(table, has)
+    for name, lines in table.chains.items():
+        if name in has.chains:
+            statements = [assemble(line, table.family) for line in lines]
+            yield from _of_chain(name, lines, statements, has.chains[name])
+
+
+def _elsewhere(table: Table, has: Installed) -> Iterator[str]:
+    """What is there, but is not as it should be."""
     for name, hook in table.hooks.items():
         if name in has.chains and has.hooks.get(name) != str(hook):
             yield f"chain {name} hooks in as {has.hooks.get(name, 'nothing')}"
@@ -81,10 +90,17 @@ def _of_table(table: Table, has: Installed) -> Iterator[str]:
     for name, taps in table.interfaces.items():
         if has.interfaces.get(name, taps) != taps:
             yield f"set {name} holds other interfaces"
-    for name, lines in table.chains.items():
-        if name in has.chains:
-            statements = [assemble(line, table.family) for line in lines]
-            yield from _of_chain(name, lines, statements, has.chains[name])
+    for name, part in table.sets.items():
+        wanted = _count(part)
+        if not part.lasting and has.counts.get(name, wanted) != wanted:
+            yield f"set {name} holds {has.counts[name]} members instead of {wanted}"
+
+
+def _count(part: SetPart) -> int:
+    """How many members the kernel says it has: two elements each of an interval set, but for one without an end."""
+    members = part.members
+    endless = part.prefixes and bool(members) and not elements.prefixes(members[-1:], part.version)[1].any()
+    return len(members) - endless
 
 
 def _of_chain(name: str, lines: tuple[str, ...], wanted: list[Statement], found: list[Placed]) -> Iterator[str]:

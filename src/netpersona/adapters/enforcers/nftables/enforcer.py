@@ -65,9 +65,10 @@ class Nftables:
         return self._in_force
 
     def verify(self, *, whole: bool = False) -> tuple[Drift, ...]:
-        """Reads the kernel back and names every difference to what was applied; `whole` also reads every set.
+        """Reads the kernel back and names every difference to what was applied; `whole` reads the sets' members too.
 
-        Where nobody changed any table since it was looked at last, nothing is read but that.
+        Else sets are told by the number of their members.  Where nobody changed any table since it was looked at
+        last, nothing is read but that.
         """
         generation = self._wire.generation()
         if generation == self._generation and not whole:
@@ -78,9 +79,9 @@ class Nftables:
         self._generation = -1 if found else generation
         return found
 
-    def heal(self) -> tuple[Drift, ...]:
+    def heal(self, *, whole: bool = False) -> tuple[Drift, ...]:
         """Brings back what `verify` finds missing or changed, and says what it was."""
-        found = self.verify()
+        found = self.verify(whole=whole)
         if found:
             self.apply(self._in_force)
         return found

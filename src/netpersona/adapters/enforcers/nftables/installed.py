@@ -43,6 +43,7 @@ class Installed:
     family: str
     limits: dict[str, str] = field(default_factory=dict)
     sets: dict[str, SetPart | None] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)  # members of sets, where the kernel tells (Linux 6.17)
     flows: set[str] = field(default_factory=set)  # sets that rules fill
     lists: set[str] = field(default_factory=set)  # sets of constants
     interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -126,6 +127,7 @@ def _user_data(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
 
 
+_COUNT = 20  # NFTA_SET_COUNT
 _COUNTER = a.text(1, "counter")
 
 
@@ -157,6 +159,8 @@ def _take_set(wire_: wire.Wire, into: Installed, found: dict[int, bytes]) -> Non
         into.lists.add(name)
     else:
         into.sets[name] = None
+        if _COUNT in found:
+            into.counts[name] = a.number(found[_COUNT])
 
 
 def _verdicts(wire_: wire.Wire, family: str, name: str, *, is_interface: bool) -> dict[str, str]:

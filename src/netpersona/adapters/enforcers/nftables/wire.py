@@ -173,7 +173,7 @@ def described(sent: bytes) -> str:
     """A message in words: what it is about and of what name."""
     kind = sent[4]
     found = a.read(sent, 20)
-    names = [a.name(found[key]) for key in (1, 2, 3) if key in found and (key < 3 or kind == NEW_CHAIN)]
+    names = [a.name(found[key]) for key in (1, 2, 3) if key in found and (key < 3 or kind in {NEW_CHAIN, DEL_CHAIN})]
     verb = "remove" if kind in {DEL_TABLE, DEL_CHAIN, DEL_RULE, DEL_SET, DEL_ELEMENT, DEL_OBJECT} else "make"
     return f"{verb} {'limit' if kind >= NEW_OBJECT else _KINDS.get(kind // 3, 'message')} {' '.join(names)}"
 
