@@ -66,6 +66,15 @@ def _answers(store: str | None, socket: str | None) -> Answers:
     return controller_at(socket)
 
 
+def instant(text: str | None) -> int | None:
+    """The instant (µs) that --at or --since names; None where it was not given.  Raises ConfigError."""
+    if text is None:
+        return None
+    from netpersona.app.replay_command import parse_time
+
+    return parse_time(text)
+
+
 def controller_or_none(socket: str | None) -> Controller | None:
     """What asks the controller; None where there is no socket."""
     from netpersona.app.client import Controller

@@ -8,19 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from netpersona.app.answers.ask import Plain
-from netpersona.app.answers.personas import of_resource
+from netpersona.app.answers.ask import Plain, Traffic, Wanted
+from netpersona.app.answers.summary import of_resource
 from netpersona.errors import ConfigError, NetpersonaError
-
-if TYPE_CHECKING:
-    from netpersona.app.answers.findings import Wanted
-    from netpersona.app.answers.why import Traffic
 
 _TIMEOUT = 60.0  # s: a change of the policies of a big fleet is worked out anew
 _PAGE = 1000

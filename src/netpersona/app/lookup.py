@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from netpersona.adapters.stores import open_store
 from netpersona.errors import ConfigError
-from netpersona.ports import Store
+
+if TYPE_CHECKING:
+    from netpersona.ports import Store
 
 store_option = click.option(
     "--store", envvar="NETPERSONA_STORE", metavar="URL", help="The store: FILE.db, sqlite:///..."
@@ -20,4 +23,6 @@ def opened(url: str | None) -> Store:
             "no store was named: give --store FILE.db or set NETPERSONA_STORE;"
             " 'netpersona replay SOURCE --store FILE.db' makes one"
         )
+    from netpersona.adapters.stores import open_store
+
     return open_store(url, create=False)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netpersona.app.asking import answered
-from netpersona.app.replay_command import parse_time
+from netpersona.app.asking import answered, instant
 
 if TYPE_CHECKING:
     from netpersona.app.answers.ask import Answers
@@ -31,7 +30,7 @@ def explain(vm: str, at: str | None, left_out: tuple[str, ...], ask: Answers, ou
     from netpersona.app.output import emit
     from netpersona.app.risk_explanation import table
 
-    emit(ask.risk(vm, None if at is None else parse_time(at), left_out), output, table)
+    emit(ask.risk(vm, instant(at), left_out), output, table)
 
 
 @click.command()
@@ -43,9 +42,8 @@ def explain(vm: str, at: str | None, left_out: tuple[str, ...], ask: Answers, ou
 @_output
 def findings(vm: str | None, everything: bool, kind: str | None, since: str | None, ask: Answers, output: str) -> None:
     """List what the detectors found."""
-    from netpersona.app.answers.findings import Wanted
+    from netpersona.app.answers.ask import Wanted
     from netpersona.app.finding_table import findings_table
     from netpersona.app.output import emit
 
-    instant = None if since is None else parse_time(since)
-    emit(ask.findings(Wanted(vm, kind, everything, instant)), output, findings_table)
+    emit(ask.findings(Wanted(vm, kind, everything, instant(since))), output, findings_table)

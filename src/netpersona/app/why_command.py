@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netpersona.app.asking import answered
+from netpersona.app.asking import answered, instant
 from netpersona.app.output import emit, output_option
 from netpersona.app.why_table import drawn
 
@@ -31,8 +31,7 @@ def why(
     PEER is an address or a name; an IPv6 address with a port stands in brackets.  Of a name the addresses are judged
     that the VM addressed by it, the newest first; if none is known, what is known of the name is told.
     """
-    from netpersona.app.answers.why import Traffic
-    from netpersona.app.replay_command import parse_time
+    from netpersona.app.answers.ask import Traffic
 
     traffic = Traffic(vm, peer, direction, protocol, established)
-    emit(ask.why(traffic, None if at is None else parse_time(at)), output, drawn)
+    emit(ask.why(traffic, instant(at)), output, drawn)

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from netpersona.app.answers.findings import Wanted
     from netpersona.app.answers.known import Known
-    from netpersona.app.answers.why import Traffic
 
 Plain = dict[str, Any]  # values that JSON and YAML can say
+
+
+class Wanted(NamedTuple):
+    """Which findings are asked for."""
+
+    vm: str | None = None
+    kind: str | None = None
+    everything: bool = False  # also what is kept as context, not only alerts
+    since: int | None = None  # µs: seen then or later
+
+
+class Traffic(NamedTuple):
+    """The traffic that is asked about, in the words of the person who asks."""
+
+    vm: str
+    peer: str  # an address or a name, with or without :PORT
+    direction: str = "outbound"
+    protocol: str = "tcp"
+    established: bool = False
 
 
 class Answers(Protocol):

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from netpersona.app.answers.ask import Wanted
 from netpersona.app.answers.known import Known, UnknownError, the_vm
 from netpersona.app.report import finding_object
 from netpersona.app.risk_explanation import explanation
 from netpersona.errors import ConfigError
 from netpersona.risk.finding import KINDS, Finding
-
-
-class Wanted(NamedTuple):
-    """Which findings are asked for."""
-
-    vm: str | None = None
-    kind: str | None = None
-    everything: bool = False  # also what is kept as context, not only alerts
-    since: int | None = None  # µs: seen then or later
 
 
 def findings(known: Known, wanted: Wanted) -> list[Finding]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from netpersona.errors import ConfigError
 from netpersona.flow.vm import VmId, canonical_address
-from netpersona.persona.model import Persona
-from netpersona.ports import Store
 
 if TYPE_CHECKING:
     from netpersona.app.live.service import Service
     from netpersona.app.standing import Standing
+    from netpersona.persona.model import Persona
+    from netpersona.ports import Store
     from netpersona.ruleset.diff import Changes
     from netpersona.ruleset.model import Ruleset
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from netpersona.adapters.sensors.flow_records import TRANSPORTS
+from netpersona.app.answers.ask import Traffic
 from netpersona.app.answers.known import Known, the_vm
 from netpersona.app.named_peer import NamedPeer, name_of, named_peer
 from netpersona.app.report import seconds
@@ -29,16 +30,6 @@ from netpersona.risk.ledger import Contribution
 from netpersona.ruleset.explain import explain_other
 from netpersona.ruleset.model import PORTED, Ruleset
 from netpersona.ruleset.verdict import Decision, Packet, verdict
-
-
-class Traffic(NamedTuple):
-    """The traffic that is asked about, in the words of the person who asks."""
-
-    vm: str
-    peer: str  # an address or a name, with or without :PORT
-    direction: str = "outbound"
-    protocol: str = "tcp"
-    established: bool = False
 
 
 def why(known: Known, traffic: Traffic, at: int | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from netpersona.app.answers import findings
+from netpersona.app.answers.ask import Wanted
 from netpersona.app.api import models
 from netpersona.app.api.ask import Known, Name
 from netpersona.app.api.page import Paged, paged
@@ -30,7 +31,7 @@ def list_(
 ) -> Response:
     """In the order in which they were judged."""
     instant = None if since is None else parse_time(since)
-    wanted = findings.Wanted(vm, kind, everything=not alerts, since=instant)
+    wanted = Wanted(vm, kind, everything=not alerts, since=instant)
     return answer(paged("Finding", findings.findings(known, wanted), _key, _shown, page))
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from netpersona.app.answers.why import Traffic, why
+from netpersona.app.answers.ask import Traffic
+from netpersona.app.answers.why import why
 from netpersona.app.api import models
 from netpersona.app.api.ask import At, Known
 from netpersona.app.api.resource import answer, resource

@@ -6,10 +6,9 @@ import pytest
 from pydantic import TypeAdapter
 from starlette.routing import Match
 
-from netpersona.app.answers.ask import Answered
-from netpersona.app.answers.findings import Wanted
+from netpersona.app.answers.ask import Answered, Wanted
 from netpersona.app.answers.known import InService
-from netpersona.app.answers.personas import of_resource
+from netpersona.app.answers.summary import of_resource
 from netpersona.app.api import application as api
 from netpersona.app.api import models
 
