@@ -550,21 +550,21 @@ def _time_to_answer(asker: Asker, wait: float = 3.0) -> float | None:
     return None if asker.ask("n1.good.example", wait) is None else time.monotonic() - before
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_dns_goes_directly_within_three_seconds_after_a_kill(net: Outside, version: int) -> None:
+def test_dns_goes_directly_within_three_seconds_after_a_kill(net: Outside) -> None:
     """The other process lets each answer wait as long as it may: so it shows which way an answer came."""
-    asker, other = Asker(1, version), Asker(2, version)
+    askers, other = [Asker(1, version) for version in (4, 6)], Asker(2, 4)
     with _held_by_another_process("tap1") as running:
-        assert _time_to_answer(asker) > 0.19
+        assert all(_time_to_answer(asker) > 0.19 for asker in askers)
         assert _time_to_answer(other) < 0.15
         running.send_signal(signal.SIGKILL)
         killed = time.monotonic()
-        while asker.ask("n1.good.example", 0.1) is None:
-            assert time.monotonic() < killed + 3
-        assert _time_to_answer(asker) < 0.15
+        for asker in askers:
+            while asker.ask("n1.good.example", 0.1) is None:
+                assert time.monotonic() < killed + 3
+        assert all(_time_to_answer(asker) < 0.15 for asker in askers)
         assert time.monotonic() < killed + 3
-    asker.close()
-    other.close()
+    for asker in (*askers, other):
+        asker.close()
 
 
 def test_a_relay_that_hangs_is_as_one_that_died_and_goes_on_when_it_wakes(net: Outside) -> None:

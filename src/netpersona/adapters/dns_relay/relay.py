@@ -40,7 +40,9 @@ class RelayHealth:
 
     running: bool
     held: tuple[str, ...]  # taps
-    figures: Mapping[str, int]  # Counts, and `overflown`: answers that found no room; `lost`: that the tap refused
+    figures: Mapping[str, int]
+    """Counts, and `overflown`: answers that found no room, `lost`: that the tap refused, `healed`: taps that somebody
+    took out of the table."""
     error: str | None
 
 
@@ -77,6 +79,7 @@ class Relay:
         self._lines: dict[str, _Line] = {}  # by interface
         self._gone = Counts()  # of lines that are no more
         self._lost = 0
+        self._healed = 0
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._poll = select.epoll()
         self._loop = _Loop(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
@@ -102,14 +105,18 @@ class Relay:
         self._thread.start()
 
     def follow(self, taps: Mapping[str, VmId]) -> None:
-        """Hold the answers on these interfaces from now on, and on no others.
+        """Hold the answers on these interfaces from now on, and on no others.  To be called again every second or so.
 
-        What cannot be held goes by itself, and is said in health().
+        What cannot be held goes by itself, and is said in health().  What somebody took out of the table is put back.
         """
+        self._unwatched = {}
+        try:
+            self._heal()
+        except EnforcerError as error:
+            self._unwatched["table"] = str(error)
         for interface, line in list(self._lines.items()):
             if line.broken or taps.get(interface) != line.held.vm or not _is_there(interface, line.tap.index):
                 self._release(interface)
-        self._unwatched = {}
         for interface, vm in sorted(taps.items()):
             if interface not in self._lines:
                 try:
@@ -146,6 +153,7 @@ class Relay:
             for name, count in asdict(line.held.counts).items():
                 figures[name] += count
         figures["overflown"] = sum(line.device.overflown() for line in lines)
+        figures["healed"] = self._healed
         figures["lost"] = self._lost + sum(line.tap.lost for line in lines)
         running = self._thread is not None and self._thread.is_alive()
         why = [] if running else ["not running"]
@@ -154,6 +162,19 @@ class Relay:
         return RelayHealth(running, tuple(sorted(self._lines)), figures, "; ".join(why) or None)
 
     # What the caller's thread does
+
+    def _heal(self) -> None:
+        if self._table is None or not self._lines:
+            return
+        missing = self._table.missing(self._lines)
+        if missing == self._lines.keys():
+            self._table.install(_PULSE)
+        for interface in sorted(missing):
+            self._healed += 1
+            if interface in self._lines and _is_there(interface, self._lines[interface].tap.index):
+                if missing != self._lines.keys():
+                    self._table.release(interface)
+                self._table.hold(interface, self._lines[interface].device.index)
 
     def _hold(self, interface: str, vm: VmId) -> None:
         if self._table is None:

@@ -14,7 +14,8 @@ resolver on the host notices nothing.  Names and numbers are bytes of netlink me
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from netpersona.adapters.dns_relay.devices import MARK
 from netpersona.adapters.enforcers.nftables import attributes as a
@@ -69,7 +70,7 @@ class Table:
     def release(self, tap: str) -> None:
         """Let the tap's answers go by themselves again."""
         chain = _held(tap)
-        if chain in self._chains():  # a tap that is gone took it along
+        if chain in self._named(wire.GET_CHAIN, 3):  # a tap that is gone took it along
             emptied = wire.message(wire.DEL_RULE, FAMILY, a.text(1, NAME) + a.text(2, chain))
             self._wire.send([emptied, wire.message(wire.DEL_CHAIN, FAMILY, a.text(1, NAME) + a.text(3, chain))])
 
@@ -77,14 +78,21 @@ class Table:
         """Remove the table with all that is in it."""
         self._wire.send([_table(wire.NEW_TABLE, wire.CREATE), _table(wire.DEL_TABLE)])
 
+    def missing(self, taps: Iterable[str]) -> set[str]:
+        """Which of these taps are held no more, since somebody changed the table; all where the heartbeat is gone."""
+        rules = Counter(self._named(wire.GET_RULE, 2))
+        wanted = set(taps)
+        return {tap for tap in wanted if rules[_held(tap)] != 2} if rules[_PULSE] == 1 else wanted
+
     def close(self) -> None:
         """Give the socket back."""
         self._wire.close()
 
-    def _chains(self) -> set[str]:
-        asked = wire.message(wire.GET_CHAIN, FAMILY, b"", wire.DUMP)
+    def _named(self, kind: int, name: int) -> list[str]:
+        """The chains of the table, or the chain of each of its rules."""
+        asked = wire.message(kind, FAMILY, b"", wire.DUMP)
         found = [message.attributes() for message in self._wire.ask_raw(asked)]
-        return {a.name(chain[3]) for chain in found if a.name(chain[1]) == NAME}
+        return [a.name(each[name]) for each in found if a.name(each[1]) == NAME]
 
 
 def uninstall() -> None:
