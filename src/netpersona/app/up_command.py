@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from netpersona.app.config import Config
     from netpersona.app.live.controller import Controller
-    from netpersona.ports import Enforcer, Inventory, Store
+    from netpersona.ports import Inventory, Store
 
 STORE = "/var/lib/netpersona/netpersona.db"
 
@@ -33,8 +33,10 @@ def up(path: Path | None, socket: Path | None) -> None:
 
     config = read_config(path)
     with TapSensor(window=config.window) as sensor:
-        controller = _controller(config, sensor)
-        server = Server(controller, socket or config.api.socket, group=config.api.group)
+        place = socket or config.api.socket
+        place.parent.mkdir(parents=True, exist_ok=True)
+        controller = _controller(config, sensor, place)
+        server = Server(controller, place, group=config.api.group)
         server.start()
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,7 +49,7 @@ def up(path: Path | None, socket: Path | None) -> None:
             server.stop()
 
 
-def _controller(config: Config, sensor: Any) -> Controller:
+def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
     from netpersona.adapters.feeds.file import FileFeed
     from netpersona.app import policies as policy_files
     from netpersona.app.live.controller import Controller, Parts
@@ -57,7 +59,7 @@ def _controller(config: Config, sensor: Any) -> Controller:
         inventory=inventory_of(config),
         sensor=sensor,
         store=_store(config),
-        enforcer=_enforcer(config),
+        **_kernel(config, socket),
         indicators=LiveIndicators([FileFeed(f.file, f.settings, f.column) for f in config.feeds]),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
@@ -82,14 +84,19 @@ def _store(config: Config) -> Store:
     return open_store(config.store if config.store is not None else STORE)
 
 
-def _enforcer(config: Config) -> Enforcer:
+def _kernel(config: Config, socket: Path) -> dict[str, Any]:
+    """The parts that have to do with the kernel's rules: none but a plan, where that is configured."""
     if config.enforcer == "plan":
         from netpersona.adapters.enforcers.plan import Plan
 
-        return Plan()
+        return {"enforcer": Plan()}
     from netpersona.adapters.enforcers.nftables import Nftables
+    from netpersona.adapters.enforcers.nftables.receipts import Receipts
+    from netpersona.app.live.guard import KernelGuard
 
-    return Nftables()
+    enforcer = Nftables()
+    guard = KernelGuard(enforcer, socket.with_name(f"{socket.name}.revert"))
+    return {"enforcer": enforcer, "guard": guard, "receipts": Receipts(enforcer.in_force())}
 
 
 def _stopping(controller: Controller) -> Callable[..., None]:

@@ -12,12 +12,14 @@ packet: the kernel keeps the last good rules.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 
+from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app import policies as policy_files
 from netpersona.app.live import notify
@@ -30,7 +32,7 @@ from netpersona.app.live.rules import LiveRules
 from netpersona.app.live.service import Applied, FeedState, PolicyVersion
 from netpersona.app.run import allowed
 from netpersona.app.standing import Standing
-from netpersona.errors import FeedError, NetpersonaError, SourceError
+from netpersona.errors import ConfigError, FeedError, NetpersonaError, SourceError
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import SECOND
 from netpersona.intel.gate import Protected
@@ -50,6 +52,7 @@ _SAVE = 5 * SECOND  # µs between checkpoints
 _FADE = 5 * SECOND  # µs between resolutions where nothing happened: risk fades, listings end
 _HEAL = 3 * SECOND  # µs between looks whether the kernel still holds our rules
 _RETRY_MOST = 30 * SECOND
+RECEIPTS_KEPT = 10_000
 
 _T = TypeVar("_T")
 
@@ -71,6 +74,26 @@ class LiveSensor(Protocol):
         """What happened until then."""
 
 
+class Guard(Protocol):
+    """What brings earlier rules back although the controller is dead; see app.live.guard."""
+
+    def arm(self, earlier: Ruleset, seconds: float) -> None:
+        """From now on they come back after so many seconds.  Raises EnforcerError; then nothing is armed."""
+
+    def disarm(self) -> None:
+        """They do not."""
+
+
+class ReceiptSource(Protocol):
+    """What tells of denied packets; see adapters.enforcers.nftables.receipts."""
+
+    def concern(self, ruleset: Ruleset) -> None:
+        """These are the rules whose packets are told of."""
+
+    def waiting(self, now: int) -> list[Receipt]:
+        """What was told since the last time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the controller is made of."""
@@ -82,6 +105,8 @@ class Parts:
     indicators: LiveIndicators
     policies: Callable[[Mapping[str, str]], PolicySet]  # policy texts -> what they mean here.  Raises PolicyError
     window: int  # µs
+    guard: Guard | None = None  # None: a trial goes back only while the controller lives
+    receipts: ReceiptSource | None = None
 
 
 class Controller:
@@ -102,6 +127,7 @@ class Controller:
         self._ruleset: Ruleset | None = None
         self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
         self._installed, self._healed = True, 0
+        self._receipts: deque[Receipt] = deque(maxlen=RECEIPTS_KEPT)
         self._judged_since = False  # whether anything was judged since the last checkpoint
         self._ledger = PolicyLedger.of_bytes(parts.store.context("policy-ledger"))
         if self._ledger.current is None:
@@ -146,6 +172,8 @@ class Controller:
         changed |= self._judge.on_timer(self._now)
         self._learn_of_threats()
         self._go_back_in_time()
+        if (source := self._parts.receipts) is not None:
+            self._receipts.extend(self._part("receipts", lambda: source.waiting(self._now)) or ())
         self._judged_since = self._judged_since or bool(changed)
         if self._is_due("fade", _FADE):
             changed |= self._judge.worried()
@@ -229,6 +257,8 @@ class Controller:
         changes = self._parts.enforcer.apply(desired)
         if changes or self._ruleset is None:
             self._judge.stopped.follow(desired, self._rules.began)
+            if self._parts.receipts is not None:
+                self._parts.receipts.concern(desired)
         self._ruleset = desired
         return changes
 
@@ -299,19 +329,38 @@ class Controller:
             self._put(self._ledger.before().texts, "netpersona", "not confirmed in time", None)
 
     def _put(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None) -> Applied:
-        before, versions = self._judge.ground, self._versions
-        self._reload(self._understood(texts))
+        before, versions, earlier = self._judge.ground, self._versions, self._ruleset
+        policies = self._understood(texts)
+        self._on_trial(earlier, confirm_within)
+        self._reload(policies)
         try:
+            self._changed |= set(self._judge.fleet.vms)
             changes = self._applied()
         except NetpersonaError:
             self._versions = versions
             self._reload(before.policies)
+            self._disarm()
             raise
+        if confirm_within is None:
+            self._disarm()
         self._installed = True
         confirm_by = None if confirm_within is None else self._now + confirm_within
         version = self._ledger.add(texts, self._now, who, why, confirm_by)
         self._save()
         return Applied(version, changes, confirm_by)
+
+    def _on_trial(self, earlier: Ruleset | None, confirm_within: int | None) -> None:
+        """Make sure that the earlier rules come back, whatever becomes of the controller.  Raises NetpersonaError."""
+        if confirm_within is None:
+            return
+        if self._ledger.confirm_by is not None:
+            raise ConfigError("policies wait to be confirmed; confirm them or roll back first")
+        if self._parts.guard is not None and earlier is not None:
+            self._parts.guard.arm(earlier, confirm_within / SECOND)
+
+    def _disarm(self) -> None:
+        if self._parts.guard is not None:
+            self._parts.guard.disarm()
 
     def _reground(self, ground: Ground) -> None:
         self._judge.reground(ground, self._now)
@@ -374,6 +423,7 @@ class Controller:
 
         def kept() -> PolicyVersion:
             version = self._ledger.confirm()
+            self._disarm()
             self._save()
             return version
 
@@ -401,6 +451,10 @@ class Controller:
     def edit(self, persona: Persona, who: str, why: str) -> None:
         """Store what a person changed of a persona."""
         self._orders.ask(lambda: self._edited(persona, f"{why} ({who})"))
+
+    def receipts(self, vm: VmId | None = None) -> Sequence[Receipt]:
+        """The latest denied packets that the kernel told of, of one VM or of all, oldest first."""
+        return self._orders.ask(lambda: [r for r in self._receipts if vm is None or r.vm == vm])
 
     def feeds(self) -> Sequence[FeedState]:
         """Every feed, in the order of their names."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.app.live.health import Health
 from netpersona.app.standing import Standing
 from netpersona.flow.vm import VmId
@@ -81,6 +82,9 @@ class Service(Protocol):
 
     def verify(self) -> Mapping[str, Any]:
         """Read the kernel back now: `well` (bool), `drift` (sentences), `healed` (drifts mended since the start)."""
+
+    def receipts(self, vm: VmId | None = None) -> Sequence[Receipt]:
+        """The latest denied packets that the kernel told of, of one VM or of all, oldest first."""
 
     def policies(self) -> Sequence[PolicyVersion]:
         """Every version of the policies, oldest first; the last one is in force."""

@@ -189,6 +189,40 @@ def test_a_restart_keeps_policies_pushes_and_what_was_learned_and_undoes_what_wa
     assert again.ask(again.controller.vms)["web-1"].profile.flows == 1
 
 
+class Guarded:
+    """A guard that writes down what it was told."""
+
+    def __init__(self):
+        self.told, self.refuses = [], False
+
+    def arm(self, earlier, seconds):
+        if self.refuses:
+            raise EnforcerError("the kernel would refuse the revert")
+        self.told.append(("armed", seconds, set(earlier.vms)))
+
+    def disarm(self):
+        self.told.append(("disarmed",))
+
+
+def test_a_trial_is_guarded_until_it_is_over(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    guard = Guarded()
+    rig.controller._parts = replace(rig.parts, guard=guard)
+    rig.turns()
+    off = {"open.yaml": LOW_REPUTATION.replace("enforce", "off")}
+    rig.ask(lambda: rig.controller.apply(off, "ann", "a trial", confirm_within=MINUTE))
+    assert guard.told == [("armed", 60.0, {"web-1", "desk-1"})]
+    with pytest.raises(ConfigError, match="wait to be confirmed"):
+        rig.ask(lambda: rig.controller.apply(off, "bob", "another", confirm_within=MINUTE))
+    rig.ask(lambda: rig.controller.confirm("ann"))
+    assert guard.told[1:] == [("disarmed",)]
+    guard.refuses = True
+    with pytest.raises(EnforcerError):
+        rig.ask(lambda: rig.controller.apply({}, "ann", "without a way back", confirm_within=MINUTE))
+    assert passes(rig, WEB, LISTED)
+    assert len(rig.ask(rig.controller.policies)) == 2
+
+
 class Refusing:
     """An enforcer that refuses when told to: what was in force stays."""
 
