@@ -27,9 +27,14 @@ if [ "$tools" = nft ] && ! command -v nft >/dev/null && [ ! -x /usr/sbin/nft ]; 
     need nftables "the tests ask the real nft whether it accepts our rules" || echo "going on without: those tests will be skipped" >&2
 fi
 
-if [ "$(id -u)" = 0 ] && ! command -v ip >/dev/null; then
-    need iproute2 "the lab is built with it" || echo "going on without: there will be no lab" >&2
-fi
+lab_programs() { # what the lab is built with, and what makes its traffic; as root only, and without starting any daemon
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+    missing=
+    for pair in ip:iproute2 curl:curl dnsmasq:dnsmasq-base iperf3:iperf3 openssl:openssl; do
+        command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
+    done
+    [ -z "$missing" ] || without_daemons $missing || echo "going on without: the lab will use programs of its own" >&2
+}
 
 guest_hosts() { # what the tests of VMs under libvirt need; as root only, and without starting any daemon
     [ "$tools" = nft ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
@@ -50,7 +55,7 @@ guest_hosts() { # what the tests of VMs under libvirt need; as root only, and wi
 }
 
 without_daemons() ( # without_daemons PACKAGE...: install them; a package may ask to start its daemon, and is told no
-    echo "installing$(printf ' %s' "$@") (tests run VMs under libvirt)"
+    echo "installing$(printf ' %s' "$@")"
     if [ ! -e /usr/sbin/policy-rc.d ]; then
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
         trap 'exit 1' HUP INT TERM
@@ -87,6 +92,7 @@ echo "setting up .venv from $lock"
 [ -x .venv/bin/python ] && [ "$(cat .venv/.place 2>/dev/null)" = "$(pwd)" ] || { rm -rf .venv && "$python" -m venv .venv && pwd >.venv/.place; }
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+lab_programs
 guest_hosts
 .venv/bin/python -m compileall -q src # else every process that may not write its byte code compiles it again
 echo "$want" >"$mark"
