@@ -19,6 +19,7 @@ from netpersona.app.answers.summary import of_resource
 from netpersona.errors import ConfigError, NetpersonaError
 
 _TIMEOUT = 60.0  # s: a change of the policies of a big fleet is worked out anew
+_SOON = 10.0  # s: for what is always at hand
 _PAGE = 1000
 _Params = Mapping[str, Any]
 
@@ -33,7 +34,7 @@ class Controller:
     def __init__(self, path: Path) -> None:
         self._path = path
         transport = httpx.HTTPTransport(uds=str(path))
-        self._http = httpx.Client(transport=transport, base_url="http://netpersona/api/v1", timeout=_TIMEOUT)
+        self._http = httpx.Client(transport=transport, base_url="http://netpersona/api/v1")
 
     # What a store could answer too
 
@@ -100,7 +101,8 @@ class Controller:
 
     def health(self) -> Plain:
         """How each of its parts is."""
-        return self._status("GET", "health")
+        told: Plain = self._ask("GET", "health", timeout=_SOON)["status"]
+        return told
 
     def remarks(self, texts: Mapping[str, str]) -> list[Plain]:
         """What is wrong or doubtful in policies, held against the VMs that run."""
@@ -184,16 +186,18 @@ class Controller:
         told: Plain = self._ask(method, path, params, body)["status"]
         return told
 
-    def _ask(self, method: str, path: str, params: _Params | None = None, body: Any = None) -> Plain:
+    def _ask(
+        self, method: str, path: str, params: _Params | None = None, body: Any = None, timeout: float = _TIMEOUT
+    ) -> Plain:
         """One resource, or the error that the controller tells of."""
         asked = {name: value for name, value in (params or {}).items() if value is not None}
         try:
-            answer = self._http.request(method, path, params=asked, json=body)
+            answer = self._http.request(method, path, params=asked, json=body, timeout=timeout)
             told = msgspec.json.decode(answer.content)
         except httpx.ConnectError as error:
             raise UnreachedError(_unreached(self._path)) from error
         except httpx.TimeoutException as error:
-            raise NetpersonaError(f"the controller at {self._path} did not answer within {_TIMEOUT:g} s") from error
+            raise NetpersonaError(f"the controller at {self._path} did not answer within {timeout:g} s") from error
         except (httpx.HTTPError, msgspec.DecodeError) as error:
             raise NetpersonaError(f"the controller at {self._path} broke off ({error}); see its journal") from error
         if answer.is_success and isinstance(told, dict):

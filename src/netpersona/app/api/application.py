@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -36,6 +37,7 @@ def application(service: Service) -> FastAPI:
     """The API over a service.  It asks nobody who they are: that is for whoever serves it (see access.py)."""
     app = _application()
     app.state.service = service
+    app.state.alone = Lock()
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
@@ -16,6 +17,11 @@ from netpersona.app.replay_command import parse_time
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _alone(request: Request) -> Lock:
+    alone: Lock = request.app.state.alone
+    return alone
 
 
 def _known(request: Request) -> InService:
@@ -38,6 +44,7 @@ def span(text: str | None) -> int | None:
 Asked = Annotated[Service, Depends(_service)]
 Known = Annotated[InService, Depends(_known)]
 At = Annotated[int | None, Depends(_instant)]
+Alone = Annotated[Lock, Depends(_alone)]  # held from reading the policies to applying them changed
 Who = Annotated[str, Depends(who)]
 Vm = Annotated[str, Path(max_length=128, description="A VM's name, or an address of it.")]
 Name = Annotated[str, Path(max_length=256)]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from netpersona.app.api import models
-from netpersona.app.api.ask import Asked, Who
+from netpersona.app.api.ask import Alone, Asked, Who
 from netpersona.app.api.policy_versions import applied
 from netpersona.app.api.resource import answer, resource
 from netpersona.ports import Count, Drift
@@ -36,9 +36,10 @@ def verify(service: Asked) -> Response:
 @router.post(
     "/firewall/rollback", summary="Go back to the rules before", response_model=models.PolicyVersion, status_code=201
 )
-def rollback(service: Asked, caller: Who) -> Response:
+def rollback(service: Asked, caller: Who, alone: Alone) -> Response:
     """The same as going back to the policies before: the rules follow from them."""
-    return applied(service.roll_back(caller))
+    with alone:
+        return applied(service.roll_back(caller))
 
 
 @router.post("/firewall/uninstall", summary="Take every rule out of the kernel", response_model=models.Firewall)

@@ -11,7 +11,7 @@ from netpersona.app import policies as policy_files
 from netpersona.app import policy_texts
 from netpersona.app.answers import policies
 from netpersona.app.api import models
-from netpersona.app.api.ask import Asked, Known, Name, Who, span
+from netpersona.app.api.ask import Alone, Asked, Known, Name, Who, span
 from netpersona.app.api.page import listed
 from netpersona.app.api.policy_versions import applied
 from netpersona.app.api.resource import answer
@@ -66,14 +66,15 @@ def show(known: Known, name: Name) -> Response:
     openapi_extra=_BODY,
 )
 def define(
-    service: Asked, known: Known, caller: Who, name: Name, text: _Text, confirm_within: _Confirm = None
+    service: Asked, known: Known, caller: Who, alone: Alone, name: Name, text: _Text, confirm_within: _Confirm = None
 ) -> Response:
     """Put one policy, as YAML or JSON, in the place of the one of its name, or beside the others."""
     said = policy_files.parsed({f"{name}.yaml": text})
     if [policy.name for policy in said.policies] != [name] or policy_texts.count(text) != 1:
         raise ConfigError(f"the body must be one Policy whose metadata.name is {name!r}")
-    texts = policy_texts.with_policy(known.standing().texts, name, text)
-    return applied(service.apply(texts, caller, f"defined {name}", span(confirm_within)))
+    with alone:
+        texts = policy_texts.with_policy(known.standing().texts, name, text)
+        return applied(service.apply(texts, caller, f"defined {name}", span(confirm_within)))
 
 
 @router.put(
@@ -82,21 +83,25 @@ def define(
     response_model=models.PolicyVersion,
     status_code=201,
 )
-def mode(service: Asked, known: Known, caller: Who, name: Name, wanted: models.Mode) -> Response:
+def mode(service: Asked, known: Known, caller: Who, alone: Alone, name: Name, wanted: models.Mode) -> Response:
     """A staged policy only says what it would do; its text is else left as it was written."""
-    now = known.standing()
-    policies.named(known, now.policies, name)
-    texts = policy_texts.with_mode(now.texts, name, wanted.mode)
-    return applied(service.apply(texts, caller, f"{name}: {wanted.mode}", span(wanted.confirm_within)))
+    with alone:
+        now = known.standing()
+        policies.named(known, now.policies, name)
+        texts = policy_texts.with_mode(now.texts, name, wanted.mode)
+        return applied(service.apply(texts, caller, f"{name}: {wanted.mode}", span(wanted.confirm_within)))
 
 
 @router.delete("/policies/{name}", summary="Delete a policy", response_model=models.PolicyVersion, status_code=201)
-def delete(service: Asked, known: Known, caller: Who, name: Name, confirm_within: _Confirm = None) -> Response:
+def delete(
+    service: Asked, known: Known, caller: Who, alone: Alone, name: Name, confirm_within: _Confirm = None
+) -> Response:
     """The others stay as they are."""
-    now = known.standing()
-    policies.named(known, now.policies, name)
-    texts = policy_texts.without_policy(now.texts, name)
-    return applied(service.apply(texts, caller, f"deleted {name}", span(confirm_within)))
+    with alone:
+        now = known.standing()
+        policies.named(known, now.policies, name)
+        texts = policy_texts.without_policy(now.texts, name)
+        return applied(service.apply(texts, caller, f"deleted {name}", span(confirm_within)))
 
 
 def _shown(told: dict[str, Any]) -> dict[str, Any]:

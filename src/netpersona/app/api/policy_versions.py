@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from netpersona.app.answers import policies
 from netpersona.app.answers.known import UnknownError
 from netpersona.app.api import models
-from netpersona.app.api.ask import Asked, Known, Who, span
+from netpersona.app.api.ask import Alone, Asked, Known, Who, span
 from netpersona.app.api.page import Paged, paged
 from netpersona.app.api.resource import answer, resource
 from netpersona.app.live.service import Applied, PolicyVersion
@@ -46,9 +46,10 @@ def current(known: Known, nft: Annotated[bool, Query(description="The nft text t
 
 
 @router.post("/policy-versions", summary="Apply policies", response_model=models.PolicyVersion, status_code=201)
-def apply(service: Asked, caller: Who, bundle: models.Bundle) -> Response:
+def apply(service: Asked, caller: Who, alone: Alone, bundle: models.Bundle) -> Response:
     """Put these files in force, in place of all others; with `confirm_within` they go back unless confirmed."""
-    return applied(service.apply(bundle.texts, caller, bundle.why, span(bundle.confirm_within)))
+    with alone:
+        return applied(service.apply(bundle.texts, caller, bundle.why, span(bundle.confirm_within)))
 
 
 @router.get("/policy-versions", summary="List the versions", response_model=models.ListOf[models.PolicyVersion])
@@ -84,9 +85,10 @@ def confirm(service: Asked, caller: Who) -> Response:
     response_model=models.PolicyVersion,
     status_code=201,
 )
-def roll_back(service: Asked, caller: Who, back: models.Back | None = None) -> Response:
+def roll_back(service: Asked, caller: Who, alone: Alone, back: models.Back | None = None) -> Response:
     """To the version before, or the one named; that makes a new version."""
-    return applied(service.roll_back(caller, None if back is None else back.number))
+    with alone:
+        return applied(service.roll_back(caller, None if back is None else back.number))
 
 
 def applied(done: Applied) -> Response:

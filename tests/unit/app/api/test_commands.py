@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,3 +218,40 @@ def test_feeds(run, place):
 def test_the_store_is_as_the_commands_left_it(run, place):
     run("persona", "freeze", "db-1")
     assert open_store(str(place / "day.db"), create=False).personas()["db-1"].learning == "frozen"
+
+
+IN_A_NAMESPACE = """\
+import sys
+from netpersona.adapters.enforcers.nftables import nftables
+from netpersona.app.cli import main
+from netpersona.policy.model import AlwaysAllow
+from netpersona.ruleset.model import Ruleset, VmRules
+with nftables() as enforcer:
+    rules = VmRules("web-1", known=True, interface="tap0", addresses=("10.77.0.11",))
+    enforcer.apply(Ruleset(sets={}, vms={"web-1": rules}, always=AlwaysAllow(), unknown_vm="allow"))
+    print("tables", len(enforcer.verify(whole=True)))
+    main(["firewall", "uninstall", "--yes", "--socket", sys.argv[1]])
+    print("missing", bool(enforcer.verify(whole=True)))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of its own needs root")
+@pytest.mark.parametrize("left", [False, True], ids=["no socket", "a dead one"])
+def test_rules_are_taken_out_where_no_controller_answers(place, left):
+    path = place / "dead.sock"
+    if left:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", IN_A_NAMESPACE, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if "unshare" in done.stderr or "not permitted" in done.stderr:
+        pytest.skip(f"no network namespace can be made here: {done.stderr.strip()}")
+    assert done.stdout.splitlines() == [
+        "tables 0",
+        f"Every rule is out of the kernel. No controller answers at {path}.",
+        "missing True",
+    ], done.stderr

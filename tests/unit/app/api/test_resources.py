@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from pydantic import TypeAdapter
 from starlette.routing import Match
@@ -235,3 +237,13 @@ def test_every_operation_is_documented(http):
             good = [answer for code, answer in operation["responses"].items() if code.startswith("2")]
             assert all(answer["content"]["application/json"]["schema"] for answer in good)
             assert {"400", "403", "404", "422", "503"} <= operation["responses"].keys()
+
+
+def test_policies_defined_at_once_are_all_there(http, service):
+    def defines(number):
+        text = NO_MAIL.replace("no-mail", f"p-{number}")
+        assert http.put(f"/policies/p-{number}", content=text).status_code == 201
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(defines, range(8)))
+    assert {f"p-{number}" for number in range(8)} <= {policy.name for policy in service.standing().policies.policies}

@@ -18,7 +18,7 @@ import pytest
 from netpersona.app.api.bounds import MOST
 from netpersona.app.api.server import Server
 from netpersona.app.client import Controller, UnreachedError
-from netpersona.errors import ConfigError
+from netpersona.errors import ConfigError, NetpersonaError
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can be played by root only")
@@ -219,3 +219,12 @@ def test_a_server_of_something_else_is_told(tmp_path):
         with pytest.raises(Exception, match="broke off"):
             Controller(path).health()
         thread.join()
+
+
+def test_a_controller_that_hangs_is_told(service, server, monkeypatch):
+    monkeypatch.setattr("netpersona.app.client._SOON", 0.2)
+    go_on = threading.Event()
+    service.health = lambda: go_on.wait(20)
+    with pytest.raises(NetpersonaError, match=r"did not answer within 0\.2 s"):
+        Controller(server.path).health()
+    go_on.set()
