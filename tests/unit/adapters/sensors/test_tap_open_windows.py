@@ -79,7 +79,7 @@ def test_rows_of_closed_windows_are_counted():
 
 
 def test_of_too_many_rows_the_latest_are_left_out_and_the_others_stay_up_to_date():
-    windows = OpenWindows(most=3_000)
+    windows = OpenWindows(most=6_000)
     for first in range(0, 5_000, 1_000):
         windows.add(report([flow(f"P{n}", 1, start=T + n) for n in range(first, first + 1_000)]))
     table = windows.table(T).flows
@@ -90,8 +90,16 @@ def test_of_too_many_rows_the_latest_are_left_out_and_the_others_stay_up_to_date
     assert windows.table(T).flows.height == 3_000
 
 
+def test_reading_in_between_changes_no_bound():
+    windows = OpenWindows(most=6_000)
+    for first in range(0, 9_000, 1_000):
+        windows.add(report([flow(f"P{n}", 1, start=T + n) for n in range(first, first + 1_000)]))
+        assert windows.table(T).flows.height <= 3_000
+    assert windows.skipped == {"row left out: too many of one interface in one window": 6_000}
+
+
 def test_an_interface_that_floods_hides_no_others_flows():
-    windows = OpenWindows(most=5_000)
+    windows = OpenWindows(most=10_000)
     for first in range(0, 20_000, 1_000):
         many = [flow(f"P{n}", 1, start=T + n) for n in range(first, first + 1_000)]
         windows.add(report([*many, flow(f"Q{first}", 1, start=T + first, source="tap-b")]))
@@ -104,7 +112,7 @@ def test_many_small_reports_are_put_together_now_and_then():
     windows = OpenWindows()
     for count in range(300):
         windows.add(report([flow(f"P{n}", count) for n in range(100)]))
-    assert windows._windows[T].flows["tap-a"].waiting <= 2_000
+    assert windows._windows[T].flows.by_source["tap-a"].waiting <= 2_000
     assert packets(windows.table(T)) == {f"P{n}": 299 for n in range(100)}
 
 

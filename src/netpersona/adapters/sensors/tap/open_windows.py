@@ -5,8 +5,9 @@ until its answer comes.  So a window's tables can be read at any moment as they 
 final.  Rows are kept by interface, so that reading what one VM did costs what it did; new ones are only laid beside
 the old ones, and put together when they are read, or when there are as many new rows as old ones.
 
-Of one interface a window holds its share of MOST rows.  When that is full, rows of flows that it has still take the
-place of the ones before; others are left out and counted.  So a VM that floods hides none but its own flows.
+A window holds about MOST rows.  One interface may have half of them; when all are taken, those that have FEW and more
+are full.  For one that is full, rows of flows that it has still take the place of the ones before; others are left out
+and counted.  So a VM that floods hides none but its own flows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from netpersona.flow.table import FlowBatch, batch, no_flows, no_transactions
 from netpersona.flow.window import WINDOW
 
 MOST = 500_000  # flow rows, and transactions, of one window; some 500 bytes each
+FEW = 5_000  # of them, which each interface may have in any case
 
 _FLOW = ["uid", "part"]
 _QUESTION = ["uid", "start", "kind", "name", "detail"]
@@ -40,15 +42,20 @@ class _Rows:
     waiting: int = 0  # rows in `new`
     full: bool = False
 
+    def __len__(self) -> int:
+        """How many rows there are at most."""
+        return self.whole.height + self.waiting
+
     def add(self, rows: pl.DataFrame, most: int) -> int:
-        """Lay rows beside the others; how many had to be left out."""
+        """Lay rows beside the others, of which there may be so many; how many had to be left out."""
         left_out = 0
         if self.full:
             known = rows.clear() if self.key is None else rows.join(self.whole, on=self.key, how="semi")
             left_out, rows = rows.height - known.height, known
         self.new.append(rows)
         self.waiting += rows.height
-        if self.waiting > max(self.whole.height, _AT_ONCE):
+        overflows = not self.full and len(self) > most
+        if overflows or self.waiting > max(self.whole.height, _AT_ONCE):
             left_out += self._bounded(most)
         return left_out
 
@@ -68,14 +75,37 @@ class _Rows:
         return rows.height - self.whole.height
 
 
-_Tables = dict[str | None, _Rows]  # by the interface; None: of no interface (flows that a store had)
+@dataclass(slots=True)
+class _Tables:
+    """Rows by interface (None: of no interface, as those that a store had)."""
+
+    key: list[str] | None
+    by_source: dict[str | None, _Rows] = field(default_factory=dict)
+    total: int = 0
+
+    def add(self, source: str | None, rows: pl.DataFrame, most: int) -> int:
+        """Take rows of an interface; how many had to be left out."""
+        if source not in self.by_source:
+            self.by_source[source] = _Rows(rows.clear(), self.key)
+        known = self.by_source[source]
+        before = len(known)
+        free = max(most - self.total, 0)
+        left_out = known.add(rows, min(max(before + free, min(FEW, most)), most // 2))
+        self.total += len(known) - before
+        return left_out
+
+    def rows(self, sources: Collection[str] | None, none: pl.DataFrame) -> pl.DataFrame:
+        """The rows of these interfaces, or of all, in one table."""
+        chosen = sorted(self.by_source, key=lambda source: source or "")
+        parts = [self.by_source[source].put_together() for source in chosen if sources is None or source in sources]
+        return pl.concat([none, *parts])
 
 
 @dataclass(slots=True)
 class _Window:
-    flows: _Tables = field(default_factory=dict)
-    said: _Tables = field(default_factory=dict)
-    asked: _Tables = field(default_factory=dict)
+    flows: _Tables = field(default_factory=lambda: _Tables(_FLOW))
+    said: _Tables = field(default_factory=lambda: _Tables(None))
+    asked: _Tables = field(default_factory=lambda: _Tables(_QUESTION))
 
 
 class OpenWindows:
@@ -89,16 +119,20 @@ class OpenWindows:
 
     def add(self, report: Report) -> list[tuple[int, FlowBatch]]:
         """Take a report; the windows that are complete with it (their start, µs), in order, which are closed now."""
-        for start, source, rows in self._parts(report.batch.flows):
-            self._put(self._windows.setdefault(start, _Window()).flows, source, rows, _FLOW)
-        for start, source, rows in self._parts(report.batch.transactions):
-            self._put(self._windows.setdefault(start, _Window()).said, source, rows, None)
-        for start, source, rows in self._parts(report.asked):
-            self._put(self._windows.setdefault(start, _Window()).asked, source, rows, _QUESTION)
+        for name, rows in (
+            ("flows", report.batch.flows),
+            ("said", report.batch.transactions),
+            ("asked", report.asked),
+        ):
+            for start, source, part in self._parts(rows):
+                tables: _Tables = getattr(self._windows.setdefault(start, _Window()), name)
+                left_out = tables.add(source, part, self._most)
+                if left_out:
+                    self.skipped[_TOO_MANY] += left_out
         self._until = max(report.until - report.until % self._length, self._until or 0)
         done = [(start, self._windows.pop(start)) for start in self.starts() if start < self._until]
         return [
-            (start, batch(_whole(window.flows, None, no_flows()), _whole(window.said, None, no_transactions())))
+            (start, batch(window.flows.rows(None, no_flows()), window.said.rows(None, no_transactions())))
             for start, window in done
         ]
 
@@ -109,10 +143,10 @@ class OpenWindows:
     def table(self, start: int, sources: Collection[str] | None = None) -> FlowBatch:
         """The window that starts then (µs), as it stands: of these interfaces, or of all where none are named."""
         window = self._windows.get(start, _Window())
-        said = _whole(window.said, sources, no_transactions())
-        asked = _whole(window.asked, sources, no_transactions())
+        said = window.said.rows(sources, no_transactions())
+        asked = window.asked.rows(sources, no_transactions())
         unanswered = asked.join(said, on=_QUESTION, how="anti", nulls_equal=True, maintain_order="left")
-        return batch(_whole(window.flows, sources, no_flows()), pl.concat([said, unanswered]))
+        return batch(window.flows.rows(sources, no_flows()), pl.concat([said, unanswered]))
 
     def _parts(self, rows: pl.DataFrame) -> list[tuple[int, str | None, pl.DataFrame]]:
         """The rows by window and interface; those of closed windows are counted."""
@@ -127,16 +161,3 @@ class OpenWindows:
             else:
                 found.append((start, source, part.drop("window")))
         return found
-
-    def _put(self, tables: _Tables, source: str | None, rows: pl.DataFrame, key: list[str] | None) -> None:
-        if source not in tables:
-            tables[source] = _Rows(rows.clear(), key)
-        left_out = tables[source].add(rows, self._most // len(tables))
-        if left_out:
-            self.skipped[_TOO_MANY] += left_out
-
-
-def _whole(tables: _Tables, sources: Collection[str] | None, none: pl.DataFrame) -> pl.DataFrame:
-    chosen = sorted(tables, key=lambda source: source or "")
-    parts = [tables[source].put_together() for source in chosen if sources is None or source in sources]
-    return pl.concat([none, *parts])
