@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ORDER = ("startup", "replay", "intel", "resolve", "packets", "tap", "live")
+ORDER = ("startup", "replay", "intel", "resolve", "nftables", "packets", "tap", "live")
 
 
 def main() -> int:

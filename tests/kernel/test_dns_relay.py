@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,11 +27,13 @@ from pathlib import Path
 import pytest
 
 from kernel.private_net import inside, namespaces, needs_kernel, run, socket_in
-from netpersona.adapters.dns_relay import Admission, Learned, Relay, concerns
+from netpersona.adapters.dns_relay import AnswerHold, Learned
+from netpersona.adapters.dns_relay.relay import Relay
 from netpersona.adapters.enforcers.nftables.enforcer import Nftables
 from netpersona.flow.vm import VmId, vm_id
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Persona
+from netpersona.pipeline import Ground
 from netpersona.policy.model import AllowEntry, AllowListResource, PolicySet
 from netpersona.policy.parse import parse
 from netpersona.ruleset.resolve import resolve
@@ -274,28 +276,30 @@ class Host:
     policies: PolicySet
     taps: dict[str, VmId]
     known: dict[VmId, dict[str, dict[str, int]]] = field(default_factory=dict)
-    relay: Relay = field(init=False)
-    admission: Admission = field(init=False)
+    hold: AnswerHold = field(init=False)
     woken: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.enforcer.lend, self.woken.set)
-        self.relay = Relay(self.admission.heard)
+        self.hold = AnswerHold(self.enforcer.lend, self.woken.set)
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        return self.hold.health().figures
 
     def settle(self) -> None:
-        with self.admission.settling() as learned:
+        with self.hold.settling() as learned:
             self.learn(learned)
             names = {
                 vm: {name: tuple(sorted(found.items())) for name, found in names.items()}
                 for vm, names in self.known.items()
             }
-            personas = [_persona(vm, int(tap[-1])) for tap, vm in self.taps.items()]
+            personas = {vm: _persona(vm, int(tap[-1])) for tap, vm in self.taps.items()}
             interfaces = {vm: tap for tap, vm in self.taps.items()}
-            ruleset = resolve(personas, self.policies, IndicatorSet.merge([]), AT, interfaces=interfaces, names=names)
+            ground = Ground(IndicatorSet.merge([]), self.policies, None)
+            ruleset = resolve(personas.values(), self.policies, ground.intel, AT, interfaces=interfaces, names=names)
             self.enforcer.apply(ruleset)
-            allowed = {entry.value for each in self.policies.allow for entry in each.entries}
-            self.admission.publish(concerns(ruleset, allowed=allowed))
+            self.hold.publish(ruleset, ground, personas)
 
     def learn(self, learned: list[Learned]) -> None:
         for each in learned:
@@ -321,19 +325,18 @@ def host(places: tuple[int, ...], policies: PolicySet, *, held: bool = True) -> 
     with inside(HOST):
         made = Host(Nftables(), policies, taps)
         made.settle()
-        made.relay.start()
-        made.relay.follow(taps if held else {})
-        health = made.relay.health()
-        assert health.error is None, health
+        if held:
+            assert made.hold.start(), made.hold.health()
+        made.hold.follow(taps)
     controller = threading.Thread(target=made.run)
     controller.start()
     try:
         yield made
-        assert made.relay.health().error is None, made.relay.health()
+        assert made.hold.health().well is held, made.hold.health()
     finally:
         made.over.set()
         controller.join()
-        made.relay.stop()
+        made.hold.stop()
         made.enforcer.uninstall()
         made.enforcer.close()
     left = subprocess.run(["ip", "netns", "exec", HOST, "nft", "list", "tables"], capture_output=True, text=True)
@@ -374,8 +377,8 @@ def test_the_first_packet_after_an_answer_is_denied_two_hundred_times_in_a_row(
     with host((place,), parse(POLICY, "p.yaml")) as made:
         assert through(net, asker, "n", "bad", 200) == (200, 0)
         assert through(net, asker, "n", "good", 50) == (50, 50)
-        assert made.admission.counts.lent >= 200
-        assert made.relay.health().figures["late"] == 0
+        assert made.figures["lent"] >= 200
+        assert made.figures["late"] == 0
     asker.close()
 
 
@@ -393,7 +396,7 @@ def test_answers_over_tcp_and_by_an_alias_are_read_too(net: Outside, version: in
         assert through(net, asker, "big", "bad", 10, tcp=True) == (10, 0)
         assert through(net, asker, "big", "good", 10, tcp=True) == (10, 10)
         assert through(net, asker, "two", "good", 10) == (10, 0)  # other.bad.example stands behind them
-        assert made.relay.health().figures["unread"] == 0
+        assert made.figures["unread"] == 0
     asker.close()
 
 
@@ -409,7 +412,7 @@ def test_an_answer_in_fragments_is_asked_for_again_over_tcp(net: Outside, versio
             answer = asker.ask(name, tcp=True)
             assert len(answer) > 3000
             asker.connect(name, answer)
-        assert made.relay.health().figures["shortened"] == 5
+        assert made.figures["shortened"] == 5
         assert through(net, asker, "n", "good", 1) == (1, 1)
         assert not [name for name in net.arrived if name.startswith("big") and "bad" in name]
         assert asker.ask(f"cut{next(_numbers)}.bad.example")[2] & 2  # the resolver's own goes by
@@ -426,8 +429,8 @@ def test_what_only_a_resolution_can_tell_is_waited_for(net: Outside) -> None:
             name = f"n{next(_numbers)}.good.example"
             asker.connect(name, asker.ask(name))
             _until(lambda name=name: name in net.arrived, 2)
-        assert made.admission.counts.resolved >= 1
-        assert made.relay.health().figures["late"] == 0
+        assert made.figures["resolved"] >= 1
+        assert made.figures["late"] == 0
     asker.close()
 
 
@@ -435,10 +438,10 @@ def test_what_was_not_asked_for_is_not_let_in(net: Outside) -> None:
     asker = Asker(1, 4)
     with host((1,), parse(POLICY, "p.yaml")) as made:
         assert asker.ask("n1.good.example") is not None
-        for line in made.relay._lines.values():
+        for line in made.hold._relay._lines.values():
             line.held.began -= 60
         port = asker.dns.getsockname()[1]
-        before = made.relay.health().figures
+        before = made.figures
         spoofs = [
             answered(question("n7.bad.example", A, 4711), tcp=False),  # another number
             answered(question("n8.bad.example", A, asker.ident), tcp=False),  # another name
@@ -447,7 +450,7 @@ def test_what_was_not_asked_for_is_not_let_in(net: Outside) -> None:
         for wire in spoofs:
             net.spoof(("10.77.1.2", port), wire)
         assert not select.select([asker.dns], [], [], 0.3)[0]
-        after = made.relay.health().figures
+        after = made.figures
         assert after["heard"] == before["heard"]
         assert after["spoofed"] - before["spoofed"] == 2
         assert after["damaged"] - before["damaged"] == 1
@@ -458,16 +461,16 @@ def test_what_was_not_asked_for_is_not_let_in(net: Outside) -> None:
 def test_many_questions_at_once_are_all_answered(net: Outside) -> None:
     asker = Asker(1, 4)
     with host((1,), parse(POLICY, "p.yaml")) as made:
-        for line in made.relay._lines.values():
+        for line in made.hold._relay._lines.values():
             line.held.began -= 60  # every answer must belong to a question that was seen
         asked, got = 2000, 0
         for ident in range(asked):
             asker.dns.sendto(question(f"n{ident}.good.example", A, ident), (RESOLVER[4], 53))
             while ident - got > 40 or (ident == asked - 1 and got < asked):
-                assert select.select([asker.dns], [], [], 5)[0], made.relay.health()
+                assert select.select([asker.dns], [], [], 5)[0], made.hold.health()
                 asker.dns.recv(4096)
                 got += 1
-        assert made.relay.health().figures["spoofed"] == 0
+        assert made.figures["spoofed"] == 0
     asker.close()
 
 
@@ -488,7 +491,7 @@ def test_an_address_that_was_denied_stays_so_while_the_controller_resolves_anew(
         finally:
             over.set()
             resolving.join()
-        assert made.relay.health().figures["late"] == 0
+        assert made.figures["late"] == 0
     asker.close()
 
 
@@ -514,7 +517,7 @@ def test_the_hosts_own_resolver_is_held_as_well(net: Outside, tmp_path: Path) ->
             running.terminate()
             running.wait()
             asker.close()
-        assert made.relay.health().figures["heard"] >= 50
+        assert made.figures["heard"] >= 50
     assert "failed to send" not in log.read_text()
 
 
@@ -587,26 +590,26 @@ def test_a_tap_that_comes_again_is_held_again_and_one_that_is_left_goes_by_itsel
     with host((1,), parse(POLICY, "p.yaml")) as made:
         asker = Asker(1, 4)
         with inside(HOST):
-            made.relay.follow({})
-        before = made.relay.health().figures["heard"]
+            made.hold._relay.follow({})
+        before = made.figures["heard"]
         assert asker.ask("n1.good.example") is not None
-        assert made.relay.health().figures["heard"] == before
+        assert made.figures["heard"] == before
         _link(HOST, "tap9", vm_of(2), "eth9")
         with inside(HOST):
-            made.relay.follow({"tap9": vm_id("vm-9"), "tap1": vm_id("vm-1"), "nosuch": vm_id("vm-8")})
-            assert made.relay.health().held == ("tap1", "tap9")
-            assert "nosuch" in made.relay.health().error
+            made.hold._relay.follow({"tap9": vm_id("vm-9"), "tap1": vm_id("vm-1"), "nosuch": vm_id("vm-8")})
+            assert made.hold._relay.health().held == ("tap1", "tap9")
+            assert "nosuch" in made.hold._relay.health().error
             run("ip", "-n", HOST, "link", "del", "tap9")
             _link(HOST, "tap9", vm_of(2), "eth9")
-            made.relay.follow({"tap9": vm_id("vm-9"), "tap1": vm_id("vm-1")})
-            assert made.relay.health().held == ("tap1", "tap9")
+            made.hold._relay.follow({"tap9": vm_id("vm-9"), "tap1": vm_id("vm-1")})
+            assert made.hold._relay.health().held == ("tap1", "tap9")
             run("ip", "-n", HOST, "link", "del", f"npd{socket.if_nametoindex('tap1')}")  # somebody interferes
-            _until(lambda: any(line.broken for line in made.relay._lines.values()))
-            made.relay.follow({"tap1": vm_id("vm-1")})
+            _until(lambda: any(line.broken for line in made.hold._relay._lines.values()))
+            made.hold._relay.follow({"tap1": vm_id("vm-1")})
         assert asker.ask("n2.good.example") is not None
-        assert made.relay.health().figures["heard"] > before
+        assert made.figures["heard"] > before
         run("ip", "-n", HOST, "link", "del", "tap9")
-        made.relay._failed = None
+        made.hold._relay._failed = None
         asker.close()
 
 
@@ -628,21 +631,21 @@ def test_what_somebody_takes_out_of_the_table_is_put_back(net: Outside, damage: 
         run("ip", "netns", "exec", HOST, "nft", damage)
         assert asker.ask("n1.good.example") is not None
         with inside(HOST):
-            made.relay.follow(made.taps)
+            made.hold.follow(made.taps)
             made.enforcer.heal()
-        assert made.relay.health().figures["healed"] == (0 if "set" in damage.split() else 1)
+        assert made.figures["healed"] == (0 if "set" in damage.split() else 1)
         _until(lambda: _is_heard(made, asker))
         assert through(net, asker, "n", "bad", 20) == (20, 0)
         with inside(HOST):
-            made.relay.follow(made.taps)
-        assert made.relay.health().figures["healed"] <= 1
+            made.hold.follow(made.taps)
+        assert made.figures["healed"] <= 1
     asker.close()
 
 
 def _is_heard(made: Host, asker: Asker) -> bool:
-    before = made.relay.health().figures["heard"]
+    before = made.figures["heard"]
     asker.ask("n1.good.example")
-    return made.relay.health().figures["heard"] > before
+    return made.figures["heard"] > before
 
 
 def test_a_sensor_on_the_tap_sees_each_answer_once(net: Outside) -> None:

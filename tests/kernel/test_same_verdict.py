@@ -26,7 +26,7 @@ from netpersona.policy.parse import parse
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.render import render
 from netpersona.ruleset.resolve import resolve
-from netpersona.ruleset.verdict import Decision, Packet, verdict
+from netpersona.ruleset.verdict import Packet, verdict
 from properties.given_rulesets import AT, PEERS, World, dense_policies, worlds
 
 pytestmark = needs_kernel
@@ -87,6 +87,9 @@ def _net() -> Iterator[None]:
 
 class Flows:
     """UDP flows for every case: one socket for each service, and a client socket for each flow."""
+
+    transport = "udp"
+    cases = CASES
 
     def __init__(self) -> None:
         self.services = {}
@@ -251,11 +254,11 @@ def alone(ruleset: Ruleset) -> Ruleset:
     return replace(ruleset, vms={vm_id("vm-1"): ruleset.vms[vm_id("vm-1")]})
 
 
-def check(ruleset: Ruleset) -> None:
+def check(ruleset: Ruleset, kind: type = Flows) -> None:
     """Brings the ruleset in force while flows are open, and compares every verdict."""
-    flows = Flows()
+    flows = kind()
     run("ip", "netns", "exec", ROUTER, "nft", "-f", "-", text=f"flush ruleset\n{TRACKING}")
-    before = flows.clients()
+    before, new = flows.clients(), {}
     vms = {vm: replace(rules, outbound=(), inbound=(), allow=()) for vm, rules in ruleset.vms.items()}
     try:
         with inside(ROUTER), nftables() as enforcer:
@@ -265,18 +268,27 @@ def check(ruleset: Ruleset) -> None:
         new = flows.clients()
         stages = ((False, False, flows.ask, new), (True, False, flows.ask, before), (True, True, flows.answer, before))
         for established, reply, way, clients in stages:
-            decisions = {case: _decision(ruleset, case, established, reply) for case in CASES}
-            expected = {case for case, (_, decision) in decisions.items() if decision.passes}
+            decisions = {case: _decision(ruleset, case, kind.transport, established, reply) for case in kind.cases}
+            expected = {case for case, (_, passes, _) in decisions.items() if passes}
             found = way(clients, f"{established} {reply}", expected)
-            for case, (packet, decision) in decisions.items():
-                assert decision.passes is (case in found), f"{packet}\n{decision}\n{render(ruleset)}"
+            for case, (packet, passes, why) in decisions.items():
+                assert passes is (case in found), f"{packet}\n{why}\n{render(ruleset)}"
     finally:
         flows.close()
-        for client in before.values():
-            client.close()
+        for each in (*before.values(), *new.values()):
+            (each if isinstance(each, socket.socket) else each[0]).close()
 
 
-def _decision(ruleset: Ruleset, case: tuple, established: bool, reply: bool) -> tuple[Packet, Decision]:
+def _decision(
+    ruleset: Ruleset, case: tuple, transport: str, established: bool, reply: bool
+) -> tuple[Packet, bool, list]:
+    """Whether what is sent in this case arrives; an echo is seen by its reply only, so that must pass too."""
     direction, peer, port = case
-    packet = Packet(vm_id("vm-1"), direction, peer, "udp", port, established=established, reply=reply)
-    return packet, verdict(ruleset, packet)
+    if transport != "icmp":
+        packet = Packet(vm_id("vm-1"), direction, peer, transport, port, established=established, reply=reply)
+        decision = verdict(ruleset, packet)
+        return packet, decision.passes, [decision]
+    name = "icmp6" if ":" in peer else "icmp"
+    packet = Packet(vm_id("vm-1"), direction, peer, name, 0, established=established)
+    decisions = [verdict(ruleset, packet), verdict(ruleset, replace(packet, established=True, reply=True))]
+    return packet, all(decision.passes for decision in decisions), decisions

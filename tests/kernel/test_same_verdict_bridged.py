@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from kernel.kinds_of_flow import EchoFlows, TcpFlows
 from kernel.private_net import namespaces, needs_kernel, run
-from kernel.test_same_verdict import DECIDING, FAR, HARD, OUTSIDE, ROUTER, VM, alone, check, hard_ruleset
+from kernel.test_same_verdict import DECIDING, FAR, HARD, OUTSIDE, ROUTER, VM, Flows, alone, check, hard_ruleset
 from netpersona.flow.vm import vm_id
 from netpersona.policy.model import PolicySet
 from properties.given_rulesets import World, dense_policies, worlds
@@ -40,9 +41,10 @@ def _net() -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("kind", [Flows, TcpFlows, EchoFlows])
 @pytest.mark.parametrize("rules", HARD)
-def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules: str) -> None:
-    check(hard_ruleset(rules))
+def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules: str, kind: type) -> None:
+    check(hard_ruleset(rules), kind)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])

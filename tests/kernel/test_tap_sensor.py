@@ -331,6 +331,22 @@ def test_packets_that_find_no_room_are_counted(host):
         assert 0 < seen < 6000
 
 
+def test_little_traffic_fills_no_ring_while_nobody_looks(host):
+    with inside(HOST):
+        made = TapSensor(blocks=128)
+    with made:
+        made.add("tap1", vm_id("one"))
+        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
+        for _ in range(200):  # two seconds, some hundred blocks
+            client.sendto(b"tick", (GATEWAYS[V4], 9))
+            time.sleep(0.01)
+        watched = Watched(made)
+        (flow,) = (
+            watched.until(packets(pl.col("responder_port") == 9, 200)).filter(pl.col("responder_port") == 9).to_dicts()
+        )
+        assert (flow["packets_orig"], made.health.lost) == (200, 0)
+
+
 def test_many_interfaces_in_one_ring(host):
     with inside(HOST):
         made = TapSensor(blocks=8)

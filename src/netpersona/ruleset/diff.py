@@ -139,7 +139,7 @@ def _set_change(name: str, before: PeerSet | None, after: PeerSet | None) -> Set
 
 
 _EMPTY = PeerSet((), (), "")
-_STRETCH = 64  # members that are compared at once where nothing differs
+_STRETCHES = (1024, 32, 1)  # members that are compared at once, where nothing differs
 
 
 def differences(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -150,27 +150,29 @@ def differences(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[tuple[str, 
     """
     if old is new:
         return (), ()
-    if not old or not new:
-        return new, old
     added: list[str] = []
     removed: list[str] = []
     i = j = 0
     while i < len(old) and j < len(new):
-        stretch = old[i : i + _STRETCH]
-        if stretch == new[j : j + _STRETCH]:
-            i, j = i + len(stretch), j + len(stretch)
-            continue
-        end = i + _STRETCH
-        while i < end and i < len(old) and j < len(new):
-            if old[i] == new[j]:
-                i, j = i + 1, j + 1
-            elif member_order(old[i]) < member_order(new[j]):
+        same = _same(old, new, i, j)
+        i, j = i + same, j + same
+        if i < len(old) and j < len(new):
+            if member_order(old[i]) < member_order(new[j]):
                 removed.append(old[i])
                 i += 1
             else:
                 added.append(new[j])
                 j += 1
     return (*added, *new[j:]), (*removed, *old[i:])
+
+
+def _same(old: tuple[str, ...], new: tuple[str, ...], i: int, j: int) -> int:
+    """How many members from here on are the same."""
+    begin = i
+    for length in _STRETCHES:
+        while i < len(old) and old[i : i + length] == new[j : j + length]:
+            i, j = i + length, j + length
+    return min(i, len(old)) - begin
 
 
 def _changed(before: PeerSet | None, change: SetChange) -> PeerSet | None:

@@ -167,7 +167,7 @@ def _shape(members: PeerSet) -> tuple[bool, ...]:
 
 def _parts(name: str, members: PeerSet) -> dict[str, SetPart]:
     return {
-        part: SetPart(version, part.rpartition(".")[2].startswith("n"), members, is_of_names(name))
+        part: SetPart(name, version, part.rpartition(".")[2].startswith("n"), members, is_of_names(name))
         for version in (4, 6)
         for part in set_parts(name, members, version)
     }

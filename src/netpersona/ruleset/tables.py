@@ -17,8 +17,9 @@ NAME = "netpersona"
 
 @dataclass(frozen=True, slots=True)
 class SetPart:
-    """A set of one IP version: addresses in a hash, or prefixes as intervals."""
+    """A part of the ruleset's set `name`: addresses of one IP version in a hash, or prefixes as intervals."""
 
+    name: str
     version: int  # 4 | 6
     prefixes: bool
     of: PeerSet

@@ -23,6 +23,8 @@ from netpersona.ruleset.tables import NAME, SetPart, Table
 
 Read = Callable[[str, SetPart], tuple[elements.Keys, elements.Keys]]
 """Reads a set of the kernel whose members are not known: keys, and ends of intervals."""
+Differences = Callable[[SetPart, SetPart], tuple[tuple[str, ...], tuple[str, ...]]]
+"""What came into a set, and what went."""
 Lent = Mapping[tuple[str, str], set[str]]
 """Members that were put into a set (family, name) for a time."""
 _NOTHING_LENT: Lent = {}
@@ -37,6 +39,7 @@ class Transaction:
     """
 
     messages: list[bytes]
+    differences: Differences = field(default=lambda old, new: differences(old.members, new.members))
     after: dict[str, Installed | None] = field(default_factory=dict)
     made: dict[str, list[tuple[list[Placed], int] | None]] = field(default_factory=dict)
     rules: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
@@ -160,7 +163,7 @@ class _Change:
         elif old is None:
             yield from _reconciled(self._family, name, part, *self._read(name, part))
         elif old.of is not part.of or (self._family, name) in self._lent:
-            added, removed = differences(old.members, part.members)
+            added, removed = self._into.differences(old, part)
             lent = self._lent.get((self._family, name), set())
             if lent:  # it may be gone by itself, and what stays must stay for good
                 keys = elements.addresses(sorted(lent), part.version)

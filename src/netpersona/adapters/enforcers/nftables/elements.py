@@ -6,8 +6,7 @@ it begins, and, marked as an end, the first key behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -34,18 +33,16 @@ def addresses(texts: Sequence[str], version: int) -> Keys:
 def prefixes(texts: Sequence[str], version: int) -> tuple[Keys, Keys]:
     """Prefixes as keys: where each begins, and the first address behind it, zero where there is none."""
     width = 4 if version == 4 else 16
-    networks = [ip_network(text) for text in texts]
-    starts = b"".join(network.network_address.packed for network in networks)
-    behind = ((int(network.broadcast_address) + 1) % (1 << 8 * width) for network in networks)
-    ends = b"".join(value.to_bytes(width, "big") for value in behind)
-    return _rows(starts, width), _rows(ends, width)
+    parts = [text.split("/") for text in texts]
+    starts = addresses([host for host, _ in parts], version)
+    sizes = (1 << 8 * width - int(length) for _, length in parts)
+    return starts, _behind(zip(_each(starts), sizes, strict=True), width)
 
 
 def intervals(spans: Sequence[tuple[bytes, bytes]], width: int) -> tuple[Keys, Keys]:
     """Spans of keys, both ends included, as `prefixes` gives them."""
-    behind = ((int.from_bytes(last, "big") + 1) % (1 << 8 * width) for _, last in spans)
-    ends = b"".join(value.to_bytes(width, "big") for value in behind)
-    return _rows(b"".join(first for first, _ in spans), width), _rows(ends, width)
+    starts = _rows(b"".join(first for first, _ in spans), width)
+    return starts, _behind(((last, 1) for _, last in spans), width)
 
 
 def of_keys(kind: int, family: str, table: str, name: str, keys: Keys, lasting: int | None = None) -> Iterator[bytes]:
@@ -108,6 +105,18 @@ def _of_many_forms(elements: bytes, width: int) -> tuple[Keys, npt.NDArray[np.bo
         keys.append(a.read(found[1])[1])
         ends.append(bool(a.number(found.get(3, b"\0")) & _INTERVAL_END))
     return _rows(b"".join(keys), width), np.array(ends, dtype=np.bool_)
+
+
+def _each(keys: Keys) -> Iterator[bytes]:
+    data, width = keys.tobytes(), keys.shape[1]
+    return (data[at : at + width] for at in range(0, len(data), width))
+
+
+def _behind(keys: Iterable[tuple[bytes, int]], width: int) -> Keys:
+    """Each key and so many more, modulo the width."""
+    wrapped = 1 << 8 * width
+    sums = ((int.from_bytes(key, "big") + more) % wrapped for key, more in keys)
+    return _rows(b"".join(value.to_bytes(width, "big") for value in sums), width)
 
 
 def _rows(data: bytes, width: int) -> Keys:

@@ -17,10 +17,10 @@ from netpersona.adapters.enforcers.nftables.installed import Installed
 from netpersona.errors import EnforcerError
 from netpersona.flow.vm import VmId
 from netpersona.ports import Count, Drift
-from netpersona.ruleset.diff import NOTHING, Changes, diff
+from netpersona.ruleset.diff import NOTHING, Changes, diff, differences
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.render import Tabulator
-from netpersona.ruleset.tables import NAME, SetPart, Table
+from netpersona.ruleset.tables import NAME, SetPart, Table, of_version
 
 FAMILIES = ("inet", "bridge")
 
@@ -50,12 +50,12 @@ class Nftables:
         found = diff(self._in_force, desired)
         tables = {table.family: table for table in self._tabulator.tables(desired, self._bridged(desired))}
         try:
-            self._commit(tables)
+            self._commit(tables, found)
         except EnforcerError:
             if self._has is None:
                 raise
             self._has = None  # somebody else may have changed our tables: look, and try once more
-            self._commit(tables)
+            self._commit(tables, found)
         self._in_force, self._tables = desired, tables
         conntrack.cut(desired, found)
         return found
@@ -145,10 +145,10 @@ class Nftables:
             raise EnforcerError(f"{min(bridged)} is a port of a bridge, and this kernel cannot filter bridges")
         return bridged
 
-    def _commit(self, tables: dict[str, Table]) -> None:
+    def _commit(self, tables: dict[str, Table], found: Changes) -> None:
         if self._has is None:
             self._has = self._read()
-        transaction = changes.Transaction([])
+        transaction = changes.Transaction([], self._differences(found))
         for family in FAMILIES:
             table, has = tables.get(family), self._has.get(family)
             if table is not None:
@@ -157,6 +157,22 @@ class Nftables:
                 changes.removal(family, transaction)
         self._send(transaction)
         self._lent = {}
+
+    def _differences(self, found: Changes) -> changes.Differences:
+        """Those of sets that were compared already are not found again."""
+        moved = {change.name: change for change in found.sets}
+
+        def of(old: SetPart, new: SetPart) -> tuple[tuple[str, ...], tuple[str, ...]]:
+            change = moved.get(new.name)
+            if change is None or old.of is not self._in_force.sets.get(new.name):
+                return differences(old.members, new.members)
+            if new.prefixes:
+                added, removed = change.added_networks, change.removed_networks
+            else:
+                added, removed = change.added_addresses, change.removed_addresses
+            return of_version(added, new.version), of_version(removed, new.version)
+
+        return of
 
     def _send(self, transaction: changes.Transaction) -> None:
         if transaction.messages:

@@ -1,0 +1,136 @@
+"""How long rules take to reach the kernel, beside what `nft -f` takes for the same in the same run.
+
+1,000,000 addresses and 20,000 prefixes: loading, adding and removing 1,000 of each; 1,000 interfaces x 20 policies:
+loading, a change of one VM, a change of a policy that concerns all.  Everything happens in a network namespace of the
+benchmark's own.  Run as root: python bench/nftables.py
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import resolve as world
+
+from netpersona.adapters.enforcers.nftables import Nftables, nftables
+from netpersona.flow.vm import vm_id
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import BaseNetworkConfig, Persona
+from netpersona.policy.parse import parse
+from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.peers import PeerSet
+from netpersona.ruleset.render import render
+from netpersona.ruleset.resolve import Resolver, resolve
+
+ADDRESSES, PREFIXES, CHANGED = 1_000_000, 20_000, 1_000
+DENY = """
+apiVersion: netpersona/v1
+kind: Policy
+metadata: {name: listed}
+spec: {mode: enforce, order: 1, rules: [{name: r, direction: outbound, peers: {reputation_below: 0.3}, action: deny}]}
+"""
+
+
+def listed(skipped: range, more: int) -> Ruleset:
+    """One VM that may not reach the listed, without some of them, and with some more."""
+    persona = Persona(vm_id("vm"), base=BaseNetworkConfig(("10.0.0.2/24",), inferred=False))
+    rules = resolve([persona], parse(DENY, "bench"), IndicatorSet.merge([]), world.AT, interfaces={persona.vm: "tap"})
+    first, wide = 0x20000000, 0x60000000
+    addresses = [str(ip_address(first + 7 * i)) for i in range(ADDRESSES + more) if i not in skipped]
+    networks = [f"{ip_address(wide + (i << 9))}/24" for i in range(PREFIXES + more) if i not in skipped]
+    (name,) = rules.sets
+    return replace(rules, sets={name: PeerSet(tuple(addresses), tuple(networks), "is listed")})
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1_000
+
+
+def of_nft(ruleset: Ruleset) -> float:
+    with tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
+        file.write(render(ruleset))
+        file.flush()
+        taken = milliseconds(lambda: subprocess.run(["nft", "-f", file.name], check=True))
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    return taken
+
+
+def sets(enforcer: Nftables) -> None:
+    whole = listed(range(0), 0)
+    theirs = min(of_nft(whole) for _ in range(2))
+    ours = []
+    for _ in range(2):
+        enforcer.uninstall()
+        ours.append(milliseconds(lambda: enforcer.apply(whole)))
+    print(f"load {ADDRESSES} addresses, {PREFIXES} prefixes: {min(ours):.0f} ms, nft -f {theirs:.0f} ms: "
+          f"{min(ours) / theirs:.2f} x (asked: at most 1.5 x)")  # fmt: skip
+    more, less = listed(range(0), CHANGED), listed(range(5_000, 5_000 + CHANGED), 0)
+    for what, steps in (("add", [more, whole] * 3), ("remove", [less, whole] * 3)):
+        taken = [milliseconds(lambda step=step: enforcer.apply(step)) for step in steps]
+        line(f"{what} {CHANGED} addresses and {CHANGED} prefixes", taken[::2], "at most 100 ms")
+        line("  and back", taken[1::2], "at most 100 ms")
+
+
+def fleet(enforcer: Nftables) -> None:
+    rules = world.policies()
+    allow = world.AllowList((world.AllowEntry("198.51.100.0/24", None, "payment provider"),))
+    intel = IndicatorSet.merge(world.feeds(), allow)
+    personas = [world.persona(number) for number in range(world.VMS)]
+    asked = {
+        "interfaces": {p.vm: p.base.interface for p in personas if p.base.interface is not None},
+        "names": {p.vm: world.answers(number) for number, p in enumerate(personas)},
+    }
+    resolver = Resolver(rules, intel, world.AT, **asked)
+    for each in personas:
+        resolver.put(each)
+    whole = resolver.ruleset()
+    print(
+        f"load {world.VMS} VMs x {len(rules.policies)} policies: {milliseconds(lambda: enforcer.apply(whole)):.0f} ms"
+    )
+    risks = iter([0.03, 0.9] * 10)
+    taken = []
+    for _ in range(12):
+        resolver.put(replace(personas[500], risk_prior=next(risks)))
+        changed = resolver.ruleset()
+        taken.append(milliseconds(lambda changed=changed: enforcer.apply(changed)))
+    line("a change of one VM", taken, "at most 20 ms")
+    first, *others = rules.policies
+    other = replace(rules, policies=(replace(first, version=first.version + 1), *others))
+    turns = [resolve(personas, each, intel, world.AT, **asked) for each in (other, rules, other)]
+    line("a change of a policy that concerns all", list(applied(enforcer, turns)), "at most 500 ms")
+
+
+def applied(enforcer: Nftables, rulesets: list[Ruleset]) -> Iterator[float]:
+    for each in rulesets:
+        yield milliseconds(lambda each=each: enforcer.apply(each))
+
+
+def line(what: str, taken: list[float], asked: str) -> None:
+    print(f"{what:45}{min(taken):8.1f} ms [{statistics.median(taken):.1f}]  (asked: {asked})")
+
+
+def main() -> int:
+    if os.geteuid() != 0:
+        print("skipped: needs root, to make a network namespace of its own")
+        return 0
+    if sys.argv[1:] != ["inside"]:
+        return subprocess.run(["unshare", "-n", sys.executable, str(Path(__file__)), "inside"], check=False).returncode
+    for part in (sets, fleet):
+        with nftables() as enforcer:
+            part(enforcer)
+            enforcer.uninstall()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
