@@ -33,6 +33,7 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 
 import numpy as np
 
+POLL = 0.1  # s, as the controller does
 HOST, VM = "np-bench-host", "np-bench-vm"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -71,7 +72,9 @@ def measure(traffic: str, rates: list[int], seconds: float) -> None:
         share = 100 * cost.cpu / seconds
         print(f"{traffic:5} {rate // 1000:4} thousand packets/s asked, {sent / seconds / 1000:.1f} sent: {lost} lost")
         print(f"      {cost.cpu / sent * 1e6:.2f} µs of CPU each, {share:.0f} % of the core")
-        print(f"      longest poll {cost.longest:.2f} s, {cost.rows} rows, {cost.open_flows} flows open", flush=True)
+        print(f"      longest poll {cost.longest:.2f} s, {cost.rows} rows, {cost.open_flows} flows open")
+        half, most = (np.percentile(cost.delays, share) / 1000 for share in (50, 99))
+        print(f"      from a flow's first packet to its row: p50 {half:.0f} ms, p99 {most:.0f} ms", flush=True)
         if lost:
             break
         kept = int(sent / seconds)
@@ -81,8 +84,10 @@ def measure(traffic: str, rates: list[int], seconds: float) -> None:
 class Cost:
     """What a run took."""
 
-    cpu = longest = 0.0
-    rows = open_flows = 0
+    def __init__(self) -> None:
+        self.cpu = self.longest = 0.0
+        self.rows = self.open_flows = 0
+        self.delays: list[int] = []  # from a flow's first packet to its first row, µs
 
 
 def one_rate(traffic: str, rate: int, seconds: float) -> tuple[int, int, Cost]:
@@ -100,14 +105,17 @@ def one_rate(traffic: str, rate: int, seconds: float) -> tuple[int, int, Cost]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sender:
             totals: dict[tuple[str, int], int] = {}
             done = 0
-            while done < 3:  # until nothing comes any more
+            while done < 5:  # until nothing comes any more
                 begun, busy = time.monotonic(), time.process_time()
-                report = sensor.poll(0.5)
+                report = sensor.poll(POLL)
                 cost.longest = max(cost.longest, time.monotonic() - begun)
                 cost.cpu += time.process_time() - busy
                 flows = report.batch.flows
                 cost.rows += flows.height
                 cost.open_flows = max(cost.open_flows, sensor.health.open_flows)
+                now = time.clock_gettime_ns(time.CLOCK_REALTIME) // 1000
+                known = flows["uid"].is_in(list({uid for uid, _ in totals}))
+                cost.delays += (now - flows.filter(~known)["start"]).to_list()
                 changed = flows.select("uid", "part", flows["packets_orig"] + flows["packets_resp"])
                 totals.update({(uid, part): packets for uid, part, packets in changed.iter_rows()})
                 done += sender.poll() is not None
@@ -124,7 +132,7 @@ def rings_of_their_own(count: int) -> None:
     from netpersona.adapters.sensors.tap.ring import Ring  # noqa: PLC0415
 
     with inside(HOST):
-        shared, own = [Ring()], [Ring(blocks=16) for _ in range(count)]
+        shared, own = [Ring()], [Ring(blocks=64) for _ in range(count)]
     for name, rings in (("one ring for all taps", shared), (f"{count} rings of their own", own)):
         begun = time.process_time()
         for _ in range(50):

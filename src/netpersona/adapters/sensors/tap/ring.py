@@ -6,8 +6,9 @@ is what the VM sent before the host's firewall or address translation touched it
 packet once in each direction.  (A ring for each of 100 interfaces takes 400 MiB instead of 64, and 0.6 ms instead of
 0.01 for each look at nothing; bench/tap.py.  The price of one: a VM that floods may fill it for all, which is counted.)
 
-The kernel gives a block away when it is full, or TIMEOUT after it was begun with a packet in it; what is ready is
-copied out at once, so that the kernel may use the block again while its packets are worked on.
+The kernel gives a block away when it is full, or some TIMEOUT after its first packet; what is ready is copied out at
+once, so that the kernel may use the block again while its packets are worked on.  Blocks are many and small, since each
+holds at least TIMEOUT's packets, however few: so long may nobody look before one is lost, 20 s with little traffic.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from netpersona.adapters.sensors.tap.blocks import KERNEL, STATUS_WORD, USER, us
 from netpersona.adapters.sensors.tap.filter import packed, program
 from netpersona.errors import SourceError
 
-BLOCK_SIZE = 1 << 18  # bytes; holds the longest frame
-BLOCKS = 256
+BLOCK_SIZE = 1 << 16  # bytes; of a longer frame the rest is cut off
+BLOCKS = 1024
 TIMEOUT = 20  # ms; the kernel looks this often, so a block may take twice as long
 SEEN_AFTER = 100_000  # µs after which a packet's block was given away: two timeouts, and some for a late timer
 
