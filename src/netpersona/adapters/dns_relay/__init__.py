@@ -19,11 +19,10 @@ Answers are read by our own strict reader (message.py) rather than a library: it
 another reader might understand differently.
 """
 
-from netpersona.adapters.dns_relay.admission import Admission, Learned
-from netpersona.adapters.dns_relay.concerns import concerns
+from netpersona.adapters.dns_relay.admission import Learned
 from netpersona.adapters.dns_relay.held import Answered
+from netpersona.adapters.dns_relay.hold import AnswerHold, HoldHealth
 from netpersona.adapters.dns_relay.message import Told
-from netpersona.adapters.dns_relay.relay import Relay, RelayHealth
 from netpersona.adapters.dns_relay.table import uninstall
 
-__all__ = ["Admission", "Answered", "Learned", "Relay", "RelayHealth", "Told", "concerns", "uninstall"]
+__all__ = ["AnswerHold", "Answered", "HoldHealth", "Learned", "Told", "uninstall"]

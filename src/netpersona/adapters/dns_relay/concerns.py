@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from types import MappingProxyType
 
 from netpersona.flow.vm import VmId
-from netpersona.policy.model import Direction, Peers
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.model import Persona
+from netpersona.policy.model import Direction, Peers, PolicySet
 from netpersona.ruleset.criteria import alternatives, covered, set_name
 from netpersona.ruleset.model import Ruleset, VmRules
+from netpersona.ruleset.peers import PeerSet
 from netpersona.ruleset.render_rules import is_of_names
 
 
@@ -29,54 +33,94 @@ class Concern:
 Concerns = Mapping[VmId, tuple[Concern, ...]]
 """By VM; a VM that no name concerns is not in it, and its answers need not be held."""
 
+_NO_PERSONAS: Mapping[VmId, Persona] = MappingProxyType({})
+
+
+class Book:
+    """Finds concerns, and keeps those of each VM for as long as its rules and sets stay the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[VmId, _Kept] = {}
+        self._domains: dict[int, tuple[object, dict[str, frozenset[str]]]] = {}  # by the identity of a policy's rule
+
+    def concerns(
+        self,
+        ruleset: Ruleset,
+        *,
+        allowed: frozenset[str] = frozenset(),
+        personas: Mapping[VmId, Persona] = _NO_PERSONAS,
+    ) -> Concerns:
+        """What each VM's names mean in this ruleset.
+
+        `allowed`: the domains that are allow-listed.  `personas`: for rules that ask for the learned profile.
+        """
+        found: dict[VmId, _Kept] = {}
+        for vm, rules in ruleset.vms.items():
+            kept = self._kept.get(vm)
+            if kept is None or not kept.stands(ruleset, rules, allowed):
+                domains = dict(self._asked(rules)) if rules.known else {}
+                if allowed and rules.known:
+                    domains["allow_names"] = allowed
+                if vm in personas and f"profile.{vm}" in ruleset.sets:
+                    domains["profile"] = frozenset(personas[vm].profile.names)
+                kept = _kept(ruleset, rules, allowed, domains)
+            found[vm] = kept
+        self._kept = found
+        return {vm: kept.concerns for vm, kept in found.items() if kept.concerns}
+
+    def _asked(self, rules: VmRules) -> Iterator[tuple[str, frozenset[str]]]:
+        """The domains that the VM's rules ask for, by the name of the set."""
+        for resolved in (*rules.outbound, *rules.inbound):
+            if resolved.origin is not None:
+                rule = resolved.origin.rule
+                kept = self._domains.get(id(rule))
+                if kept is None or kept[0] is not rule:
+                    if len(self._domains) > 10_000:
+                        self._domains.clear()
+                    kept = self._domains[id(rule)] = rule, dict(_domains(rule.peers))
+                yield from kept[1].items()
+
 
 def concerns(
     ruleset: Ruleset,
     *,
-    allowed: Collection[str] = (),
-    profiles: Mapping[VmId, Collection[str]] = MappingProxyType({}),
-) -> dict[VmId, tuple[Concern, ...]]:
-    """What each VM's names mean in this ruleset.
-
-    `allowed`: the domains that are allow-listed.  `profiles`: the learned names of the VMs, for rules that ask for the
-    profile.
-    """
-    asked = _Asked()
-    allowed_ = frozenset(allowed)
-    found: dict[VmId, tuple[Concern, ...]] = {}
-    for vm, rules in ruleset.vms.items():
-        own = [_concern(ruleset, f"{name}.{vm}", domains) for name, domains in sorted(asked.of(rules).items())]
-        if allowed_ and rules.known:
-            own.append(_concern(ruleset, f"allow_names.{vm}", allowed_))
-        if f"profile.{vm}" in ruleset.sets and profiles.get(vm):
-            own.append(_concern(ruleset, f"profile.{vm}", frozenset(profiles[vm])))
-        if own:
-            found[vm] = tuple(own)
-    return found
+    allowed: frozenset[str] = frozenset(),
+    personas: Mapping[VmId, Persona] = _NO_PERSONAS,
+) -> Concerns:
+    """As Book.concerns, once."""
+    return Book().concerns(ruleset, allowed=allowed, personas=personas)
 
 
-def _concern(ruleset: Ruleset, name: str, domains: frozenset[str]) -> Concern:
-    made = ruleset.sets.get(name)
-    if made is None:
+def allowed_names(policies: PolicySet, intel: IndicatorSet) -> frozenset[str]:
+    """Every domain that an allow-list names, its end not asked: one too many only has more answers looked at."""
+    entries = [entry.value for resource in policies.allow for entry in resource.entries]
+    entries += [entry.value for entry in intel.allow.entries]
+    return frozenset(value for value in entries if not _is_peer(value))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    rules: VmRules
+    allowed: frozenset[str]
+    sets: tuple[tuple[str, PeerSet | None], ...]
+    concerns: tuple[Concern, ...]
+
+    def stands(self, ruleset: Ruleset, rules: VmRules, allowed: frozenset[str]) -> bool:
+        """Whether nothing that it was made of has changed."""
+        same = rules is self.rules and allowed == self.allowed
+        return same and all(ruleset.sets.get(name) is of for name, of in self.sets)
+
+
+def _kept(ruleset: Ruleset, rules: VmRules, allowed: frozenset[str], domains: Mapping[str, frozenset[str]]) -> _Kept:
+    sets = tuple((f"{name}.{rules.vm}", ruleset.sets.get(f"{name}.{rules.vm}")) for name in domains)
+    found = tuple(_concern(name, of, domains[name.rpartition(".")[0]]) for name, of in sets)
+    return _Kept(rules, allowed, sets, found)
+
+
+def _concern(name: str, of: PeerSet | None, domains: frozenset[str]) -> Concern:
+    if of is None:
         return Concern(domains, None)
-    return Concern(domains, name if is_of_names(name) else None, frozenset(made.addresses))
-
-
-class _Asked:
-    """The domains that rules ask for, by the name of the set; what VMs share is found once."""
-
-    def __init__(self) -> None:
-        self._of_rules: dict[int, dict[str, frozenset[str]]] = {}
-
-    def of(self, rules: VmRules) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
-        for resolved in (*rules.outbound, *rules.inbound):
-            if resolved.origin is not None:
-                rule = resolved.origin.rule  # kept alive by the ruleset
-                if id(rule) not in self._of_rules:
-                    self._of_rules[id(rule)] = dict(_domains(rule.peers))
-                found |= self._of_rules[id(rule)]
-        return found
+    return Concern(domains, name if is_of_names(name) else None, frozenset(of.addresses))
 
 
 def _domains(peers: Peers | None) -> Iterator[tuple[str, frozenset[str]]]:
@@ -84,3 +128,11 @@ def _domains(peers: Peers | None) -> Iterator[tuple[str, frozenset[str]]]:
         for criterion, _ in literals:
             if criterion.kind == "domains":
                 yield set_name(criterion), frozenset(criterion.values)
+
+
+def _is_peer(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True

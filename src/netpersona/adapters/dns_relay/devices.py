@@ -114,17 +114,21 @@ class Tap:
 
 
 class Holding:
-    """A TAP device of our own, for as long as it is open.  Raises SourceError."""
+    """A TAP device of our own, for as long as it is open; `%d` in the name becomes the first number that is free.
+
+    Raises SourceError.
+    """
 
     def __init__(self, name: str, like: str | None = None) -> None:
-        self.name = name
         try:
             self._descriptor = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise SourceError(f"{_TUN}: {error.strerror}; answers cannot be held without it") from error
         try:
-            fcntl.ioctl(self._descriptor, _TUNSETIFF, _NAME.pack(name.encode(), _IFF_TAP | _IFF_NO_PI))
-            self.index = self._up(name, like)
+            asked = _NAME.pack(name.encode(), _IFF_TAP | _IFF_NO_PI)
+            given = fcntl.ioctl(self._descriptor, _TUNSETIFF, asked)
+            self.name = _NAME.unpack(given)[0].split(b"\0")[0].decode()
+            self.index = self._up(self.name, like)
         except OSError as error:
             os.close(self._descriptor)
             raise SourceError(f"device {name}: {error.strerror}; expected CAP_NET_ADMIN") from error

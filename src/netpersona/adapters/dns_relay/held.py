@@ -66,6 +66,7 @@ class Held:
     vm: VmId
     heard: Heard
     began: float
+    patience: float = PATIENCE
     counts: Counts = field(default_factory=Counts)
     _questions: OrderedDict[tuple[Ends, int], tuple[float, bytes]] = field(default_factory=OrderedDict)
     _streams: Streams = field(default_factory=Streams)
@@ -108,7 +109,7 @@ class Held:
             self.counts.damaged += 1
             return
         if waits is not None:
-            self._parked.append(_Parked(frame, waits, now + PATIENCE))
+            self._parked.append(_Parked(frame, waits, now + self.patience))
 
     def freed(self, now: float) -> Iterator[bytes]:
         """The frames that may go to the VM now."""

@@ -23,14 +23,14 @@ from queue import Empty, SimpleQueue
 from socket import if_nametoindex
 
 from netpersona.adapters.dns_relay.devices import Holding, Pulse, Tap
-from netpersona.adapters.dns_relay.held import Answered, Counts, Heard, Held
+from netpersona.adapters.dns_relay.held import PATIENCE, Answered, Counts, Heard, Held
 from netpersona.adapters.dns_relay.table import BREATH, Table
 from netpersona.errors import EnforcerError, NetpersonaError, SourceError
 from netpersona.flow.vm import VmId
 
 BEAT = BREATH / 4_000  # s between heartbeats
 TURN = 64  # frames of one VM before the others have their turn
-_PULSE = "npdns"
+_PULSE, _DEVICE = "npdns", "npd%d"
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")
 
 
@@ -74,8 +74,8 @@ class _Loop:
 class Relay:
     """Holds answers in the network namespace of the thread that calls start() and follow()."""
 
-    def __init__(self, heard: Heard) -> None:
-        self._heard = heard
+    def __init__(self, heard: Heard, patience: float = PATIENCE) -> None:
+        self._heard, self._patience = heard, patience
         self._lines: dict[str, _Line] = {}  # by interface
         self._gone = Counts()  # of lines that are no more
         self._lost = 0
@@ -183,11 +183,11 @@ class Relay:
             raise SourceError(f"{interface!r} is no interface name")
         tap = Tap(interface)
         try:
-            device = Holding(f"npd{tap.index}", interface)
+            device = Holding(_DEVICE, interface)
         except SourceError:
             tap.close()
             raise
-        line = _Line(tap, device, Held(vm, self._hearing, time.monotonic()))
+        line = _Line(tap, device, Held(vm, self._hearing, time.monotonic(), self._patience))
         self._order(lambda: self._begin(line))
         try:
             self._table.hold(interface, device.index)

@@ -7,16 +7,17 @@ from concurrent.futures import Future
 import pytest
 
 from netpersona.adapters.dns_relay.admission import MOST_LENT, MOST_WAITING, Admission
-from netpersona.adapters.dns_relay.concerns import Concern, concerns
+from netpersona.adapters.dns_relay.concerns import Book, Concern, allowed_names, concerns
 from netpersona.adapters.dns_relay.held import Answered
 from netpersona.adapters.dns_relay.message import Told
 from netpersona.errors import EnforcerError
 from netpersona.flow.vm import VmId, vm_id
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.persona.model import BaseNetworkConfig, Persona
+from netpersona.persona.model import BaseNetworkConfig, Persona, TrafficProfile, Usage
+from netpersona.policy.model import AllowEntry, AllowListResource, PolicySet
 from netpersona.policy.parse import parse
 from netpersona.ruleset.criteria import covered
-from netpersona.ruleset.resolve import resolve
+from netpersona.ruleset.resolve import Resolver, resolve
 
 VM = vm_id("web-1")
 BAD = Concern(frozenset(["bad.example"]), "domains_bad.web-1", frozenset(["192.0.2.1"]))
@@ -201,13 +202,16 @@ POLICY = """{apiVersion: netpersona/v1, kind: Policy, metadata: {name: p}, spec:
 
 
 def test_concerns_are_what_the_rules_ask_of_names() -> None:
+    learned = TrafficProfile(names={"known.example": Usage(1.0, 1.0, 1.0, 0, 0)})
     personas = [
-        Persona(vm=vm_id(name), base=BaseNetworkConfig(addresses=(f"10.77.0.{place}/24",), inferred=False))
+        Persona(
+            vm=vm_id(name), base=BaseNetworkConfig(addresses=(f"10.77.0.{place}/24",), inferred=False), profile=learned
+        )
         for place, name in ((1, "web-1"), (2, "web-2"))
     ]
     names = {VM: {"www.bad.example": (("192.0.2.7", None),)}}
     ruleset = resolve(personas, parse(POLICY, "p.yaml"), IndicatorSet.merge([]), 0, names=names)
-    found = concerns(ruleset, allowed=["wanted.example"], profiles={VM: ["known.example"]})
+    found = concerns(ruleset, allowed=frozenset(["wanted.example"]), personas={VM: personas[0]})
     assert found.keys() == {"web-1", "web-2"}
     by_domains = {min(each.domains): each for each in found[VM]}
     assert by_domains.keys() == {"bad.example", "good.example", "wanted.example", "known.example"}
@@ -218,6 +222,29 @@ def test_concerns_are_what_the_rules_ask_of_names() -> None:
     assert not bad.covers("notbad.example")
     assert by_domains["wanted.example"].set_name is None  # no address yet, so no set
     assert [each.domains for each in found[vm_id("web-2")]] != [each.domains for each in found[VM]]
+
+
+def test_what_stays_the_same_is_kept_and_what_changes_is_found_anew() -> None:
+    persona = Persona(vm=VM, base=BaseNetworkConfig(addresses=("10.77.0.1/24",), inferred=False))
+    policies, intel = parse(POLICY, "p.yaml"), IndicatorSet.merge([])
+    names: dict = {VM: {"bad.example": (("192.0.2.7", None),)}}
+    resolver = Resolver(policies, intel, 0, names=names)
+    resolver.put(persona)
+    book, ruleset = Book(), resolver.ruleset()
+    first = book.concerns(ruleset)[VM]
+    assert book.concerns(resolver.ruleset())[VM] is first
+    assert book.concerns(ruleset, allowed=frozenset(["x"]))[VM] is not first
+    names[VM] = {"bad.example": (("192.0.2.8", None),)}
+    resolver.put(persona)
+    later = book.concerns(resolver.ruleset())
+    assert later == concerns(resolver.ruleset())
+    assert {"192.0.2.8"} in [each.holds for each in later[VM]]
+
+
+def test_only_domains_of_allow_lists_are_names() -> None:
+    entries = tuple(AllowEntry(value, None, "") for value in ("good.example", "192.0.2.0/24", "2001:db8::1"))
+    policies = PolicySet(allow=(AllowListResource("a", entries),))
+    assert allowed_names(policies, IndicatorSet.merge([])) == {"good.example"}
 
 
 def test_a_vm_that_no_name_concerns_is_left_out() -> None:
