@@ -96,7 +96,7 @@ def at_taps(
     So a flow between two VMs, which both taps see, is one flow of each; and nobody is told by an address he forged.
     """
     owner = pl.DataFrame({"source": list(taps), "tap_vm": list(taps.values())}, schema=dict.fromkeys(_TAPS, pl.String))
-    table = owner_table(fleet.owners)
+    table = pl.concat([owner_table(fleet.owners), _shown_at_taps(flows, owner, fleet)])
     own_flows, own_transactions = (
         oriented(rows.join(owner, on="source").select(*columns, "tap_vm"), table, ground.window)
         .filter(pl.col("vm") == pl.col("tap_vm"))
@@ -104,6 +104,23 @@ def at_taps(
         for rows, columns in ((flows, FLOW_COLUMNS), (transactions, TRANSACTION_COLUMNS))
     )
     return own_flows, own_transactions
+
+
+def _shown_at_taps(flows: pl.DataFrame, owner: pl.DataFrame, fleet: Fleet) -> pl.DataFrame:
+    """The addresses that VMs use whose addresses nobody knows: what their own MAC carries at their own tap.
+
+    No other VM's address is one of these, so nobody becomes another by forging; an owner_table().
+    """
+    unknown = {vm.name: vm.mac for vm in fleet.vms.values() if vm.mac is not None and not vm.addresses}
+    schema = {"tap_vm": pl.String, "own_mac": pl.String}
+    macs = pl.DataFrame({"tap_vm": list(unknown), "own_mac": list(unknown.values())}, schema=schema)
+    seen = flows.join(owner, on="source").join(macs, on="tap_vm")
+    sides = [
+        seen.filter(pl.col(f"{side}_mac") == pl.col("own_mac")).select(address=side, vm="tap_vm")
+        for side in ("originator", "responder")
+    ]
+    found = pl.concat(sides).unique().filter(~pl.col("address").is_in(list(fleet.owners)))
+    return found.sort("address", "vm").with_columns(since=pl.lit(None, pl.Int64))
 
 
 def begun(vm: Vm) -> VmState:

@@ -21,7 +21,7 @@ from netpersona.app.config import Config, read_config
 from netpersona.app.progress import Meter
 from netpersona.app.replay import Replayed, replay
 from netpersona.app.report import Stopwatch, report
-from netpersona.errors import ConfigError, InventoryError
+from netpersona.errors import ConfigError, InventoryError, StoreError
 from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id_of_address
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.gate import Protected, refuse
@@ -74,7 +74,8 @@ def run(request: Request, watch: Stopwatch) -> Done:
     fleet = named if named is not None else _known_fleet(store)
     snapshots = _snapshots(request, config, fleet)
     policies, stored_policies = _policies(request, config, store)
-    ground = Ground(IndicatorSet.merge(snapshots, allowed(policies)), policies, request.learn_until, config.window)
+    intel = _indicators(snapshots, allowed(policies), store)
+    ground = Ground(intel, policies, request.learn_until, config.window)
     context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
     with Meter() as meter:
         replayed = replay(found.sensors, fleet, ground, store, context, meter)
@@ -101,6 +102,10 @@ def _named_vms(request: Request, config: Config) -> Fleet | None:
     inventory = request.inventory if request.inventory is not None else config.inventory
     if request.vms and inventory is not None:
         raise ConfigError("--vm and an inventory both say which VMs there are; give one of them")
+    if config.libvirt is not None and inventory is None and not request.vms:
+        raise ConfigError(
+            "a replay asks no libvirt; name the VMs that the traffic is of: --inventory FILE or --vm ADDRESS"
+        )
     if request.vms:
         return _named([_vm(text) for text in request.vms])
     return None if inventory is None else _named(YamlInventory(inventory).vms())
@@ -126,6 +131,9 @@ def _named(vms: Sequence[Vm]) -> Fleet:
         owners(vms)
     except ValueError as error:
         raise InventoryError(str(error)) from error
+    twice = sorted({vm.name for vm in vms if sum(other.name == vm.name for other in vms) > 1})
+    if twice:
+        raise InventoryError(f"two VMs are named {twice[0]}; give each a name of its own: --vm NAME=ADDRESS")
     return Fleet({vm.name: vm for vm in vms})
 
 
@@ -169,6 +177,17 @@ def _policies(request: Request, config: Config, store: Store) -> tuple[PolicySet
         texts = policy_files.read(paths)
     policies, versions = policy_files.versioned(config.applied(policy_files.parsed(texts)), versions)
     return policies, policy_files.encode(texts, versions)
+
+
+def _indicators(snapshots: Sequence[FeedSnapshot], allow: AllowList, store: Store) -> IndicatorSet:
+    """What the feeds say; where none is named, what those said that the store was filled with."""
+    stored = None if snapshots else store.context("indicators")
+    if stored is None:
+        return IndicatorSet.merge(snapshots, allow)
+    try:
+        return replace(IndicatorSet.from_bytes(stored), allow=allow)
+    except ValueError as error:
+        raise StoreError(f"the stored indicators cannot be read: {error}; name the feeds again with --feed") from error
 
 
 def allowed(policies: PolicySet) -> AllowList:

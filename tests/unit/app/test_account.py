@@ -53,3 +53,16 @@ def test_a_risk_line_rises_and_fades():
     assert line[0] == line[-1] == "▁"
     assert 14 <= peak <= 17
     assert line[peak] in "▃▄▅"
+
+
+def test_a_replay_that_names_no_feeds_keeps_those_of_its_store(tmp_path):
+    sample = write_sample(tmp_path)
+    store = str(tmp_path / "np.db")
+    sample.feed.write_text("8.19.44.7\n")
+    first = run(
+        Request([sample.logs], inventory=sample.inventory, feeds=[sample.feed], store=store), Stopwatch.started()
+    )
+    again = run(Request([sample.logs], store=store), Stopwatch.started())
+    kept = again.store.context("indicators")
+    assert kept == first.store.context("indicators")
+    assert kept != run(Request([sample.logs]), Stopwatch.started()).store.context("indicators")
