@@ -25,7 +25,7 @@ from netpersona.app import policies as policy_files
 from netpersona.app.live import notify
 from netpersona.app.live.health import Health, HealthBook
 from netpersona.app.live.indicators import PUSHED_CONFIDENCE, LiveIndicators, Rebuilt
-from netpersona.app.live.judge import resumed
+from netpersona.app.live.judge import REMEMBERED, resumed
 from netpersona.app.live.ledger import PolicyLedger
 from netpersona.app.live.orders import PATIENCE, Orders
 from netpersona.app.live.rules import LiveRules
@@ -123,8 +123,9 @@ class Controller:
         self._now = at
         self._due: dict[str, int] = {}  # what is to be done next when, µs
         self._delay: dict[str, int] = {}  # how long a failing part is left alone, µs
-        self._rules = LiveRules()
+        self._rules = LiveRules.of_bytes(parts.store.context("rules"))
         self._ruleset: Ruleset | None = None
+        self._behind = True  # whether the kernel may not have what it should: it refused, or was not asked yet
         self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
         self._installed, self._healed = True, 0
         self._receipts: deque[Receipt] = deque(maxlen=RECEIPTS_KEPT)
@@ -139,6 +140,10 @@ class Controller:
         self._protected = Protected.of(store.vms(), policies.always.management)
         ground = Ground(parts.indicators.load(self._protected, allowed(policies), at), policies, None, parts.window)
         self._judge = resumed(ground, store.states(), store.closed_until(), store.pending())
+        self._judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
+        self._told_taps: set[str] = set()
+        self._watch(store.vms())  # those of the last checkpoint, until the inventory is heard:
+        self._judge.again(self._judge.follow(store.vms()), at)  # where it cannot be read, their rules stay
 
     # The loop
 
@@ -157,10 +162,14 @@ class Controller:
     def turn(self) -> None:
         """One turn: what the VMs did, and what follows from it."""
         report = self._part("sensor", lambda: self._parts.sensor.poll(TURN))
+        if report is None:
+            self._over.wait(TURN)
         with self._orders.turn():
             self._turn(report)
 
     def _turn(self, report: Report | None) -> None:
+        if report is None:  # time goes on without the sensor, or it would never be tried again
+            self._now += int(TURN * SECOND)
         changed = self._follow() if self._is_due("inventory", _LOOK) else set()
         if report is not None:
             self._now = max(self._now, report.until)
@@ -177,7 +186,7 @@ class Controller:
         self._judged_since = self._judged_since or bool(changed)
         if self._is_due("fade", _FADE):
             changed |= self._judge.worried()
-        if changed or self._ruleset is None or self._ends():
+        if changed or self._behind or self._ends():
             self._enforce(changed)
         if self._is_due("heal", _HEAL):
             self._heal()
@@ -209,6 +218,7 @@ class Controller:
             return set()
         self._watch(vms)
         changed = self._judge.follow(vms)
+        self._judge.again(changed, self._now)
         protected = Protected.of(vms, self._judge.ground.policies.always.management)
         if protected != self._protected:  # the gate refuses what would cut these VMs off
             self._protected = protected
@@ -234,9 +244,10 @@ class Controller:
     def _watch(self, vms: Iterable[Vm]) -> None:
         wanted = {vm.interface: vm.name for vm in vms if vm.interface is not None}
         sensor = self._parts.sensor
-        for interface in sensor.taps.keys() - wanted.keys():
+        for interface in (self._told_taps | sensor.taps.keys()) - wanted.keys():
             sensor.remove(interface)
             self._health.gone(f"tap {interface}")
+        self._told_taps = set(wanted)
         for interface, vm in wanted.items():
             try:
                 sensor.add(interface, vm)
@@ -247,6 +258,7 @@ class Controller:
     def _enforce(self, changed: Collection[VmId] = ()) -> Changes | None:
         """Bring what the moment asks for in force; where that fails, what was in force stays."""
         self._changed |= set(changed)
+        self._behind = True
         self._rules.forget(self._now)
         return self._part("enforcer", self._applied) if self._installed else None
 
@@ -259,7 +271,7 @@ class Controller:
             self._judge.stopped.follow(desired, self._rules.began)
             if self._parts.receipts is not None:
                 self._parts.receipts.concern(desired)
-        self._ruleset = desired
+        self._ruleset, self._behind = desired, False
         return changes
 
     def _ends(self) -> bool:
@@ -288,6 +300,8 @@ class Controller:
         return {
             "policies": policy_files.encode(dict(self._current_texts()), self._versions),
             "policy-ledger": self._ledger.to_bytes(),
+            "rules": self._rules.to_bytes(),
+            "aside": self._judge.to_bytes(),
             **self._parts.indicators.context(),
         }
 
@@ -326,7 +340,8 @@ class Controller:
     def _go_back_in_time(self) -> None:
         """What was not confirmed in time is undone."""
         if self._ledger.confirm_by is not None and self._now >= self._ledger.confirm_by:
-            self._put(self._ledger.before().texts, "netpersona", "not confirmed in time", None)
+            texts = self._ledger.before().texts
+            self._part("policies", lambda: self._put(texts, "netpersona", "not confirmed in time", None))
 
     def _put(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None) -> Applied:
         before, versions, earlier = self._judge.ground, self._versions, self._ruleset

@@ -8,6 +8,7 @@ An open state always grows out of the closed one, so that judging ten times a se
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -118,10 +119,24 @@ class LiveJudge:
         self.ground = ground
         self._judge_open(set(self.fleet.vms), now)
 
+    def again(self, vms: Collection[VmId], now: int) -> None:
+        """Judge what is open of these VMs once more: what they are has changed, or nobody did yet."""
+        self._judge_open(self.fleet.vms.keys() & set(vms), now)
+
     def edited(self, states: Mapping[VmId, VmState], now: int) -> None:
         """Take the closed states as the store has them: a person changed a persona there."""
         self.closed.states.update(states)
         self._judge_open(set(self.fleet.vms), now)
+
+    def to_bytes(self) -> bytes:
+        """What a restart must not forget beside what the store knows: what is set aside."""
+        return json.dumps(self._aside).encode()
+
+    def remember(self, content: bytes | None, names: Names, findings: Iterable[Finding]) -> None:
+        """Take back what to_bytes() was given of, and what the store knows."""
+        self._aside.update({} if content is None else json.loads(content))
+        self.names.update(names)
+        self._raised.update((found.id, found.judged_at) for found in findings)
 
     def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
         """All that a restart needs; call stored() once it is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -37,20 +38,41 @@ class LiveRules:
 
         An answer holds for its time to live; a later one adds to it, and never ends it early.
         """
-        changed = set()
+        changed: set[VmId] = set()
+        if not rows.transactions.height:
+            return changed
         said = rows.transactions
         told = said.filter((said["kind"] == "dns") & said["answers"].list.len().gt(0) & said["name"].is_not_null())
         for tap, name, answers, ttl, start in told.select("source", "name", "answers", "ttl", "start").iter_rows():
             vm = taps.get(tap)
-            if vm is not None and self._learn(vm, name, answers, start + max(LINGERS, (ttl or 0) * 1_000_000)):
+            until = start + max(LINGERS, (ttl or 0) * 1_000_000)
+            if vm is not None and self._learn(vm, name, answers, start, until):
                 changed.add(vm)
         return changed
 
     def forget(self, now: int) -> None:
         """Drop the answers that ended."""
-        for names in self.answers.values():
-            for name in [name for name, known in names.items() if max(known.values()) <= now]:
-                del names[name]
+        for vm, names in list(self.answers.items()):
+            for name, known in list(names.items()):
+                for address in [address for address, until in known.items() if until <= now]:
+                    del known[address]
+                if not known:
+                    del names[name]
+            if not names:
+                del self.answers[vm]
+
+    def to_bytes(self) -> bytes:
+        """What a restart must not forget: the answers that hold, and since when each rule is in force."""
+        began = [[*key, at] for key, at in sorted(self.began.items())]
+        return json.dumps({"answers": self.answers, "began": began}).encode()
+
+    @classmethod
+    def of_bytes(cls, content: bytes | None) -> LiveRules:
+        """What to_bytes() was given of; nothing for an empty store."""
+        if content is None:
+            return cls()
+        kept = json.loads(content)
+        return cls(kept["answers"], {(vm, policy, rule): at for vm, policy, rule, at in kept["began"]})
 
     def resolved(self, personas: Mapping[VmId, Persona], changed: Iterable[VmId], ground: Ground, now: int) -> Ruleset:
         """The ruleset of this moment, where these VMs have changed since the last one.
@@ -110,7 +132,7 @@ class LiveRules:
         for key in standing - self.began.keys():
             self.began[key] = now
 
-    def _learn(self, vm: VmId, name: str, answers: Iterable[str], until: int) -> bool:
+    def _learn(self, vm: VmId, name: str, answers: Iterable[str], now: int, until: int) -> bool:
         names = self.answers.setdefault(vm, {})
         known = names.setdefault(name, {})
         new = False
@@ -119,10 +141,11 @@ class LiveRules:
                 address = canonical_address(answer)
             except ValueError:
                 continue  # the names and texts that DNS answers too
-            new = new or address not in known
+            new = new or known.get(address, now) <= now  # also one that held once, and ended
             known[address] = max(until, known.get(address, 0))
         if not known:
             del names[name]
-        if len(names) > ANSWERS_KEPT:
-            del names[min(names, key=lambda n: max(names[n].values()))]
+        if len(names) > ANSWERS_KEPT:  # many at a time: a VM that makes up names costs no search for each
+            for ended in sorted(names, key=lambda n: max(names[n].values()))[: ANSWERS_KEPT // 10]:
+                del names[ended]
         return new

@@ -119,11 +119,12 @@ class Vms:
 class Rig:
     """Everything, at hand."""
 
-    def __init__(self, tmp_path, *texts, store=None, enforcer=None):
+    def __init__(self, tmp_path, *texts, store=None, enforcer=None, at=START):
         self.feed = tmp_path / "bad.txt"
         if not self.feed.exists():
             self.feed.write_text(f"{LISTED}\n")
         self.sensor, self.inventory = Script(), Vms(WEB, DESK)
+        self.sensor.at = at
         self.store = MemoryStore() if store is None else store
         self.enforcer = Plan() if enforcer is None else enforcer
         settings = FeedSettings("bad", 0.9, allow=("documentation",))
@@ -136,7 +137,7 @@ class Rig:
             policies=policy_files.parsed,
             window=WINDOW,
         )
-        self.controller = Controller(self.parts, {f"{i}.yaml": text for i, text in enumerate(texts)}, START)
+        self.controller = Controller(self.parts, {f"{i}.yaml": text for i, text in enumerate(texts)}, at)
 
     def turns(self, count=1):
         for _ in range(count):
