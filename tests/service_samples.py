@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.adapters.stores import open_store
 from netpersona.app import policies as policy_files
@@ -14,7 +15,15 @@ from netpersona.errors import ConfigError, FeedError
 from netpersona.intel.feed import FeedSettings, parse
 from netpersona.intel.formats import FormatError
 from netpersona.intel.gate import Protected, refuse
+from netpersona.policy.model import Direction
 from netpersona.ruleset.words import plan
+
+
+def receipt(at, vm, source, destination, *, staged=False, policy="p", rule="r", direction=Direction.OUTBOUND):
+    """A packet that a rule met; the ends are (address, port)."""
+    version = 3 if policy else 0
+    (here, port), (there, service) = source, destination
+    return Receipt(at, vm, policy, rule, version, staged, direction, here, there, "tcp", port, service)
 
 
 class SampleService:
@@ -30,6 +39,7 @@ class SampleService:
         self._book = HealthBook(self._at)
         self._book.well("store", self._at, "open", bytes=1)
         self._pushed = {}
+        self.told = []
         self._enforcer.apply(self._resolved(self._texts))
 
     def now(self):
@@ -63,6 +73,9 @@ class SampleService:
 
     def verify(self):
         return {"well": True, "drift": self._enforcer.verify(), "healed": 0}
+
+    def receipts(self, vm=None):
+        return [receipt for receipt in self.told if vm is None or receipt.vm == vm]
 
     def policies(self):
         return tuple(self._ledger)

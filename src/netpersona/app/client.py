@@ -162,6 +162,10 @@ class Controller:
         """Whether the kernel holds what was applied."""
         return self._status("POST", "firewall/verify")
 
+    def receipts(self, vm: str | None, newest: int) -> list[Plain]:
+        """The latest packets that rules met, the oldest first."""
+        return [each["status"] for each in self._ask("GET", "receipts", {"vm": vm, "limit": newest})["items"]]
+
     def uninstall(self) -> Plain:
         """Take every rule out of the kernel."""
         return self._status("POST", "firewall/uninstall")

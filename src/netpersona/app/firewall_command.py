@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netpersona.app.asking import SOCKET, controlled, controller_or_none, socket_option
+from netpersona.app.clock import clock
 from netpersona.app.output import emit, output_option
 from netpersona.app.policy_version_tables import applied_table
 
@@ -49,6 +50,19 @@ def verify(controller: Controller, output: str) -> None:
     told = controller.verify()
     emit(told, output, _verified)
     sys.exit(0 if told["well"] else 1)
+
+
+@firewall.command()
+@click.argument("vm", required=False)
+@click.option("--newest", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@controlled
+@output_option
+def receipts(vm: str | None, newest: int, controller: Controller, output: str) -> None:
+    """List the latest packets that were denied, logged or staged, of one VM or of all, and by which rule.
+
+    They are a sample: the kernel tells of some packets a second.  'firewall show' counts all.
+    """
+    emit(controller.receipts(vm, newest), output, _received)
 
 
 @firewall.command()
@@ -94,6 +108,32 @@ def _uninstalled(socket: str | None) -> bool:
     except UnreachedError:
         return False
     return True
+
+
+def _received(told: Sequence[Mapping[str, Any]]) -> Any:
+    from rich.table import Table
+
+    if not told:
+        return "No receipts."
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("when (UTC)", "VM", "packet", "met by"):
+        table.add_column(name, overflow="fold")
+    for each in told:
+        rule = f"{each['policy']}/{each['rule']}@{each['version']}" if each["policy"] else each["rule"]
+        table.add_row(
+            clock(round(each["at"] * 1e6)),
+            each["vm"] or "-",
+            f"{each['protocol']} {_end(each, 'source')} to {_end(each, 'destination')}",
+            f"{rule} (staged)" if each["staged"] else rule,
+        )
+    return table
+
+
+def _end(receipt: Mapping[str, Any], which: str) -> str:
+    address, port = receipt[which], receipt[f"{which}_port"]
+    if not port:
+        return str(address)
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _drawn(told: Mapping[str, Any]) -> Any:

@@ -36,7 +36,8 @@ def personas_table(personas: Sequence[_Object]) -> RenderableType:
             clock(p.get("last_seen"))[:16],
         )
     notes = Text(
-        "risk: when the VM was last seen, or at --at.  known: how likely its next flow is of a kind seen before.",
+        "risk: now, of a store when the VM was last seen; or at --at.  "
+        "known: how likely its next flow is of a kind seen before.",
         style="dim",
     )
     return Group(rows, *_recognised(personas), Text(""), notes)

@@ -41,6 +41,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "by", _rule_words(rule)
     for text in told["staged"]:
         yield "staged", text
+    if "receipts" in told:
+        yield "receipts", _receipts_words(told["receipts"])
     if "name" in told:
         yield from _name_lines(told)
     yield "known", _known_words(persona["known_peer"])
@@ -57,6 +59,12 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "finding", f"{f['kind']}: {f['why']}"
     for text in told["otherwise"]:
         yield "otherwise", text
+
+
+def _receipts_words(met: Mapping[str, Any]) -> str:
+    first, last = (clock(round(met[which] * 1e6)) for which in ("first", "last"))
+    when = f"at {first}" if first == last else f"from {first} to {last}"
+    return f"the kernel told of {counted(met['packets'], 'packet')} {when}, met by {', '.join(met['rules'])}"
 
 
 def _name_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -12,6 +12,7 @@ from netpersona.errors import ConfigError
 from netpersona.flow.vm import VmId, canonical_address
 
 if TYPE_CHECKING:
+    from netpersona.adapters.enforcers.nftables.receipts import Receipt
     from netpersona.app.live.service import Service
     from netpersona.app.standing import Standing
     from netpersona.persona.model import Persona
@@ -49,6 +50,9 @@ class Known(Protocol):
 
     def planned(self, texts: Mapping[str, str], standing: Standing) -> tuple[Ruleset, Changes]:
         """What these policies would come to, and how that differs from what is in force.  Raises PolicyError."""
+
+    def receipts(self, vm: VmId | None) -> Sequence[Receipt]:
+        """The latest packets that the kernel told of, of one VM or of all, the oldest first."""
 
     def edit(self, persona: Persona, why: str) -> None:
         """Store what a person changed."""
@@ -95,6 +99,10 @@ class InStore:
         desired = standing.ruleset(wanted)
         return desired, diff(standing.ruleset(), desired)
 
+    def receipts(self, vm: VmId | None) -> Sequence[Receipt]:  # noqa: ARG002
+        """Recorded traffic met no kernel."""
+        return ()
+
     def edit(self, persona: Persona, why: str) -> None:
         """Store the next version."""
         self.store.put_persona(persona, now(self, persona), why)
@@ -133,6 +141,10 @@ class InService:
     def planned(self, texts: Mapping[str, str], standing: Standing) -> tuple[Ruleset, Changes]:  # noqa: ARG002
         """What the controller would make of these policies."""
         return self.service.plan(texts)
+
+    def receipts(self, vm: VmId | None) -> Sequence[Receipt]:
+        """What the controller heard of the kernel."""
+        return self.service.receipts(vm)
 
     def edit(self, persona: Persona, why: str) -> None:
         """Let the controller store it and go on with it."""

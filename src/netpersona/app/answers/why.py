@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from netpersona.adapters.sensors.flow_records import TRANSPORTS
 from netpersona.app.answers.ask import Traffic
 from netpersona.app.answers.known import Known, the_vm
+from netpersona.app.answers.receipts import Flow, about
 from netpersona.app.named_peer import NamedPeer, name_of, named_peer
 from netpersona.app.report import seconds
 from netpersona.app.risk_explanation import sentence
@@ -52,7 +53,13 @@ def why(known: Known, traffic: Traffic, at: int | None) -> dict[str, Any]:
         ruleset, address = now.supposed(persona.vm, named.name, ruleset)
     direction = Direction(traffic.direction)
     packet = Packet(persona.vm, direction, address, transport, port, established=traffic.established)
-    return _told(_Question(now, persona, ruleset, _of_family(packet), named, supposed))
+    told = _told(_Question(now, persona, ruleset, _of_family(packet), named, supposed))
+    met = None if at is not None else about(known.receipts(persona.vm), _flow(packet))
+    return told if met is None else {**told, "receipts": met}
+
+
+def _flow(packet: Packet) -> Flow:
+    return Flow(packet.vm, packet.peer, packet.transport, packet.port)
 
 
 class _Question(NamedTuple):

@@ -8,12 +8,23 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from netpersona import __version__
-from netpersona.app.api import feeds, findings, firewall, health, models, personas, policies, policy_versions, verdicts
+from netpersona.app.api import (
+    feeds,
+    findings,
+    firewall,
+    health,
+    models,
+    personas,
+    policies,
+    policy_versions,
+    receipts,
+    verdicts,
+)
 from netpersona.app.api.problem import MEDIA_TYPE, tell_problems
 from netpersona.app.live.service import Service
 
 PREFIX = "/api/v1"
-_PARTS = (health, personas, findings, policies, policy_versions, feeds, firewall, verdicts)
+_PARTS = (health, personas, findings, policies, policy_versions, feeds, firewall, receipts, verdicts)
 _SAYS = """\
 What the running controller knows and does. It is served on a unix socket, and the kernel says who asks: root, the user
 of the controller, and the members of its group may.

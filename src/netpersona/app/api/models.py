@@ -543,6 +543,32 @@ class FirewallCheck(Model):
     status: CheckedStatus
 
 
+class ReceiptStatus(Model):
+    """A packet, and the rule that met it; without a policy: what is built in."""
+
+    at: float
+    vm: str | None
+    direction: str
+    source: str
+    destination: str
+    protocol: str
+    source_port: int
+    destination_port: int
+    policy: str | None
+    rule: str
+    version: int | None
+    staged: bool
+
+
+class Receipt(Model):
+    """One packet that a rule met."""
+
+    apiVersion: Version  # noqa: N815
+    kind: Literal["Receipt"]
+    metadata: Named
+    status: ReceiptStatus
+
+
 # Why
 
 
@@ -572,6 +598,7 @@ class VerdictStatus(Model):
     why: str
     rule: dict[str, Any] | None
     staged: list[str]
+    receipts: dict[str, Any] | None = None
     persona: dict[str, Any]
     indicators: dict[str, Any]
     otherwise: list[str]

@@ -55,5 +55,6 @@ def error_of(told: Mapping[str, Any]) -> NetpersonaError:
     word = str(told.get("type", "")).removeprefix(TYPE)
     known = {kind.word: kind.error for kind in KINDS} | {"request": ConfigError, "size": ConfigError}
     detail = str(told.get("detail") or told.get("title") or "the controller refused, and did not say why")
-    said = f"{detail}; {told['advice']}" if word == "access" and told.get("advice") else detail
+    advice = str(told.get("advice") or "")
+    said = f"{detail}; {advice[:1].lower()}{advice[1:].rstrip('.')}" if word == "access" and advice else detail
     return known.get(word, NetpersonaError)(said)

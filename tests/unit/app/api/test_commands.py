@@ -15,6 +15,8 @@ from netpersona.adapters.stores import open_store
 from netpersona.app.answers.known import InStore
 from netpersona.app.asking import SOCKET
 from netpersona.app.cli import main
+from netpersona.policy.model import Direction
+from service_samples import receipt
 
 VICTIM, CONTROL = "desk-2", "203.0.113.66"
 NO_WEB = """\
@@ -224,6 +226,8 @@ IN_A_NAMESPACE = """\
 import sys
 from netpersona.adapters.enforcers.nftables import nftables
 from netpersona.app.cli import main
+from netpersona.policy.model import Direction
+from service_samples import receipt
 from netpersona.policy.model import AlwaysAllow
 from netpersona.ruleset.model import Ruleset, VmRules
 with nftables() as enforcer:
@@ -255,3 +259,25 @@ def test_rules_are_taken_out_where_no_controller_answers(place, left):
         f"Every rule is out of the kernel. No controller answers at {path}.",
         "missing True",
     ], done.stderr
+
+
+def test_receipts_are_listed_and_told_by_why(run, service):
+    assert run("firewall", "receipts") == "No receipts.\n"
+    begun = service.now()
+    here, there = ("10.77.0.22", 40000), (CONTROL, 8443)
+    service.told = [
+        receipt(begun, "desk-2", here, there),
+        receipt(begun + 9, "desk-2", there, here, staged=True, direction=Direction.INBOUND),
+        receipt(begun + 9, None, ("2001:db8::1", 1), ("::1", 53), policy="", rule="spoofed"),
+    ]
+    told = run("firewall", "receipts")
+    assert f"tcp 10.77.0.22:40000 to {CONTROL}:8443" in told
+    assert "p/r@3 (staged)" in told
+    assert "tcp [2001:db8::1]:1 to [::1]:53" in told
+    assert len(json.loads(run("firewall", "receipts", "desk-2", "-o", "json"))) == 2
+    assert len(json.loads(run("firewall", "receipts", "--newest", "1", "-o", "json"))) == 1
+    why = run("why", "desk-2", f"{CONTROL}:8443")
+    assert "the kernel told of 2 packets" in why
+    assert "p/r@3, p/r@3 (staged)" in why
+    assert "the kernel told" not in run("why", "desk-2", f"{CONTROL}:443")
+    assert "the kernel told" not in run("why", "desk-2", f"{CONTROL}:8443", "--at", "2026-01-05T15:00:00Z")

@@ -13,6 +13,7 @@ from netpersona.app.answers.known import InService
 from netpersona.app.answers.summary import of_resource
 from netpersona.app.api import application as api
 from netpersona.app.api import models
+from service_samples import receipt
 
 VICTIM, CONTROL = "desk-2", "203.0.113.66"
 NO_MAIL = """\
@@ -247,3 +248,16 @@ def test_policies_defined_at_once_are_all_there(http, service):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(defines, range(8)))
     assert {f"p-{number}" for number in range(8)} <= {policy.name for policy in service.standing().policies.policies}
+
+
+def test_receipts_say_which_rule_met_which_packet(ask, service):
+    assert ask("GET", "/receipts")["items"] == []
+    service.told = [
+        receipt(service.now(), VICTIM, ("10.77.0.22", 4), (CONTROL, 8443)),
+        receipt(service.now(), None, ("10.9.9.9", 4), (CONTROL, 8443), policy="", rule="spoofed"),
+    ]
+    assert [each["status"]["rule"] for each in ask("GET", "/receipts")["items"]] == ["r", "spoofed"]
+    assert [each["status"]["policy"] for each in ask("GET", "/receipts", params={"vm": VICTIM})["items"]] == ["p"]
+    verdict = ask("GET", "/verdict", params={"vm": VICTIM, "peer": CONTROL, "port": 8443})
+    assert verdict["status"]["receipts"]["rules"] == ["p/r@3"]
+    ask("GET", "/receipts", 404, params={"vm": "web"})
