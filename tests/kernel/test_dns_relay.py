@@ -553,18 +553,23 @@ def _time_to_answer(asker: Asker, wait: float = 3.0) -> float | None:
     return None if asker.ask("n1.good.example", wait) is None else time.monotonic() - before
 
 
+def _goes_directly(asker: Asker) -> bool:
+    """Whether answers come sooner than one that was held; a busy machine may be late now and then."""
+    return any((_time_to_answer(asker, 0.15) or 1) < 0.15 for _ in range(5))
+
+
 def test_dns_goes_directly_within_three_seconds_after_a_kill(net: Outside) -> None:
     """The other process lets each answer wait as long as it may: so it shows which way an answer came."""
     askers, other = [Asker(1, version) for version in (4, 6)], Asker(2, 4)
     with _held_by_another_process("tap1") as running:
         assert all(_time_to_answer(asker) > 0.19 for asker in askers)
-        assert _time_to_answer(other) < 0.15
+        assert _goes_directly(other)
         running.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         for asker in askers:
             while asker.ask("n1.good.example", 0.1) is None:
                 assert time.monotonic() < killed + 3
-        assert all(_time_to_answer(asker) < 0.15 for asker in askers)
+        assert all(_goes_directly(asker) for asker in askers)
         assert time.monotonic() < killed + 3
     for asker in (*askers, other):
         asker.close()
@@ -576,7 +581,7 @@ def test_a_relay_that_hangs_is_as_one_that_died_and_goes_on_when_it_wakes(net: O
         running.send_signal(signal.SIGSTOP)
         stopped = time.monotonic()
         while asker.ask("n1.good.example", 0.1) is None:
-            assert _time_to_answer(other) < 0.15
+            assert _goes_directly(other)
             assert time.monotonic() < stopped + 3
         running.send_signal(signal.SIGCONT)
         woken = time.monotonic()

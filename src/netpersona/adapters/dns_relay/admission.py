@@ -27,6 +27,7 @@ from netpersona.flow.vm import VmId
 
 LINGERS = 60  # s: an answer is honoured for this long at least, as resolvers and programs keep it
 MOST_LEARNED = 20_000  # names that wait for the controller; the oldest go first
+MANY_LEARNED = 1_000  # names that nothing asks for: they can wait
 MOST_WAITING = 1_000  # answers that wait for a resolution, before those that were given up are dropped
 MOST_LENT = 10_000  # addresses in one set between two resolutions
 
@@ -74,6 +75,11 @@ class Admission:
     def vms(self) -> frozenset[VmId]:
         """The VMs whose answers must be held."""
         return frozenset(self._concerns)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the controller should settle: something was lent or waits, or much was learned."""
+        return bool(self._lent or self._unsettled) or len(self._learned) > MANY_LEARNED
 
     def heard(self, answered: Answered) -> Future[None] | None:
         """See that the kernel holds what this answer means; None: it does."""
@@ -169,7 +175,7 @@ class Admission:
             self.counts.forgotten += 1
 
     def _lend(self, name: str, addresses: Sequence[str], seconds: int) -> bool:
-        now, lent = time.monotonic(), self._lent.setdefault(name, {})
+        now, lent = time.monotonic(), self._lent.get(name, {})
         missing = sorted({address for address in addresses if lent.get(address, 0) < now + self.lingers / 2})
         if len(lent) + len(missing) > MOST_LENT:
             return False
@@ -182,7 +188,8 @@ class Admission:
             return False
         self.error = None
         self.counts.lent += len(missing)
-        lent.update(dict.fromkeys(missing, now + seconds))
+        if missing:
+            self._lent[name] = lent | dict.fromkeys(missing, now + seconds)
         return True
 
 

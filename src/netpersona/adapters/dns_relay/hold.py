@@ -59,6 +59,11 @@ class AnswerHold:
         self._relay.stop()
         self._why_not = "stopped"
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a settling is called for, so that what was lent becomes part of the ruleset."""
+        return self._admission.waiting
+
     def settling(self) -> AbstractContextManager[list[Learned]]:
         """What was heard since last time, to be taken, resolved and applied inside."""
         return self._admission.settling()

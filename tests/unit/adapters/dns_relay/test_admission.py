@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from netpersona.adapters.dns_relay.admission import MOST_LENT, MOST_WAITING, Admission
+from netpersona.adapters.dns_relay.admission import MANY_LEARNED, MOST_LENT, MOST_WAITING, Admission
 from netpersona.adapters.dns_relay.concerns import Book, Concern, allowed_names, concerns
 from netpersona.adapters.dns_relay.held import Answered
 from netpersona.adapters.dns_relay.message import Told
@@ -170,6 +170,21 @@ def test_answers_that_were_given_up_are_not_kept_for_ever() -> None:
     assert len(admission._unsettled) <= MOST_WAITING
     with admission.settling():
         pass
+
+
+def test_a_settling_is_called_for_where_something_was_lent_or_waits_or_much_was_learned() -> None:
+    admission, _ = made(BAD, LEARNED)
+    for number in range(MANY_LEARNED):
+        admission.heard(answer(f"n{number}.good.example", "192.0.2.7"))
+        assert not admission.waiting
+    admission.heard(answer("one.good.example", "192.0.2.7"))
+    assert admission.waiting
+    for name in ("bad.example", "known.example"):
+        with admission.settling():
+            admission.publish({VM: (BAD, LEARNED)})
+        assert not admission.waiting
+        admission.heard(answer(name, "192.0.2.9"))
+        assert admission.waiting
 
 
 def test_two_threads_lose_nothing() -> None:
