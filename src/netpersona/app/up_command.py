@@ -47,6 +47,7 @@ def up(path: Path | None, socket: Path | None) -> None:
         finally:
             notify.stopping()
             server.stop()
+            controller.let_go()
 
 
 def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
@@ -90,13 +91,16 @@ def _kernel(config: Config, socket: Path) -> dict[str, Any]:
         from netpersona.adapters.enforcers.plan import Plan
 
         return {"enforcer": Plan()}
+    from netpersona.adapters.dns_relay.hold import AnswerHold
     from netpersona.adapters.enforcers.nftables import Nftables
     from netpersona.adapters.enforcers.nftables.receipts import Receipts
     from netpersona.app.live.guard import KernelGuard
 
     enforcer = Nftables()
     guard = KernelGuard(enforcer, socket.with_name(f"{socket.name}.revert"))
-    return {"enforcer": enforcer, "guard": guard, "receipts": Receipts(enforcer.in_force())}
+    hold = AnswerHold(enforcer.lend, lambda: None)
+    hold.start()  # where it cannot, health() says so
+    return {"enforcer": enforcer, "guard": guard, "receipts": Receipts(enforcer.in_force()), "hold": hold}
 
 
 def _stopping(controller: Controller) -> Callable[..., None]:

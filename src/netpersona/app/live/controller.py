@@ -15,10 +15,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 
+from netpersona.adapters.dns_relay.hold import AnswerHold
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app import policies as policy_files
@@ -107,6 +109,7 @@ class Parts:
     window: int  # µs
     guard: Guard | None = None  # None: a trial goes back only while the controller lives
     receipts: ReceiptSource | None = None
+    hold: AnswerHold | None = None  # None: DNS answers are learned as they pass
 
 
 class Controller:
@@ -159,6 +162,11 @@ class Controller:
         """End after the present turn."""
         self._over.set()
 
+    def let_go(self) -> None:
+        """Hold no answer any more; the rules stay in force."""
+        if self._parts.hold is not None:
+            self._parts.hold.stop()
+
     def turn(self) -> None:
         """One turn: what the VMs did, and what follows from it."""
         report = self._part("sensor", lambda: self._parts.sensor.poll(TURN))
@@ -171,6 +179,7 @@ class Controller:
         if report is None:  # time goes on without the sensor, or it would never be tried again
             self._now += int(TURN * SECOND)
         changed = self._follow() if self._is_due("inventory", _LOOK) else set()
+        self._follow_answers()
         if report is not None:
             self._now = max(self._now, report.until)
             closed = self._judge.closed_until
@@ -194,6 +203,20 @@ class Controller:
             self._save()
         if self._is_due("notify", _LOOK):
             notify.alive(f"watching {len(self._parts.sensor.taps)} taps")
+
+    def _follow_answers(self) -> None:
+        """Hold the answers on the taps that are there, and have those worked in that wait for it."""
+        hold = self._parts.hold
+        if hold is None:
+            return
+        self._behind = self._behind or hold.waiting
+        if self._is_due("answers", _LOOK):
+            hold.follow(self._parts.sensor.taps)
+            state = hold.health()
+            if state.well:
+                self._health.well("answers", self._now, state.says, **state.figures)
+            else:
+                self._health.ill("answers", self._now, state.says)
 
     def _learn_of_threats(self) -> None:
         """Take what feed files say anew, and what was pushed once it is worked in."""
@@ -264,9 +287,14 @@ class Controller:
 
     def _applied(self) -> Changes:
         """Bring in force what follows from all that has changed since this was last done.  Raises NetpersonaError."""
-        desired = self._rules.resolved(self._judge.personas(), self._changed, self._judge.ground, self._now)
-        self._changed = set()
-        changes = self._parts.enforcer.apply(desired)
+        hold, ground, personas = self._parts.hold, self._judge.ground, self._judge.personas()
+        with hold.settling() if hold is not None else nullcontext(()) as learned:
+            self._changed |= self._rules.take(learned, self._now)
+            desired = self._rules.resolved(personas, self._changed, ground, self._now)
+            self._changed = set()
+            changes = self._parts.enforcer.apply(desired)
+            if hold is not None:
+                hold.publish(desired, ground, personas)
         if changes or self._ruleset is None:
             self._judge.stopped.follow(desired, self._rules.began)
             if self._parts.receipts is not None:
@@ -281,10 +309,15 @@ class Controller:
         """See whether the kernel holds what we put there, and put it there again where it does not."""
         if self._ruleset is None or not self._installed:
             return
-        drift = self._part("kernel", self._parts.enforcer.heal)
+        with self._quiet():
+            drift = self._part("kernel", self._parts.enforcer.heal)
         if drift:
             self._healed += len(drift)
             self._health.ill("kernel", self._now, "healed: " + "; ".join(each.what for each in drift))
+
+    def _quiet(self) -> AbstractContextManager[object]:
+        """Nobody else uses the enforcer meanwhile: answers that come are lent to it in another thread."""
+        return self._parts.hold.quiet() if self._parts.hold is not None else nullcontext()
 
     def _save(self) -> None:
         if self._part("store", self._stored) is None:
@@ -457,7 +490,8 @@ class Controller:
         """Take every rule of ours out of the kernel."""
 
         def taken_out() -> None:
-            self._parts.enforcer.uninstall()
+            with self._quiet():
+                self._parts.enforcer.uninstall()
             self._installed, self._ruleset = False, None
             self._health.well("enforcer", self._now, f"uninstalled by {who}; apply policies to install again")
 
@@ -502,8 +536,9 @@ class Controller:
         if lend is None or not self._installed or not all(map(_is_address, values)):
             return False
         wanted = [value for value in values if not allow.covers_address(value, self._now)]
-        for name in names:
-            lend(name, wanted, None)
+        with self._quiet():
+            for name in names:
+                lend(name, wanted, None)
         return True
 
     def _ruleset_sets(self) -> Collection[str]:
@@ -539,12 +574,14 @@ class Controller:
 
     def _firewall(self) -> Mapping[str, Any]:
         held = self._parts.enforcer.in_force()
-        counters = self._parts.enforcer.counters()
+        with self._quiet():
+            counters = self._parts.enforcer.counters()
         shown = {"installed": self._installed, "vms": plan(held), "nft": render(held), "counters": counters}
         return {**shown, **self._verified()}
 
     def _verified(self) -> Mapping[str, Any]:
-        drift = self._parts.enforcer.verify() if self._installed else ()
+        with self._quiet():
+            drift = self._parts.enforcer.verify() if self._installed else ()
         return {"well": not drift, "drift": drift, "healed": self._healed}
 
     def _edited(self, persona: Persona, why: str) -> None:

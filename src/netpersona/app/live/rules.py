@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from netpersona.adapters.dns_relay.admission import Learned
 from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import VmId, canonical_address
 from netpersona.intel.indicators import IndicatorSet
@@ -48,6 +49,15 @@ class LiveRules:
             until = start + max(LINGERS, (ttl or 0) * 1_000_000)
             if vm is not None and self._learn(vm, name, answers, start, until):
                 changed.add(vm)
+        return changed
+
+    def take(self, learned: Iterable[Learned], now: int) -> set[VmId]:
+        """Take answers that were held until the kernel knew them; gives the VMs that can reach something new."""
+        changed: set[VmId] = set()
+        for each in learned:
+            for address, until in each.addresses:
+                if self._learn(each.vm, each.name, [address], now, until):
+                    changed.add(each.vm)
         return changed
 
     def forget(self, now: int) -> None:
