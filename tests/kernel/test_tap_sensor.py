@@ -298,6 +298,56 @@ def test_an_interface_that_vanishes_is_reported_and_may_come_again(sensor):
     watched.until(packets(pl.col("source") == "tap1", 1))
 
 
+def test_an_interface_that_is_renamed_is_watched_under_its_new_name(sensor):
+    watched = Watched(sensor)
+    for words in (("down",), ("name", "renamed"), ("up",)):
+        run("ip", "-n", HOST, "link", "set", "tap1" if words != ("up",) else "renamed", *words)
+    sensor.add("renamed", vm_id("one"))
+    assert set(sensor.taps) == {"renamed", "tap2"}
+    run("ip", "-n", HOST, "link", "set", "tap2", "down")
+    run("ip", "-n", HOST, "link", "set", "tap2", "name", "other")
+    deadline = time.monotonic() + 10
+    while watched.last is None or watched.last.vanished == ():
+        assert time.monotonic() < deadline
+        watched.poll()
+    assert watched.last.vanished == ("tap2",)
+    with inside(vm_of(1)):
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    mine = pl.col("responder_port") == 9
+    while not watched.flows().filter(mine).height:  # until its carrier is up
+        assert time.monotonic() < deadline
+        raw.sendto(udp("10.77.1.2", 5, "10.77.1.1", 9), ("eth0", 0))
+        watched.poll()
+    assert watched.flows().filter(mine)["source"].to_list() == ["renamed"]
+
+
+def test_bridged_taps_see_each_packet_once_in_each_direction(sensor):
+    watched = Watched(sensor)
+    words = ["ip", "-n", HOST, "link", "add", "br0", "type", "bridge", "forward_delay", "0"]
+    made = subprocess.run(words, capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("this kernel has no bridges")
+    for link in ("tap1", "tap2"):
+        run("ip", "-n", HOST, "link", "set", link, "master", "br0")
+    run("ip", "-n", HOST, "link", "set", "br0", "up")
+    for place, other in ((1, 2), (2, 1)):
+        run("ip", "-n", vm_of(place), "addr", "add", f"10.99.0.{place}/24", "dev", "eth0")
+        mac = f"52:54:00:00:{other:02x}:02"
+        run("ip", "-n", vm_of(place), "neigh", "add", f"10.99.0.{other}", "lladdr", mac, "dev", "eth0")
+    server = sockets(socket.SOCK_DGRAM, V4, vm_of(2), ("10.99.0.2", 9))
+    client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
+    mine = pl.col("responder_port") == 9
+    for _ in range(3):
+        client.sendto(b"hello", ("10.99.0.2", 9))
+        server.sendto(b"hi", server.recvfrom(99)[1])
+        client.recv(99)
+    rows = watched.until(packets(mine, 12)).filter(mine).sort("source")
+    assert rows.select("source", "originator", "packets_orig", "packets_resp").rows() == [
+        ("tap1", "10.99.0.1", 3, 3),
+        ("tap2", "10.99.0.1", 3, 3),
+    ]
+
+
 def test_an_interface_that_is_watched_no_longer_says_nothing(sensor):
     watched = Watched(sensor)
     sensor.remove("tap1")

@@ -95,7 +95,8 @@ class TapSensor:
             return
         following = (number % TAPS for number in range(self._number + 1, self._number + TAPS))
         number = next(number for number in following if number not in self._names)
-        self._watch({**self._taps, interface: _Tap(interface, vm, index, number)})
+        others = {name: tap for name, tap in self._taps.items() if tap.index != index}  # one that was renamed goes
+        self._watch({**others, interface: _Tap(interface, vm, index, number)})
         self._number, self._names[number] = number, interface
 
     def remove(self, interface: str) -> None:
@@ -145,11 +146,11 @@ class TapSensor:
             skipped[_LOST] += seen.lost
 
     def _look(self) -> None:
-        """Let go the interfaces that are there no longer."""
+        """Let go the interfaces that are there no longer, or not under their name."""
         if time.monotonic() - self._looked < _LOOK:
             return
         self._looked = time.monotonic()
-        gone = [tap.interface for tap in self._taps.values() if self._ring.name_of(tap.index) is None]
+        gone = [tap.interface for tap in self._taps.values() if self._ring.name_of(tap.index) != tap.interface]
         if gone:
             self._watch({name: tap for name, tap in self._taps.items() if name not in gone})
             self._vanished += gone
