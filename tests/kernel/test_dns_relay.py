@@ -277,11 +277,10 @@ class Host:
     taps: dict[str, VmId]
     known: dict[VmId, dict[str, dict[str, int]]] = field(default_factory=dict)
     hold: AnswerHold = field(init=False)
-    woken: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.hold = AnswerHold(self.enforcer.lend, self.woken.set, patience=3.0)  # the machine may be busy
+        self.hold = AnswerHold(self.enforcer.lend, patience=3.0)  # the machine may be busy
 
     @property
     def figures(self) -> Mapping[str, int]:
@@ -309,8 +308,7 @@ class Host:
     def run(self) -> None:
         with inside(HOST):
             while not self.over.is_set():
-                if self.woken.wait(0.1):
-                    self.woken.clear()
+                if self.hold.wait(0.1):
                     self.settle()
 
 
@@ -480,7 +478,7 @@ def test_an_address_that_was_denied_stays_so_while_the_controller_resolves_anew(
 
         def busy() -> None:
             while not over.is_set():
-                made.woken.set()
+                made.hold._asked.set()
                 time.sleep(0.001)
 
         resolving = threading.Thread(target=busy)

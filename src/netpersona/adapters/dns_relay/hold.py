@@ -5,7 +5,9 @@ start -> (settling: take what was learned, apply, publish; follow) ... -> stop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
@@ -18,6 +20,8 @@ from netpersona.flow.vm import VmId
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Ground
 from netpersona.ruleset.model import Ruleset
+
+AGAIN = 30.0  # s until a relay that cannot begin, or failed, is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +36,45 @@ class HoldHealth:
 class AnswerHold:
     """Holds the answers of VMs to which rules on names apply.
 
-    `lend`: see Admission; `wake` is called from another thread, to have the controller's next turn begin now;
-    `patience`: how many seconds an answer waits at the most.
-    Everything else is for the controller's thread, in whose network namespace the taps are.
+    `lend`: see Admission; `patience`: how many seconds an answer waits at the most.  Everything but `wait` is for one
+    thread at a time, in the network namespace in which the taps are.
     """
 
-    def __init__(self, lend: Lend, wake: Callable[[], None], patience: float = PATIENCE) -> None:
-        self._admission = Admission(lend, wake)
-        self._relay = Relay(self._admission.heard, patience)
+    def __init__(self, lend: Lend, patience: float = PATIENCE) -> None:
+        self._asked = threading.Event()
+        self._admission = Admission(lend, self._asked.set)
+        self._patience = patience
+        self._relay: Relay | None = None
         self._book = Book()
-        self._why_not: str | None = "not started"
+        self._wanted, self._why_not, self._again = False, "not started", 0.0
         self._taps: Mapping[str, VmId] = {}
 
     def start(self) -> bool:
         """Begin; where this host cannot hold answers, gives False and health() says why: then nothing is held."""
+        self._wanted = True
+        if self._relay is not None and self._relay.running:
+            return True
+        self._end()
+        relay = Relay(self._admission.heard, self._patience)
         try:
-            self._relay.start()
+            relay.start()
         except (EnforcerError, SourceError) as error:
-            self._why_not = str(error)
+            relay.stop()
+            self._why_not, self._again = str(error), time.monotonic() + AGAIN
             return False
-        self._why_not = None
+        self._relay = relay
         return True
 
     def stop(self) -> None:
-        """Let go what is held, and leave nothing in the kernel."""
-        self._relay.stop()
-        self._why_not = "stopped"
+        """Let go what is held, and leave nothing in the kernel; it may be started again."""
+        self._wanted, self._why_not = False, "stopped"
+        self._end()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, in a thread of one's own, until an answer waits for a settling; False: none did in that time."""
+        asked = self._asked.wait(seconds)
+        self._asked.clear()
+        return asked
 
     @property
     def waiting(self) -> bool:
@@ -81,20 +98,32 @@ class AnswerHold:
             self.follow(self._taps)
 
     def follow(self, taps: Mapping[str, VmId]) -> None:
-        """The VMs behind these interfaces exist now; to be called every second or so."""
-        self._taps = taps
-        if self._why_not is None:
+        """The VMs behind these interfaces exist now; to be called every second or so.
+
+        It also mends: what somebody took out of the kernel is put back, and a relay that failed begins again.
+        """
+        self._taps = dict(taps)
+        is_ill = self._relay is None or not self._relay.running
+        if is_ill and self._wanted and time.monotonic() >= self._again:
+            self.start()
+        if self._relay is not None:
             concerned = self._admission.vms
             self._relay.follow({tap: vm for tap, vm in taps.items() if vm in concerned})
 
     def health(self) -> HoldHealth:
         """How it is."""
-        relay = self._relay.health()
-        figures = {**relay.figures, **asdict(self._admission.counts), "held_taps": len(relay.held)}
-        if self._why_not is not None:
+        counts = asdict(self._admission.counts)
+        if self._relay is None:
             says = f"{self._why_not}; answers are learned as they pass, and a first connection may come before"
-            return HoldHealth(well=False, says=says, figures=figures)
+            return HoldHealth(well=False, says=says, figures=counts)
+        relay = self._relay.health()
+        figures = {**relay.figures, **counts, "held_taps": len(relay.held)}
         error = relay.error or self._admission.error
         if error is not None:
             return HoldHealth(well=False, says=error, figures=figures)
         return HoldHealth(well=True, says=f"the answers on {len(relay.held)} taps are held", figures=figures)
+
+    def _end(self) -> None:
+        if self._relay is not None:
+            self._relay.stop()
+            self._relay = None

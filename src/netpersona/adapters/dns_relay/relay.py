@@ -11,7 +11,6 @@ the process had died.  No VM may keep the thread from the others: each has a tur
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import select
 import threading
@@ -20,7 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from queue import Empty, SimpleQueue
-from socket import if_nametoindex
+from socket import if_nametoindex, socketpair
 
 from netpersona.adapters.dns_relay.devices import Holding, Pulse, Tap
 from netpersona.adapters.dns_relay.held import PATIENCE, Answered, Counts, Heard, Held
@@ -65,7 +64,6 @@ class _Line:
 class _Loop:
     """The thread's own: which descriptor belongs to which line."""
 
-    wake: int
     lines: dict[int, _Line] = field(default_factory=dict)  # by the descriptor of the device
     taps: dict[int, _Line] = field(default_factory=dict)  # by the descriptor of the tap
     pulse_at: float = 0.0
@@ -82,8 +80,11 @@ class Relay:
         self._healed = 0
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._poll = select.epoll()
-        self._loop = _Loop(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-        self._poll.register(self._loop.wake, select.EPOLLIN)
+        self._loop = _Loop()
+        self._woke, self._waker = socketpair()
+        for end in (self._woke, self._waker):
+            end.setblocking(False)  # noqa: FBT003 (it takes no keyword)
+        self._poll.register(self._woke, select.EPOLLIN)
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._table: Table | None = None
@@ -92,14 +93,10 @@ class Relay:
         self._unwatched: dict[str, str] = {}  # interface -> why it is not held
 
     def start(self) -> None:
-        """Make the table and begin.  Raises EnforcerError, SourceError: then answers go by themselves."""
+        """Make the table and begin.  Raises EnforcerError, SourceError: then answers go by themselves; call stop()."""
         self._pulse = Pulse(_PULSE)
-        try:
-            self._table = Table()
-            self._table.install(_PULSE)
-        except EnforcerError:
-            self._pulse.close()
-            raise
+        self._table = Table()
+        self._table.install(_PULSE)
         self._pulse.beat()
         self._thread = threading.Thread(target=self._run, name="dns-relay", daemon=True)
         self._thread.start()
@@ -138,12 +135,20 @@ class Relay:
         self._woken()
         if self._thread is not None:
             self._thread.join(5)
-            self._thread = None
+        if not self.running:
+            self._do_orders()  # of a thread that died
+        self._thread = None
         if self._pulse is not None:
             self._pulse.close()
             self._pulse = None
         self._poll.close()
-        os.close(self._loop.wake)
+        self._woke.close()
+        self._waker.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread is not None and self._thread.is_alive()
 
     def health(self) -> RelayHealth:
         """How it is."""
@@ -155,7 +160,7 @@ class Relay:
         figures["overflown"] = sum(line.device.overflown() for line in lines)
         figures["healed"] = self._healed
         figures["lost"] = self._lost + sum(line.tap.lost for line in lines)
-        running = self._thread is not None and self._thread.is_alive()
+        running = self.running
         why = [] if running else ["not running"]
         why += [self._failed] if self._failed is not None else []
         why += [f"{interface}: {error}" for interface, error in self._unwatched.items()]
@@ -210,8 +215,8 @@ class Relay:
         self._woken()
 
     def _woken(self, _: Future[None] | None = None) -> None:
-        with contextlib.suppress(OSError):  # its counter is full: then it is awake
-            os.eventfd_write(self._loop.wake, 1)
+        with contextlib.suppress(OSError):  # no room: then it wakes anyway; closed: there is nobody to wake
+            self._waker.send(b"!")
 
     def _hearing(self, answered: Answered) -> Future[None] | None:
         wait = self._heard(answered)
@@ -242,9 +247,8 @@ class Relay:
                 self._listen(loop.taps[descriptor], now)
             elif descriptor in loop.lines:
                 self._serve(loop.lines[descriptor], now)
-            elif descriptor == loop.wake:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(loop.wake)
+            elif descriptor == self._woke.fileno():
+                self._woke.recv(4096)
         for line in loop.lines.values():
             if line.held.due is not None:
                 self._let_go(line, now)
