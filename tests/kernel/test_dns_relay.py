@@ -617,6 +617,30 @@ def test_a_tap_that_comes_again_is_held_again_and_one_that_is_left_goes_by_itsel
         asker.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_fails_takes_no_dns_away_and_is_begun_again(net: Outside) -> None:
+    asker = Asker(1, 4)
+    with host((1,), parse(POLICY, "p.yaml")) as made:
+        made.hold._relay._order(lambda: 1 // 0)
+        _until(lambda: not made.hold._relay.running)
+        failed = time.monotonic()
+        assert not made.hold.health().well
+        while asker.ask("n1.good.example", 0.1) is None:
+            assert time.monotonic() < failed + 3
+        with inside(HOST):
+            made.hold.follow(made.taps)
+        assert made.hold.health().well
+        assert through(net, asker, "n", "bad", 5) == (5, 0)
+        made.hold.stop()
+        assert not made.hold.health().well
+        assert "stopped" in made.hold.health().says
+        with inside(HOST):
+            assert made.hold.start()
+            made.hold.follow(made.taps)
+        assert through(net, asker, "n", "bad", 5) == (5, 0)
+    asker.close()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
