@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
@@ -36,13 +36,15 @@ class HoldHealth:
 class AnswerHold:
     """Holds the answers of VMs to which rules on names apply.
 
-    `lend`: see Admission; `patience`: how many seconds an answer waits at the most.  Everything but `wait` is for one
-    thread at a time, in the network namespace in which the taps are.
+    `lend`: see Admission; `wake` is called, in another thread, when an answer waits for a settling, as `wait` tells too;
+    `patience`: how many seconds an answer waits at the most.  Everything but `wait` is for one thread at a time, in the
+    network namespace in which the taps are.
     """
 
-    def __init__(self, lend: Lend, patience: float = PATIENCE) -> None:
+    def __init__(self, lend: Lend, wake: Callable[[], None] = lambda: None, patience: float = PATIENCE) -> None:
         self._asked = threading.Event()
-        self._admission = Admission(lend, self._asked.set)
+        self._wake = wake
+        self._admission = Admission(lend, self._waking)
         self._patience = patience
         self._relay: Relay | None = None
         self._book = Book()
@@ -122,6 +124,10 @@ class AnswerHold:
         if error is not None:
             return HoldHealth(well=False, says=error, figures=figures)
         return HoldHealth(well=True, says=f"the answers on {len(relay.held)} taps are held", figures=figures)
+
+    def _waking(self) -> None:
+        self._asked.set()
+        self._wake()
 
     def _end(self) -> None:
         if self._relay is not None:
