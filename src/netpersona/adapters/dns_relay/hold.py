@@ -36,7 +36,7 @@ class HoldHealth:
 class AnswerHold:
     """Holds the answers of VMs to which rules on names apply.
 
-    `lend`: see Admission; `wake` is called, in another thread, when an answer waits for a settling, as `wait` tells too;
+    `lend`: see Admission; `wake` is called, in another thread, when an answer waits for a settling, and `wait` returns;
     `patience`: how many seconds an answer waits at the most.  Everything but `wait` is for one thread at a time, in the
     network namespace in which the taps are.
     """
