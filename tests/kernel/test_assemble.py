@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kernel.private_net import inside, namespaces, needs_kernel, run
@@ -27,7 +27,7 @@ def _net():
         yield
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(worlds(), st.booleans())
 def test_what_we_assemble_is_what_nft_makes_of_the_text(world: World, bridged: bool) -> None:
     world.interfaces.pop(vm_id("vm-2"), None)

@@ -236,7 +236,7 @@ def hard_ruleset(rules: str) -> Ruleset:
 
 
 # An example takes a second: a failing one is told as it is, not made smaller.
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
     worlds(st.sampled_from(("a", "b", "c", "d")), DECIDING),
     st.one_of(dense_policies(DECIDING), dense_policies(DECIDING), st.none()),

@@ -47,7 +47,7 @@ def test_the_kernel_does_what_the_model_says_where_order_and_state_matter(rules:
     check(hard_ruleset(rules), kind)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
     worlds(st.sampled_from(("a", "b", "c", "d")), DECIDING),
     st.one_of(dense_policies(DECIDING), dense_policies(DECIDING), st.none()),

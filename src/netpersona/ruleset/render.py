@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from operator import is_not
 
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, AlwaysAllow, Mode, Rate
@@ -65,7 +64,7 @@ class _Part:
 
     rules: VmRules
     asked: tuple[AlwaysAllow, str]
-    own: tuple[PeerSet, ...]  # the VM's own sets: chains depend on which parts they have
+    own: dict[str, PeerSet]  # the VM's own sets: chains depend on which parts they have
     sets: frozenset[str]
     chains: dict[str, tuple[str, ...]]
     endings: dict[str, tuple[str, ...]]
@@ -76,9 +75,13 @@ class _Part:
         if self.asked != (ruleset.always, ruleset.unknown_vm) or not (self.rules is rules or self.rules == rules):
             return False
         return all(
-            old is new or _shape(old) == _shape(new)
-            for old, new in zip(self.own, _own_sets(ruleset, rules.vm, self.sets), strict=True)
+            members is ruleset.sets[name] or _shape(members) == _shape(ruleset.sets[name])
+            for name, members in self.own.items()
         )
+
+    def is_of(self, ruleset: Ruleset, rules: VmRules) -> bool:
+        """Whether these very values made it."""
+        return self.rules is rules and all(members is ruleset.sets[name] for name, members in self.own.items())
 
 
 class Tabulator:
@@ -87,6 +90,7 @@ class Tabulator:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, VmId], _Part] = {}
         self._set_parts: dict[str, tuple[PeerSet, dict[str, SetPart]]] = {}
+        self._dispatched: dict[str, tuple[object, _Dispatched]] = {}
 
     def tables(self, ruleset: Ruleset, bridged: frozenset[str] = frozenset()) -> tuple[Table, ...]:
         """The inet table, and, where a VM's interface is bridged, the bridge table."""
@@ -102,7 +106,8 @@ class Tabulator:
 
     def _table(self, family: str, ruleset: Ruleset, vms: Mapping[VmId, VmRules]) -> Table:
         text = RuleText(ruleset.sets, bridged=family == "bridge")
-        parts = [self._of_vm(family, ruleset, rules, text) for rules in vms.values()]
+        known: _Endings = {}
+        parts = [self._of_vm(family, ruleset, rules, text, known) for rules in vms.values()]
         chains: dict[str, tuple[str, ...]] = {}
         endings = _built_in_endings(bridged=text.bridged)
         limits: dict[str, str] = {}
@@ -110,7 +115,7 @@ class Tabulator:
             chains.update(part.chains)
             endings.update(part.endings)
             limits.update(part.limits)
-        maps, hooks, bodies = (_bridge if text.bridged else _inet)(vms, chains)
+        maps, hooks, bodies = self._dispatch(family, parts, vms, chains)
         asked = ruleset.sets.keys() if family == "inet" else frozenset().union(*(part.sets for part in parts))
         return Table(
             family=family,
@@ -123,11 +128,23 @@ class Tabulator:
             chains=dict(sorted(endings.items())) | chains | bodies,
         )
 
-    def _of_vm(self, family: str, ruleset: Ruleset, rules: VmRules, text: RuleText) -> _Part:
+    def _dispatch(
+        self, family: str, parts: list[_Part], vms: Mapping[VmId, VmRules], chains: Mapping[str, object]
+    ) -> _Dispatched:
+        """Which interface and address leads where: made again only where one of these changed."""
+        key = tuple((p.rules.vm, p.rules.interface, p.rules.addresses, p.rules.own, len(p.chains)) for p in parts)
+        kept = self._dispatched.get(family)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        made = (_bridge if family == "bridge" else _inet)(vms, chains)
+        self._dispatched[family] = (key, made)
+        return made
+
+    def _of_vm(self, family: str, ruleset: Ruleset, rules: VmRules, text: RuleText, endings: _Endings) -> _Part:
         kept = self._kept.get((family, rules.vm))
         if kept is not None and kept.still(ruleset, rules):
-            own = tuple(_own_sets(ruleset, rules.vm, kept.sets))
-            if kept.rules is not rules or any(map(is_not, own, kept.own)):
+            if not kept.is_of(ruleset, rules):
+                own = {name: ruleset.sets[name] for name in kept.own}
                 kept = self._kept[family, rules.vm] = replace(kept, rules=rules, own=own)
             return kept
         asked = {ref.of(rules.vm) for r in (*rules.outbound, *rules.inbound) for match in r.peers for ref in match.sets}
@@ -135,10 +152,10 @@ class Tabulator:
         made = _Part(
             rules=rules,
             asked=(ruleset.always, ruleset.unknown_vm),
-            own=tuple(_own_sets(ruleset, rules.vm, names)),
+            own={name: ruleset.sets[name] for name in names if name.endswith(f".{rules.vm}")},
             sets=names,
             chains={name: tuple(body) for name, body in vm_chains(ruleset, rules, text).items()},
-            endings=_endings(rules, bridged=text.bridged),
+            endings=_endings(rules, endings, bridged=text.bridged),
             limits=dict(_limits(rules)),
         )
         self._kept[family, rules.vm] = made
@@ -153,11 +170,6 @@ class Tabulator:
                     kept = self._set_parts[name] = (members, _parts(name, members))
                 found.update(kept[1])
         return found
-
-
-def _own_sets(ruleset: Ruleset, vm: VmId, names: Iterable[str]) -> Iterator[PeerSet]:
-    mine = f".{vm}"
-    return (ruleset.sets[name] for name in sorted(names) if name.endswith(mine))
 
 
 def _shape(members: PeerSet) -> tuple[bool, ...]:
@@ -232,9 +244,19 @@ def _built_in_endings(*, bridged: bool) -> dict[str, tuple[str, ...]]:
     return {chain: (_LOGGED.format(said), "drop") for chain, said in found.items()}
 
 
-def _endings(rules: VmRules, *, bridged: bool) -> dict[str, tuple[str, ...]]:
-    """The chains at which the ways of its packets end."""
-    return dict(ending for rule in (*rules.outbound, *rules.inbound) for ending in [_ending(rule, bridged)] if ending)
+_Endings = dict[int, "tuple[str, tuple[str, ...]] | None"]
+
+
+def _endings(rules: VmRules, known: _Endings, *, bridged: bool) -> dict[str, tuple[str, ...]]:
+    """The chains at which the ways of its packets end; `known`: those of rules, by their id, that VMs share."""
+    found = {}
+    for rule in (*rules.outbound, *rules.inbound):
+        if id(rule) not in known:
+            known[id(rule)] = _ending(rule, bridged)
+        ending = known[id(rule)]
+        if ending is not None:
+            found[ending[0]] = ending[1]
+    return found
 
 
 def _ending(rule: ResolvedRule, bridged: bool) -> tuple[str, tuple[str, ...]] | None:

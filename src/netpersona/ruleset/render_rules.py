@@ -51,10 +51,11 @@ class RuleText:
         self.bridged = bridged
         self._shared: dict[tuple[int, Side], tuple[str, ...]] = {}
         self._written: dict[tuple[int, Side, str], tuple[str, ...]] = {}
+        self._own: dict[int, bool] = {}
 
     def statements(self, rule: ResolvedRule, rules: VmRules, side: Side, guard: str = "") -> tuple[str, ...]:
         """The nft statements of a VM's rule in a filter chain; `guard` is asked first."""
-        if rule.action is Action.RATE_LIMIT or _is_own(rule):
+        if rule.action is Action.RATE_LIMIT or self._is_own(rule):
             return tuple(self._statements(rule, rules, side, guard))
         key = (id(rule), side, guard)  # the ruleset that is rendered keeps its rules alive
         if key not in self._written:
@@ -72,17 +73,20 @@ class RuleText:
 
     def conditions(self, rule: ResolvedRule, rules: VmRules, side: Side) -> tuple[str, ...]:
         """The conjunctions that tell the packets a rule concerns; none: it concerns nobody."""
-        if _is_own(rule):
+        if self._is_own(rule):
             return tuple(_conditions(rule, rules, self._sets, side))
         key = (id(rule), side)
         if key not in self._shared:
             self._shared[key] = tuple(_conditions(rule, rules, self._sets, side))
         return self._shared[key]
 
-
-def _is_own(rule: ResolvedRule) -> bool:
-    """Whether the rule reads otherwise for another VM."""
-    return any(match.known_service is not None or any(ref.own for ref in match.sets) for match in rule.peers)
+    def _is_own(self, rule: ResolvedRule) -> bool:
+        """Whether the rule reads otherwise for another VM."""
+        if id(rule) not in self._own:
+            self._own[id(rule)] = any(
+                match.known_service is not None or any(ref.own for ref in match.sets) for match in rule.peers
+            )
+        return self._own[id(rule)]
 
 
 def _conditions(rule: ResolvedRule, rules: VmRules, sets: Mapping[str, PeerSet], side: Side) -> Iterator[str]:

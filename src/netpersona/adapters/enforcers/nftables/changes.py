@@ -95,7 +95,7 @@ class _Change:
         self._made = into.made.setdefault(self._family, [])
         self._chains = dict(before.chains)
         self._asks: dict[str, tuple[str, ...]] = {}
-        self._lists = set(before.lists)
+        self._lists: set[str] = set()
 
     def write(self) -> None:
         before, table = self._before, self._table
@@ -104,13 +104,15 @@ class _Change:
         for name, rate in table.limits.items():
             if before.limits.get(name) != rate:
                 self._make(objects.limit(self._family, name, rate))
+        changed = self._changed()
+        self._values(changed)
         self._sets()
         made = [name for name in table.chains if name not in before.chains]
         for name in made:
             self._make(objects.chain(self._family, name, table.hooks.get(name)))
             self._chains[name] = []
-        for name, lines in table.chains.items():
-            self._rules(name, lines)
+        for name, statements in changed.items():
+            self._rules(name, statements)
         self._verdicts()
         gone = [name for name in before.chains if name not in table.chains]
         self._say(*(objects.emptied(self._family, name) for name in gone))
@@ -173,13 +175,28 @@ class _Change:
             yield from of_members(wire.DEL_ELEMENT, self._family, name, part, removed)
             yield from of_members(wire.NEW_ELEMENT, self._family, name, part, added)
 
-    def _rules(self, name: str, lines: tuple[str, ...]) -> None:
-        before = self._before.made_of
-        if before is not None and before.chains.get(name) is lines:
-            self._asks[name] = self._before.asks[name]
-            return
-        statements = [assemble(line, self._family) for line in lines]
-        self._asks[name] = tuple(self._lists_of(statements))
+    def _changed(self) -> dict[str, list[Statement]]:
+        """The chains that may differ, ready for the kernel."""
+        known = self._before.made_of
+        found = {}
+        for name, lines in self._table.chains.items():
+            if known is not None and known.chains.get(name) is lines:
+                self._asks[name] = self._before.asks[name]
+                continue
+            found[name] = statements = [assemble(line, self._family) for line in lines]
+            self._asks[name] = tuple(values.name for statement in statements for values in statement.values)
+        return found
+
+    def _values(self, changed: Mapping[str, list[Statement]]) -> None:
+        """Lists of constants: nearly every rule asks one, so they stand before all other sets."""
+        wanted = {values.name: values for found in changed.values() for each in found for values in each.values}
+        for name, values in wanted.items():
+            if name not in self._before.lists:
+                first, *rest = objects.values(self._family, values)
+                self._make(first)
+                self._say(*rest)
+
+    def _rules(self, name: str, statements: list[Statement]) -> None:
         old = self._chains[name]
         head, tail = _same_ends(old, statements)
         if head == len(old) == len(statements):
@@ -193,8 +210,7 @@ class _Change:
 
     def _edited(self, name: str, old: list[Placed], statements: list[Statement], head: int, tail: int) -> list[Placed]:
         middle, wanted = old[head : len(old) - tail], statements[head : len(statements) - tail]
-        matcher = SequenceMatcher(None, [p.tag for p in middle], [s.tag for s in wanted], autojunk=False)
-        blocks = matcher.get_opcodes() if middle and wanted else [("replace", 0, len(middle), 0, len(wanted))]
+        blocks = _blocks([placed.tag for placed in middle], [statement.tag for statement in wanted])
         kept: list[Placed] = []
         additions: list[tuple[int, Statement]] = []  # place in the chain that comes to be
         for what, i1, i2, j1, j2 in blocks:
@@ -230,18 +246,11 @@ class _Change:
         )
         self._made.append((chain, place))
 
-    def _lists_of(self, statements: Iterable[Statement]) -> Iterator[str]:
-        for statement in statements:
-            for values in statement.values:
-                yield values.name
-                if values.name not in self._lists:
-                    self._lists.add(values.name)
-                    first, *rest = objects.values(self._family, values)
-                    self._make(first)
-                    self._say(*rest)
-
     def _verdicts(self) -> None:
+        known = self._before.made_of
         for name, dispatch in self._table.maps.items():
+            if known is not None and known.maps.get(name) is dispatch:
+                continue
             old = self._before.maps.get(name, {})
             changed = {key for key in old.keys() | dispatch.chains.keys() if old.get(key) != dispatch.chains.get(key)}
             self._pairs(wire.DEL_ELEMENT, name, {k: v for k, v in old.items() if k in changed})
@@ -285,6 +294,13 @@ class _Change:
             made_of=table,
             asks=self._asks,
         )
+
+
+def _blocks(old: list[bytes], new: list[bytes]) -> list[tuple[str, int, int, int, int]]:
+    """What stays and what is replaced, as difflib tells it."""
+    if set(old).isdisjoint(new):
+        return [("replace", 0, len(old), 0, len(new))]
+    return [*SequenceMatcher(None, old, new, autojunk=False).get_opcodes()]
 
 
 def of_members(kind: int, family: str, name: str, part: SetPart, texts: Sequence[str]) -> Iterator[bytes]:

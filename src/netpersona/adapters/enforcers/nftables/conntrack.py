@@ -58,12 +58,14 @@ def cut(desired: Ruleset, changes: Changes) -> int:
 
 def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:
     """VMs with cutting rules that changed, or whose sets did."""
-    sets = {change.name for change in changes.sets}
-    moved = {change.vm for change in changes.vms}
+    moved = {change.vm: change.after for change in changes.vms if change.after is not None}
+    sets = {change.name for change in changes.sets if change.kept is not None}
+    shared = any(change.kept.shared for change in changes.sets if change.kept is not None)
+    own = {vm: desired.vms[vm] for name in sets if (vm := VmId(name.rpartition(".")[2])) in desired.vms}
     return {
         vm: rules
-        for vm, rules in desired.vms.items()
-        if (vm in moved or sets) and any(vm in moved or _asks(rule, vm, sets) for rule in _cutting(rules))
+        for vm, rules in (desired.vms if shared else {**own, **moved}).items()
+        if any(vm in moved or _asks(rule, vm, sets) for rule in _cutting(rules))
     }
 
 

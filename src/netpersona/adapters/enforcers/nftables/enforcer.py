@@ -9,6 +9,7 @@ What was sent is remembered; the kernel is read back at the start, when it refus
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator, Sequence
 
 from netpersona.adapters.enforcers.nftables import changes, conntrack, drift, elements, installed, links, wire
@@ -47,6 +48,10 @@ class Nftables:
 
         Raises EnforcerError with what the kernel said; then what was in force before still is.
         """
+        with _collector_resting():
+            return self._applied(desired)
+
+    def _applied(self, desired: Ruleset) -> Changes:
         found = diff(self._in_force, desired)
         tables = {table.family: table for table in self._tabulator.tables(desired, self._bridged(desired))}
         try:
@@ -201,6 +206,18 @@ class Nftables:
             for chain in table.chains:
                 if vm is None or drift.vm_of(chain, self._in_force) == vm:
                     yield from ((chain, found) for found in installed.rules(self._wire, family, chain))
+
+
+@contextlib.contextmanager
+def _collector_resting() -> Iterator[None]:
+    """No search for garbage among the many objects of a ruleset, of which none becomes garbage here."""
+    runs = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if runs:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -141,4 +141,8 @@ def _user_data(kind: int, data: bytes) -> bytes:
 def _set(family: str, name: str, flags: int, kind: int, width: int, *more: bytes) -> bytes:
     # The kernel wants a number by which rules of the same batch may ask for the set; ours ask by its name.
     body = a.text(1, NAME) + a.text(2, name) + a.u32(3, flags) + a.u32(4, kind) + a.u32(5, width) + b"".join(more)
-    return wire.message(wire.NEW_SET, family, body + a.u32(10, 1), wire.CREATE | wire.EXCL)
+    order = (
+        1 if kind == _KEYS["interface"][0] else 2
+    )  # of the key's bytes, for nft, which shows it: the host's, or network
+    shown = a.attribute(13, _user_data(0, order.to_bytes(4, "little")))
+    return wire.message(wire.NEW_SET, family, body + a.u32(10, 1) + shown, wire.CREATE | wire.EXCL)
