@@ -20,7 +20,7 @@ from netpersona.adapters.dns_relay.frames import Datagram, Ends, Segment, answer
 from netpersona.adapters.dns_relay.streams import Stream, Streams
 from netpersona.flow.vm import VmId
 
-MOST_QUESTIONS = 4_096  # of one VM that wait for their answer; the oldest go first
+MOST_QUESTIONS = 2_048  # of one VM that wait for their answer; the oldest go first
 MOST_PARKED = 1_000  # frames of one VM; more wait in its device's queue
 PATIENCE = 0.2  # s: what the kernel does not hold by then goes anyway, and is counted
 _ANSWERED_WITHIN = 15.0  # s
@@ -94,7 +94,8 @@ class Held:
         key = asked.ends.back, ident
         self._questions[key] = now, question
         self._questions.move_to_end(key)
-        if len(self._questions) > MOST_QUESTIONS:
+        oldest = next(iter(self._questions.values()))[0]
+        if len(self._questions) > MOST_QUESTIONS or oldest + _ANSWERED_WITHIN < now:
             self._questions.popitem(last=False)
 
     def take(self, frame: bytes, now: float) -> None:

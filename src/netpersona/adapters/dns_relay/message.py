@@ -22,6 +22,7 @@ from netpersona.adapters.sensors.long_name import shortened
 from netpersona.flow.vm import canonical_address
 
 MOST_RECORDS = 512  # of those that carry addresses or lead to them
+MOST_PAIRS = 2_048  # of a name and an address that it stands for
 MOST_POINTERS = 16  # in one name
 MOST_QUESTIONS = 16
 LONGEST_LIFE = 7 * 86_400  # s
@@ -183,11 +184,18 @@ class _Reader:
 
     def _told(self) -> tuple[Told, ...]:
         told: dict[str, dict[str, int]] = {} if self.leads else self.said
+        pairs = 0 if self.leads else sum(map(len, self.said.values()))
         for name, addresses in self.said.items() if self.leads else ():
-            for alias in self._aliases(name):
+            aliases = self._aliases(name)
+            pairs += len(aliases) * len(addresses)
+            if pairs > MOST_PAIRS:
+                break
+            for alias in aliases:
                 known = told.setdefault(alias, {})
                 for address, ttl in addresses.items():
                     known[address] = max(ttl, known.get(address, 0))
+        if pairs > MOST_PAIRS:
+            raise DamagedError(f"more than {MOST_PAIRS} pairs of name and address")
         return tuple([Told(shortened(name), tuple(sorted(told[name].items()))) for name in sorted(told) if told[name]])
 
     def _aliases(self, name: str) -> set[str]:

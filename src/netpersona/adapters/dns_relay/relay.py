@@ -28,6 +28,7 @@ from netpersona.errors import EnforcerError, NetpersonaError, SourceError
 from netpersona.flow.vm import VmId
 
 BEAT = BREATH / 4_000  # s between heartbeats
+TOLD_FOR = 10.0  # s for which health() tells of a failure that is over
 TURN = 64  # frames of one VM before the others have their turn
 _PULSE, _DEVICE = "npdns", "npd%d"
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,14}")
@@ -89,7 +90,7 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._table: Table | None = None
         self._pulse: Pulse | None = None
-        self._failed: str | None = None
+        self._failures: dict[str, float] = {}  # what failed -> when last, s, monotonic
         self._unwatched: dict[str, str] = {}  # interface -> why it is not held
 
     def start(self) -> None:
@@ -162,7 +163,7 @@ class Relay:
         figures["lost"] = self._lost + sum(line.tap.lost for line in lines)
         running = self.running
         why = [] if running else ["not running"]
-        why += [self._failed] if self._failed is not None else []
+        why += [said for said, at in list(self._failures.items()) if time.monotonic() < at + TOLD_FOR]
         why += [f"{interface}: {error}" for interface, error in self._unwatched.items()]
         return RelayHealth(running, tuple(sorted(self._lines)), figures, "; ".join(why) or None)
 
@@ -207,8 +208,12 @@ class Relay:
             try:
                 self._table.release(interface)
             except EnforcerError as error:
-                self._failed = str(error)
+                self._fail(error)
         self._order(lambda: self._end(line))
+
+    def _fail(self, error: NetpersonaError) -> None:
+        now = time.monotonic()
+        self._failures = {said: at for said, at in self._failures.items() if now < at + TOLD_FOR} | {str(error): now}
 
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.put(order)
@@ -231,7 +236,7 @@ class Relay:
             try:
                 self._round()
             except SourceError as error:
-                self._failed = str(error)
+                self._fail(error)
         self._do_orders()
 
     def _round(self) -> None:
@@ -279,7 +284,8 @@ class Relay:
         try:
             frames.extend(line.device.frames(most))
         except SourceError as error:
-            line.broken, self._failed = True, str(error)
+            line.broken = True
+            self._fail(error)
         return frames
 
     def _let_go(self, line: _Line, now: float) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from netpersona.adapters.dns_relay.frames import Ends, Segment
 
-MOST_STREAMS = 256  # of one VM; the least recently used goes first
-MOST_AHEAD = 1 << 17  # bytes of segments that came before their time
+MOST_STREAMS = 128  # of one VM; the least recently used goes first
+MOST_AHEAD = 1 << 16  # bytes of segments that came before their time
 _CIRCLE = 1 << 32
 
 

@@ -125,7 +125,12 @@ def test_what_is_kept_is_bounded() -> None:
     for port in range(MOST_QUESTIONS + 100):
         line.ask(frame(question=True, ident=port % 65536, port=1000 + port), 1.0)
     assert len(line._questions) == MOST_QUESTIONS
-    for port in range(MOST_QUESTIONS, MOST_QUESTIONS - MOST_PARKED, -1):
+    for port in range(MOST_QUESTIONS):
+        line.ask(frame(question=True, ident=1, port=1000 + port), 99.0)
+    assert all(at == 99.0 for at, _ in line._questions.values())  # the old ones are gone
+    for port in range(MOST_QUESTIONS):
+        line.ask(frame(question=True, ident=port % 65536, port=1000 + port), 1.0)
+    for port in range(MOST_QUESTIONS - 1, MOST_QUESTIONS - 1 - MOST_PARKED, -1):
         line.take(frame(question=False, ident=port, port=1000 + port), 1.0)
     assert line.full
     assert len(list(line.rest())) == MOST_PARKED

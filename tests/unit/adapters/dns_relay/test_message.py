@@ -169,6 +169,17 @@ def test_a_question_and_the_answer_that_asks_for_tcp() -> None:
         question(wire)
 
 
+def test_many_aliases_of_many_addresses_are_refused() -> None:
+    """A small message must not become much work for those who hear it."""
+    hints = struct.pack(">HH", 4, 4 * 400) + b"".join(bytes([10, 0, n >> 8, n & 255]) for n in range(400))
+    aliases = [record(f"n{n}.example", CNAME, wire_name("a.example")) for n in range(100)]
+    with pytest.raises(DamagedError):
+        read(answer("a.example", *aliases, record("a.example", HTTPS, b"\0\1\0" + hints), kind=HTTPS))
+    assert len(told(answer("a.example", record("a.example", HTTPS, b"\0\1\0" + hints), kind=HTTPS))["a.example"]) == 400
+    few = [record("a.example", A, bytes([10, 0, 0, n])) for n in range(16)]
+    assert len(told(answer("a.example", *aliases, *few))) == 101
+
+
 def test_a_message_is_bounded_in_what_it_keeps() -> None:
     wire = answer("a.example", *[record(b"\xc0\x0c", A, packed("192.0.2.1"))] * message.MOST_RECORDS)
     assert read(wire).told == (Told("a.example", (("192.0.2.1", 60),)),)
