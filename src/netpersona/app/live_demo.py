@@ -38,7 +38,7 @@ def tell_live() -> None:
     keep_detached(Wish(NAME))
     try:
         home = Home(NAME)
-        with _controller(home) as controller:
+        with controlled(home) as controller:
             _learn(controller)
             _call_back(home, controller)
             _scan(home, controller)
@@ -51,7 +51,7 @@ def tell_live() -> None:
 
 
 @contextmanager
-def _controller(home: Home) -> Iterator[Controller]:
+def controlled(home: Home) -> Iterator[Controller]:
     """`netpersona up` in the hypervisor, and a way to talk to it."""
     socket, log = home.path / "api.sock", home.path / "log" / "netpersona.log"
     words = python("netpersona", "up", "--config", str(home.path / "netpersona.yaml"), "--socket", str(socket))
