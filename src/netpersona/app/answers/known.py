@@ -36,6 +36,9 @@ class Known(Protocol):
     def store(self) -> Store:
         """Findings, risk terms and history."""
 
+    def present(self) -> Mapping[VmId, Persona]:
+        """The personas that are at hand: of the VMs that exist."""
+
     def personas(self) -> Mapping[VmId, Persona]:
         """Every VM's persona as it stands."""
 
@@ -45,8 +48,8 @@ class Known(Protocol):
     def standing(self, at: int | None = None) -> Standing:
         """Everything that a verdict rests on, now or at another instant (µs)."""
 
-    def ruleset(self, standing: Standing) -> Ruleset:
-        """The rules that are in force as things stand so."""
+    def ruleset(self, standing: Standing, at: int | None = None) -> Ruleset:
+        """The rules in force as things stand so; `at` is the instant that the standing was asked for."""
 
     def planned(self, texts: Mapping[str, str], standing: Standing) -> tuple[Ruleset, Changes]:
         """What these policies would come to, and how that differs from what is in force.  Raises PolicyError."""
@@ -71,6 +74,10 @@ class InStore:
         """The store.  Raises StoreError."""
         return self._opened()
 
+    def present(self) -> Mapping[VmId, Persona]:
+        """A store does not tell who exists from who did."""
+        return self.personas()
+
     def personas(self) -> Mapping[VmId, Persona]:
         """Every VM's persona, open windows included."""
         return self.store.personas()
@@ -85,7 +92,7 @@ class InStore:
 
         return standing(self.store, at)
 
-    def ruleset(self, standing: Standing) -> Ruleset:
+    def ruleset(self, standing: Standing, at: int | None = None) -> Ruleset:  # noqa: ARG002
         """What the store's policies come to."""
         return standing.ruleset()
 
@@ -121,8 +128,12 @@ class InService:
         """The controller's store."""
         return self.service.store()
 
+    def present(self) -> Mapping[VmId, Persona]:
+        """The VMs that exist."""
+        return self.service.vms()
+
     def personas(self) -> Mapping[VmId, Persona]:
-        """The VMs that exist, and those that the store still knows."""
+        """They, and those that the store still knows."""
         return dict(sorted({**self.store.personas(), **self.service.vms()}.items()))
 
     def clock(self) -> int | None:
@@ -134,9 +145,9 @@ class InService:
         standing = self.service.standing()
         return standing if at is None else replace(standing, at=at)
 
-    def ruleset(self, standing: Standing) -> Ruleset:
+    def ruleset(self, standing: Standing, at: int | None = None) -> Ruleset:
         """The rules in force; at another instant than now, what would be."""
-        return self.service.ruleset() if standing.at >= self.service.now() else standing.ruleset()
+        return self.service.ruleset() if at is None else standing.ruleset()
 
     def planned(self, texts: Mapping[str, str], standing: Standing) -> tuple[Ruleset, Changes]:  # noqa: ARG002
         """What the controller would make of these policies."""
@@ -161,17 +172,24 @@ def now(known: Known, persona: Persona) -> int:
 
 def the_vm(known: Known, text: str) -> Persona:
     """The persona of the VM with this name or address.  Raises UnknownError with the name probably meant."""
-    personas = known.personas()
+    found = _found(known.present(), text)
+    personas = known.personas() if found is None else {}
+    found = found or _found(personas, text)
+    if found is not None:
+        return found
+    names = [*map(str, personas), *(a.partition("/")[0] for p in personas.values() for a in p.base.addresses)]
+    near = get_close_matches(text[:100], names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "'netpersona persona list' names them all"
+    raise UnknownError(f"{known.whose} knows no VM {text[:100]!r}; {hint}")
+
+
+def _found(personas: Mapping[VmId, Persona], text: str) -> Persona | None:
+    """The persona of this name, or else with this address."""
     by_name = {str(vm): persona for vm, persona in personas.items()}
     if text in by_name:
         return by_name[text]
-    by_address = {a.partition("/")[0]: p for p in personas.values() for a in p.base.addresses}
     try:
-        found = by_address.get(canonical_address(text))
+        address = canonical_address(text)
     except ValueError:
-        found = None
-    if found is not None:
-        return found
-    near = get_close_matches(text[:100], [*by_name, *by_address], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "'netpersona persona list' names them all"
-    raise UnknownError(f"{known.whose} knows no VM {text[:100]!r}; {hint}")
+        return None
+    return next((p for p in personas.values() if address in {a.partition("/")[0] for a in p.base.addresses}), None)

@@ -44,7 +44,7 @@ def why(known: Known, traffic: Traffic, at: int | None) -> dict[str, Any]:
     now = known.standing(at)
     named = None if name is None else named_peer(now.store, persona, name)
     supposed = named is not None and not named.addresses
-    ruleset = known.ruleset(now)
+    ruleset = known.ruleset(now, at)
     if named is None:
         address = canonical_address(text)
     elif named.addresses:

@@ -226,8 +226,6 @@ IN_A_NAMESPACE = """\
 import sys
 from netpersona.adapters.enforcers.nftables import nftables
 from netpersona.app.cli import main
-from netpersona.policy.model import Direction
-from service_samples import receipt
 from netpersona.policy.model import AlwaysAllow
 from netpersona.ruleset.model import Ruleset, VmRules
 with nftables() as enforcer:
