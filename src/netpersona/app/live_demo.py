@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from netpersona.app.answers.findings import Wanted
-from netpersona.app.answers.why import Traffic
+from netpersona.app.answers.ask import Traffic, Wanted
 from netpersona.app.client import Controller
 from netpersona.app.lab import enter, layout
 from netpersona.app.lab.home import Home

@@ -24,7 +24,7 @@ def test_a_folder_stands_for_its_yaml_files_in_order(tmp_path):
     (tmp_path / "a.yml").write_text(text("a"))
     (tmp_path / "notes.txt").write_text("not a policy")
     assert [path.rpartition("/")[2] for path in read([tmp_path])] == ["a.yml", "b.yaml"]
-    assert numbers(parsed(read([tmp_path]))) .keys() == {"a", "b"}
+    assert numbers(parsed(read([tmp_path]))).keys() == {"a", "b"}
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "No such file"), (b"\xff\xfe\x00", "not UTF-8 text at byte 0")])
