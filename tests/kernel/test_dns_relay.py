@@ -617,6 +617,19 @@ def test_a_tap_that_comes_again_is_held_again_and_one_that_is_left_goes_by_itsel
         asker.close()
 
 
+def test_a_heartbeat_that_somebody_stops_is_begun_again(net: Outside) -> None:
+    asker = Asker(1, 4)
+    with host((1,), parse(POLICY, "p.yaml")) as made:
+        run("ip", "-n", HOST, "link", "del", "npdns")
+        _until(lambda: not made.hold.health().well)
+        _until(lambda: asker.ask("n1.good.example", 0.1) is not None)
+        with inside(HOST):
+            made.hold.follow(made.taps)
+        assert made.hold.health().well
+        assert through(net, asker, "n", "bad", 5) == (5, 0)
+    asker.close()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_fails_takes_no_dns_away_and_is_begun_again(net: Outside) -> None:
     asker = Asker(1, 4)

@@ -87,6 +87,7 @@ class Relay:
             end.setblocking(False)  # noqa: FBT003 (it takes no keyword)
         self._poll.register(self._woke, select.EPOLLIN)
         self._over = threading.Event()
+        self._mute = False  # the heartbeat does not reach the kernel: answers go by themselves
         self._thread: threading.Thread | None = None
         self._table: Table | None = None
         self._pulse: Pulse | None = None
@@ -136,7 +137,7 @@ class Relay:
         self._woken()
         if self._thread is not None:
             self._thread.join(5)
-        if not self.running:
+        if self._thread is None or not self._thread.is_alive():
             self._do_orders()  # of a thread that died
         self._thread = None
         if self._pulse is not None:
@@ -148,8 +149,8 @@ class Relay:
 
     @property
     def running(self) -> bool:
-        """Whether its thread lives."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether its thread lives, and the kernel hears of it."""
+        return self._thread is not None and self._thread.is_alive() and not self._mute
 
     def health(self) -> RelayHealth:
         """How it is."""
@@ -233,10 +234,7 @@ class Relay:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            try:
-                self._round()
-            except SourceError as error:
-                self._fail(error)
+            self._round()
         self._do_orders()
 
     def _round(self) -> None:
@@ -245,7 +243,7 @@ class Relay:
         now = time.monotonic()
         if now >= loop.pulse_at and self._pulse is not None:
             loop.pulse_at = now + BEAT
-            self._pulse.beat()
+            self._beat(self._pulse)
         self._do_orders()
         for descriptor, _ in ready:
             if descriptor in loop.taps:
@@ -257,6 +255,13 @@ class Relay:
         for line in loop.lines.values():
             if line.held.due is not None:
                 self._let_go(line, now)
+
+    def _beat(self, pulse: Pulse) -> None:
+        try:
+            pulse.beat()
+        except SourceError as error:  # somebody deleted its device
+            self._mute = True
+            self._fail(error)
 
     def _until_due(self) -> float:
         dues = [line.held.due for line in self._loop.lines.values()]
