@@ -31,7 +31,7 @@ lint: setup-dev
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses 2
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 bench: setup-dev
 	@$(BIN)/python bench/run.py
