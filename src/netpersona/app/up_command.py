@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netpersona.ports import Inventory, Store
 
 STORE = "/var/lib/netpersona/netpersona.db"
+_BUSY = 0.1  # s: about a turn
 
 
 @click.command()
@@ -80,9 +81,12 @@ def inventory_of(config: Config) -> Inventory:
 
 
 def _store(config: Config) -> Store:
+    """The store; while another process writes to it, it is left alone at once: judging does not wait for that."""
     from netpersona.adapters.stores import open_store
+    from netpersona.adapters.stores.sqlite import SqliteStore
 
-    return open_store(config.store if config.store is not None else STORE)
+    store = open_store(config.store if config.store is not None else STORE)
+    return SqliteStore(f"sqlite:///{store.path}", busy_timeout=_BUSY) if isinstance(store, SqliteStore) else store
 
 
 def _kernel(config: Config, socket: Path) -> dict[str, Any]:

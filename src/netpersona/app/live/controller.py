@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
@@ -34,7 +34,7 @@ from netpersona.app.live.rules import LiveRules
 from netpersona.app.live.service import Applied, FeedState, PolicyVersion
 from netpersona.app.run import allowed
 from netpersona.app.standing import Standing
-from netpersona.errors import ConfigError, FeedError, NetpersonaError, SourceError
+from netpersona.errors import ConfigError, FeedError, InventoryError, NetpersonaError, SourceError
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import SECOND
 from netpersona.intel.gate import Protected
@@ -145,8 +145,22 @@ class Controller:
         self._judge = resumed(ground, store.states(), store.closed_until(), store.pending())
         self._judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
         self._told_taps: set[str] = set()
-        self._watch(store.vms())  # those of the last checkpoint, until the inventory is heard:
-        self._judge.again(self._judge.follow(store.vms()), at)  # where it cannot be read, their rules stay
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go on with the VMs of the last checkpoint until the inventory is heard: while it cannot be, their rules stay.
+
+        The rules that followed then are known before the open windows are judged again: what they stopped is no
+        evidence now either.
+        """
+        store, ground = self._parts.store, self._judge.ground
+        self._watch(store.vms())
+        self._changed = self._judge.follow(store.vms())
+        known = {vm: persona for vm, persona in store.personas().items() if vm in self._changed}
+        with suppress(InventoryError):
+            if known:
+                self._judge.stopped.follow(self._rules.resolved(known, known, ground, self._now), self._rules.began)
+        self._judge.again(self._changed, self._now)
 
     # The loop
 
@@ -582,6 +596,8 @@ class Controller:
     def _verified(self) -> Mapping[str, Any]:
         with self._quiet():
             drift = self._parts.enforcer.verify() if self._installed else ()
+        if drift:
+            self._heal()  # at once, so that it is counted before a change mends it by the way
         return {"well": not drift, "drift": drift, "healed": self._healed}
 
     def _edited(self, persona: Persona, why: str) -> None:
