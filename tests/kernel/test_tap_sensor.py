@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -379,6 +380,27 @@ def test_packets_that_find_no_room_are_counted(host):
         assert lost == made.health.lost
         assert seen + lost == pytest.approx(6000, abs=5)  # neighbour discovery may be among the lost
         assert 0 < seen < 6000
+
+
+def test_what_finds_no_room_in_one_report_is_in_the_next_and_nothing_is_final_before(host):
+    with inside(HOST):
+        made = TapSensor(blocks=512, window=DAY)
+    with made:
+        made._buffer = np.empty(1 << 20, np.uint8)
+        made.add("tap1", vm_id("one"))
+        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
+        for place in range(3000):
+            client.sendto(bytes(1400), (GATEWAYS[V4], 1000 + place))
+        mine = pl.col("originator_port") == client.getsockname()[1]
+        time.sleep(0.3)
+        seen, final = 0, 0
+        for _ in range(30):
+            report = made.poll(0)
+            flows = report.batch.flows.filter(mine)
+            assert flows.filter(pl.col("start") < final).is_empty()
+            final = report.until
+            seen += flows.height
+        assert (seen, made.health.lost) == (3000, 0)
 
 
 def test_little_traffic_fills_no_ring_while_nobody_looks(host):

@@ -121,3 +121,22 @@ def test_rows_of_no_interface_are_among_all():
     windows.add(report([flow("P1", 1, source=None), flow("P2", 1)]))
     assert set(packets(windows.table(T))) == {"P1", "P2"}
     assert set(packets(windows.table(T, ["tap-a"]))) == {"P2"}
+
+
+def test_a_clock_that_is_set_back_opens_windows_again():
+    windows = OpenWindows()
+    ahead = T + 12 * WINDOW
+    windows.add(report([flow("P1", 1)], until=T + 10))
+    assert [start for start, _ in windows.add(report([flow("P2", 1, start=ahead)], until=ahead + 10))] == [T]
+    windows.add(report([flow("P3", 1, start=T + 20)], until=T + 30))
+    assert packets(windows.table(T)) == {"P3": 1}
+    assert not windows.skipped
+    closed = windows.add(report(until=ahead + WINDOW))
+    assert [(start, packets(rows)) for start, rows in closed] == [(T, {"P3": 1}), (ahead, {"P2": 1})]
+
+
+def test_a_question_that_waits_is_no_clock_set_back():
+    windows = OpenWindows()
+    windows.add(report(until=T + WINDOW))
+    windows.add(report([flow("P1", 1)], until=T + WINDOW - 1))
+    assert windows.skipped == {"row of a window that was closed": 1}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from netpersona.adapters.sensors.packets.window_meter import Report
+from netpersona.adapters.sensors.packets.window_meter import STEP, Report
 from netpersona.flow.table import FlowBatch, batch, no_flows, no_transactions
 from netpersona.flow.window import WINDOW
 
@@ -115,10 +115,18 @@ class OpenWindows:
         self._length, self._most = window, most
         self._windows: dict[int, _Window] = {}
         self._until: int | None = None  # windows that end here or before are closed
+        self._last: int | None = None  # the last report's `until`
         self.skipped: Counter[str] = Counter()  # rows that came to nothing, by reason
 
     def add(self, report: Report) -> list[tuple[int, FlowBatch]]:
-        """Take a report; the windows that are complete with it (their start, µs), in order, which are closed now."""
+        """Take a report; the windows that are complete with it (their start, µs), in order, which are closed now.
+
+        Where the clock was set back, windows that were closed are open again, and will be closed again: who learns from
+        them must know which it has learned.
+        """
+        if self._last is not None and report.until < self._last - STEP:
+            self._until = None
+        self._last = report.until
         for name, rows in (
             ("flows", report.batch.flows),
             ("said", report.batch.transactions),

@@ -140,6 +140,10 @@ class Ring:
             self._next = (self._next + 1) % self._count
         return starts, at
 
+    def ready(self) -> bool:
+        """Whether a block waits to be copied out."""
+        return bool(self._words[(self._next * self._size >> 2) + STATUS_WORD] & USER)
+
     def now(self) -> int:
         """The time by the clock that stamps packets, µs."""
         return time.clock_gettime_ns(time.CLOCK_REALTIME) // 1000

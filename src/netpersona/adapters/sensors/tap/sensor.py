@@ -116,7 +116,10 @@ class TapSensor:
         skipped: Counter[str] = Counter()
         packets = self._packets_of([*starts, *more], at, skipped)
         self._account(skipped)
-        report = self._meter.report([packets], now - SEEN_AFTER, skipped)
+        until = now - SEEN_AFTER
+        if self._ring.ready() and len(packets):  # there was no room for all
+            until = min(until, int(packets.time[-1]))
+        report = self._meter.report([packets], until, skipped)
         self._total.update(report.batch.skipped)
         self._look()
         vanished, self._vanished = tuple(self._vanished), []
