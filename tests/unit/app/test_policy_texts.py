@@ -64,7 +64,7 @@ def files(draw):
 
 
 @given(texts=files(), name=st.sampled_from(NAMES), mode=st.sampled_from(["enforce", "stage", "off"]))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_mode_changes_one_policy_and_no_other_line(texts, name, mode):
     changed = with_mode(texts, name, mode)
     assert modes(changed) == {**modes(texts), name: mode}
@@ -75,7 +75,7 @@ def test_a_mode_changes_one_policy_and_no_other_line(texts, name, mode):
 
 
 @given(texts=files(), name=st.sampled_from(NAMES))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_policy_goes_and_comes_back(texts, name):
     without = without_policy(texts, name)
     assert modes(without) == {known: mode for known, mode in modes(texts).items() if known != name}
