@@ -88,10 +88,12 @@ def uninstall(yes: bool, direct: bool, socket: str | None) -> None:
     if not direct and _uninstalled(socket):
         click.echo("Every rule is out of the kernel; 'netpersona policy apply' puts rules there again.")
         return
+    from netpersona.adapters import dns_relay
     from netpersona.adapters.enforcers.nftables import nftables
 
     with nftables() as enforcer:
         enforcer.uninstall()
+    dns_relay.uninstall()
     beside = "" if direct else f" No controller answers at {socket or SOCKET}."
     click.echo(f"Every rule is out of the kernel.{beside}")
 

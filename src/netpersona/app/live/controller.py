@@ -405,6 +405,8 @@ class Controller:
             raise
         if confirm_within is None:
             self._disarm()
+        if not self._installed and self._parts.hold is not None:
+            self._parts.hold.start()
         self._installed = True
         confirm_by = None if confirm_within is None else self._now + confirm_within
         version = self._ledger.add(texts, self._now, who, why, confirm_by)
@@ -418,7 +420,8 @@ class Controller:
         if self._ledger.confirm_by is not None:
             raise ConfigError("policies wait to be confirmed; confirm them or roll back first")
         if self._parts.guard is not None and earlier is not None:
-            self._parts.guard.arm(earlier, confirm_within / SECOND)
+            with self._quiet():
+                self._parts.guard.arm(earlier, confirm_within / SECOND)
 
     def _disarm(self) -> None:
         if self._parts.guard is not None:
@@ -504,6 +507,7 @@ class Controller:
         """Take every rule of ours out of the kernel."""
 
         def taken_out() -> None:
+            self.let_go()
             with self._quiet():
                 self._parts.enforcer.uninstall()
             self._installed, self._ruleset = False, None

@@ -13,6 +13,7 @@ from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Ground
 from netpersona.policy.model import PolicySet
+from netpersona.ruleset.criteria import covered
 from netpersona.ruleset.members import Answers
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.resolve import Resolver
@@ -155,7 +156,14 @@ class LiveRules:
             known[address] = max(until, known.get(address, 0))
         if not known:
             del names[name]
-        if len(names) > ANSWERS_KEPT:  # many at a time: a VM that makes up names costs no search for each
-            for ended in sorted(names, key=lambda n: max(names[n].values()))[: ANSWERS_KEPT // 10]:
-                del names[ended]
+        if len(names) > ANSWERS_KEPT:
+            self._make_room(names)
         return new
+
+    def _make_room(self, names: _Answers) -> None:
+        """Drop what no rule is about, then what ends first; many at a time: made-up names cost no search for each."""
+        criteria = self._resolver.criteria().values() if self._resolver is not None else ()
+        asked = tuple({suffix for each in criteria if each.kind == "domains" for suffix in each.values})
+        order = sorted(names, key=lambda name: (covered(name, asked), max(names[name].values())))
+        for name in order[: ANSWERS_KEPT // 10]:
+            del names[name]

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from netpersona.app.live.rules import ANSWERS_KEPT
 from netpersona.errors import (
     ConfigError,
     EnforcerError,
@@ -337,3 +338,15 @@ def test_a_persona_is_frozen_where_it_stands(tmp_path):
     now = rig.ask(rig.controller.vms)["web-1"]
     rig.ask(lambda: rig.controller.edit(replace(now, learning="frozen", version=now.version + 1), "ann", "frozen"))
     assert rig.ask(rig.controller.vms)["web-1"].learning == "frozen"
+
+
+def test_names_that_nobody_asks_about_do_not_push_out_a_denied_one(tmp_path):
+    text = LOW_REPUTATION.replace("{reputation_below: 0.5}", "{domains: [evil.example]}")
+    rig = Rig(tmp_path, text)
+    rig.turns()
+    rig.sensor.answer("tap-desk-1", "10.77.0.21", "www.evil.example", ["198.51.100.9"], ttl=120)
+    for i in range(ANSWERS_KEPT + 10):
+        rig.sensor.answer("tap-desk-1", "10.77.0.21", f"n{i}.fine.example", [f"8.{i >> 8}.{i & 255}.1"], ttl=100_000)
+    rig.turns(2)
+    assert not passes(rig, DESK, "198.51.100.9")
+    assert len(rig.controller._rules.answers["desk-1"]) <= ANSWERS_KEPT
