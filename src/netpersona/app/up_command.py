@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ def up(path: Path | None, socket: Path | None) -> None:
     from netpersona.app.config import read_config
     from netpersona.app.live import notify
 
+    sys.setswitchinterval(0.001)  # s: an answer that is held waits no longer for the judge than this
     config = read_config(path)
     with TapSensor(window=config.window) as sensor:
         place = socket or config.api.socket

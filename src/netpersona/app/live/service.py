@@ -76,8 +76,8 @@ class Service(Protocol):
     def firewall(self) -> Mapping[str, Any]:
         """What the kernel holds.
 
-        `installed` (bool), `words` (text), `nft` (text), `counters` (vm, direction, rule, packets, bytes of each rule),
-        `drift` (sentences), `healed` (since the start), `attachments` (VM -> inet or bridge).
+        `installed` (bool), `vms` (as ruleset.words.plan), `nft` (text), `counters` (Count), `well` (bool), `drift`
+        (Drift), `healed` (drifts mended since the start).
         """
 
     def verify(self) -> Mapping[str, Any]:
