@@ -180,6 +180,16 @@ def test_too_many_open_flows_close_the_quietest(monkeypatch):
     ]
 
 
+def test_flows_with_neighbouring_ports_and_times_have_names_of_their_own():
+    frames, times = [], []
+    for port in range(1000, 1256):
+        frames += [udp(A, port, B, 53), udp(A, 7, B, port)]
+        times += [T0 + (port ^ 0x155), T0 + port % 64]
+    flows, _ = metered(frames, sorted(times))
+    assert flows.height == 512
+    assert flows["uid"].n_unique() == 512
+
+
 def test_two_keys_with_one_hash_are_kept_apart(monkeypatch):
     frames = [udp(A, port % 5 + 1, B, 9) for port in range(40)]
     expected, _ = metered(frames)

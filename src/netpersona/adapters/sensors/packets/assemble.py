@@ -242,10 +242,15 @@ def _mix(rows: Columns) -> Words:
     """A 64-bit number for each key (splitmix64's finaliser over its columns)."""
     mixed = np.zeros(len(rows["word"]), np.uint64)
     for name in KEY:
-        mixed = (mixed ^ rows[name].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed ^= mixed >> np.uint64(27)
+        mixed = _stirred(mixed ^ rows[name].astype(np.uint64))
     return mixed * np.uint64(0x94D049BB133111EB)
+
+
+def _stirred(words: Words) -> Words:
+    words = words * np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ words >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    stirred: Words = words ^ words >> np.uint64(27)
+    return stirred
 
 
 def _begins(rows: Columns, carried: Flags) -> Flags:
@@ -293,9 +298,8 @@ def _summed(rows: Columns, order: Ints, begins: Flags) -> Columns:
     flows["part"] = np.maximum.reduceat(rows["part"][order], start)
     for name in ("flags_a", "flags_b"):
         flows[name] = np.bitwise_or.reduceat(rows[name][order], start)
-    fresh = flows["uid"] == 0
-    named = _mix({**{name: flows[name] for name in KEY}, "word": flows["word"] ^ flows["start"]})
-    flows["uid"] = np.where(fresh, np.maximum(named, np.uint64(1)), flows["uid"])
+    named = _stirred(_mix(flows) ^ flows["start"].astype(np.uint64))
+    flows["uid"] = np.where(flows["uid"] == 0, np.maximum(named, np.uint64(1)), flows["uid"])
     return flows
 
 
