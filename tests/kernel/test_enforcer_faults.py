@@ -168,3 +168,18 @@ def test_uninstall_removes_what_an_earlier_process_left(enforcer):
     successor.uninstall()
     assert nft("list", "ruleset") == ""
     successor.close()
+
+
+def test_a_tap_that_moves_into_a_bridge_takes_its_rules_with_it(enforcer):
+    run("ip", "link", "add", "br0", "type", "bridge")
+    run("ip", "link", "add", "tap-a", "type", "veth", "peer", "name", "far")
+    run("ip", "link", "set", "tap-a", "master", "br0")
+    assert not enforcer.apply(ruleset(RULES))  # the same wish, at another place
+    assert enforcer.verify(whole=True) == ()
+    assert "chain from_a" in nft("list", "table", "bridge", "netpersona")
+    assert "chain from_a" not in nft("list", "table", "inet", "netpersona")
+    assert "chain from_b" in nft("list", "table", "inet", "netpersona")
+    run("ip", "link", "set", "tap-a", "nomaster")
+    enforcer.apply(ruleset(RULES))
+    assert enforcer.verify(whole=True) == ()
+    assert "bridge netpersona" not in nft("list", "tables")

@@ -1,10 +1,9 @@
 """The conversation with nf_tables: batches that are committed whole or not at all, and reading back.
 
-    BATCH_BEGIN (generation) | message | message | ... | BATCH_END        one sendmsg, one transaction
+    BATCH_BEGIN | message | message | ... | BATCH_END        one sendmsg, one transaction
 
 The kernel works on a batch while it is sent: when `send` returns, it is in force or refused.  Without its BATCH_END a
-batch is checked and thrown away.  The generation in BATCH_BEGIN makes the kernel refuse it if anybody changed any
-table since.  The socket lives in the network namespace of the thread that made it.
+batch is checked and thrown away.  The socket lives in the network namespace of the thread that made it.
 """
 
 from __future__ import annotations
@@ -45,10 +44,6 @@ _RECEIVED = 1 << 20
 _TEXT_OF_ERROR = 1  # NLMSGERR_ATTR_MSG
 
 
-class GenerationChangedError(EnforcerError):
-    """Somebody else changed a table in between: read again and try again."""
-
-
 class AbsentError(EnforcerError):
     """What was asked for is not there."""
 
@@ -73,10 +68,9 @@ def message(kind: int, family: str | int, body: bytes, flags: int = 0, subsystem
     return head + _FAMILY.pack(number, 0, 0) + body
 
 
-def batch(messages: Sequence[bytes], generation: int | None = None, *, commit: bool = True) -> bytes:
+def batch(messages: Sequence[bytes], *, commit: bool = True) -> bytes:
     """The messages as one transaction; with `commit` off it is only checked."""
-    begin = b"" if generation is None else a.u32(1, generation)
-    parts = [_HEAD.pack(20 + len(begin), _BEGIN, REQUEST, 0, 0), _FAMILY.pack(0, 0, NF_TABLES), begin]
+    parts = [_HEAD.pack(20, _BEGIN, REQUEST, 0, 0), _FAMILY.pack(0, 0, NF_TABLES)]
     for sequence, each in enumerate(messages, 1):
         parts += (each[:8], sequence.to_bytes(4, "little"), each[12:])
     if commit:
@@ -101,12 +95,12 @@ class Wire:
         """Give the socket back."""
         self._socket.close()
 
-    def send(self, messages: Sequence[bytes], generation: int | None = None, *, commit: bool = True) -> list[Message]:
+    def send(self, messages: Sequence[bytes], *, commit: bool = True) -> list[Message]:
         """Commit the messages (or only check them); gives what the kernel echoed.
 
-        Raises GenerationChangedError, or EnforcerError that names the first message the kernel refused.
+        Raises EnforcerError that names the first message the kernel refused.
         """
-        data = batch(messages, generation, commit=commit)
+        data = batch(messages, commit=commit)
         self._make_room(len(data))
         try:
             self._socket.send(data)
@@ -118,8 +112,6 @@ class Wire:
                 answers.append(answer)
                 continue
             code, said = _failure(answer)
-            if code == errno.ERESTART:
-                raise GenerationChangedError("somebody else changed the kernel's tables in between")
             if code:
                 which = described(messages[answer.sequence - 1]) if 0 < answer.sequence <= len(messages) else "batch"
                 raise EnforcerError(f"the kernel refused the transaction at {which}: {said}")
