@@ -13,6 +13,11 @@ first core, and polars one thread.  `--real-time` keeps other work off both: wit
 
 A rate counts as kept where the ring lost nothing, every packet sent was seen, and the flows' packets add up to them.
 `ring of its own` measures what was not chosen: one ring for each of N idle taps, against one ring for all.
+
+Measured on 2 cores of an EPYC 7003 at 2.4 GHz under other load (about 7 waiting), --real-time, 10 s each: mix 150,000
+a second without loss (53 to 60 % of the core, four runs of four), 225,000 at most; bulk 350,000 and scan 330,000, which
+is all that the sender can do.  A flow's first row comes 250 ms after its first packet at that rate (p99 550 ms), 90 ms
+(p99 140 ms) at 1,000 packets a second.
 """
 
 from __future__ import annotations
