@@ -89,3 +89,14 @@ def test_a_loan_again_is_a_longer_loan(enforcer):
 def test_a_set_that_is_not_in_force_takes_nothing(enforcer):
     with pytest.raises(EnforcerError, match="no set nothing"):
         enforcer.lend("nothing", [GOOD], 1.0)
+
+
+def test_a_loan_outlasts_a_controller_that_was_killed_where_the_ruleset_asks_for_it(enforcer):
+    enforcer.lend(name_of("a"), [GOOD], 2.0)
+    again = Nftables()  # it knows nothing of loans
+    try:
+        again.apply(ruleset({"www.example.com": ((GOOD, None),)}))
+    finally:
+        again.close()
+    time.sleep(2.5)
+    assert not opens(A, GOOD)

@@ -323,6 +323,10 @@ def _reconciled(family: str, name: str, part: SetPart, keys: elements.Keys, ends
             yield from elements.of_intervals(wire.NEW_ELEMENT, family, NAME, name, starts, behind)
         return
     wanted = elements.addresses(part.members, part.version)
+    if part.lasting:  # what was lent before would run out by itself, and what stays must stay for good
+        yield from elements.of_keys(wire.DEL_ELEMENT, family, NAME, name, keys)
+        yield from elements.of_keys(wire.NEW_ELEMENT, family, NAME, name, wanted)
+        return
     yield from elements.of_keys(wire.DEL_ELEMENT, family, NAME, name, elements.without(keys, wanted))
     yield from elements.of_keys(wire.NEW_ELEMENT, family, NAME, name, elements.without(wanted, keys))
 
