@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernel.private_net import WHY_NOT, inside, namespaces
+from kernel.private_net import WHY_NOT, inside, namespaces, own
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.flow.vm import VmId
@@ -33,7 +33,7 @@ def enforcer(request):
         return
     if WHY_NOT is not None:
         pytest.skip(WHY_NOT)
-    with namespaces("np-test-conform"), inside("np-test-conform"):
+    with namespaces(own("conform")), inside(own("conform")):
         made = Nftables()
         yield made
         made.close()

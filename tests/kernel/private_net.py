@@ -42,10 +42,24 @@ def run(*words: str, text: str | None = None) -> None:
     assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}\n{text or ''}"
 
 
+def own(name: str) -> str:
+    """A namespace's name that no other test run has."""
+    return f"np-test-{os.getpid()}-{name}"
+
+
+def _sweep() -> None:
+    """Namespaces of runs that were killed."""
+    for left in Path("/run/netns").glob("np-test-*-*"):
+        pid = left.name.split("-")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            subprocess.run(["ip", "netns", "del", left.name], capture_output=True, check=False)
+
+
 @contextmanager
 def namespaces(*names: str) -> Iterator[None]:
     """Namespaces of these names, which begin with np-test-; they are gone afterwards."""
     assert all(name.startswith("np-test-") for name in names)
+    _sweep()
     for name in names:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     try:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from kernel.private_net import inside, namespaces, needs_kernel, run
+from kernel.private_net import inside, namespaces, needs_kernel, own, run
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.flow.vm import vm_id
 from netpersona.ruleset.render import render
@@ -15,7 +15,7 @@ from properties.given_rulesets import World, worlds
 
 pytestmark = needs_kernel
 
-OURS, THEIRS = "np-test-ours", "np-test-theirs"
+OURS, THEIRS = own("ours"), own("theirs")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +27,7 @@ def _net():
         yield
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(worlds(), st.booleans())
 def test_what_we_assemble_is_what_nft_makes_of_the_text(world: World, bridged: bool) -> None:
     world.interfaces.pop(vm_id("vm-2"), None)

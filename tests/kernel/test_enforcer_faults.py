@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kernel.private_net import inside, namespaces, needs_kernel, run
+from kernel.private_net import inside, namespaces, needs_kernel, own, run
 from kernel.two_vms import ruleset
 from netpersona.adapters.enforcers.nftables import Nftables, installed, wire
 from netpersona.adapters.enforcers.nftables import attributes as a
@@ -14,7 +14,7 @@ from netpersona.errors import EnforcerError
 
 pytestmark = needs_kernel
 
-SPACE = "np-test-faults"
+SPACE = own("faults")
 RULES = (
     "{name: r, direction: outbound, peers: {networks: [203.0.113.7, 198.51.100.0/24]}, action: deny}, "
     "{name: s, direction: both, ports: [22, 80], action: reject}, {name: l, direction: outbound, action: rate-limit, rate: 1 mbit}"

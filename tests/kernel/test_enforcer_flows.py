@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernel.private_net import inside, needs_kernel, run
-from kernel.two_vms import AT, BAD, GOOD, HOST, MACS, OWN, A, B, Transfer, net, opens, ruleset
+from kernel.two_vms import AT, BAD, GOOD, HOST, MACS, OUT, OWN, A, B, Transfer, net, opens, ruleset
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.flow.vm import vm_id
 from netpersona.flow.window import SECOND
@@ -118,7 +118,7 @@ def test_another_address_is_not_let_out(enforcer, attachment):
     run("ip", "-n", A, "address", "add", "10.77.0.99/32", "dev", "eth0")
     if attachment == "routed":
         run("ip", "-n", HOST, "route", "add", "10.77.0.99/32", "dev", "tap-a")
-    run("ip", "-n", "np-test-out", "route", "replace", "10.77.0.99/32", "dev", "eth0")
+    run("ip", "-n", OUT, "route", "replace", "10.77.0.99/32", "dev", "eth0")
     assert opens(A, GOOD, 452)
     assert not opens(A, GOOD, 452, address="10.77.0.99")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.private_net import inside, namespaces, needs_kernel
+from kernel.private_net import inside, namespaces, needs_kernel, own
 from kernel.two_vms import ruleset
 from netpersona.adapters.enforcers.nftables import Nftables, revert, wire
 from netpersona.adapters.enforcers.nftables import attributes as a
@@ -17,7 +17,7 @@ from netpersona.errors import EnforcerError
 
 pytestmark = needs_kernel
 
-SPACE = "np-test-revert"
+SPACE = own("revert")
 DENY = "{name: r, direction: both, action: deny}"
 
 

@@ -1,6 +1,6 @@
 """The model's verdict is the kernel's: real datagrams through a router that has the rendered rules, both ways.
 
-    np-test-vm (10.77.0.11, fd00:77::11) --- tap-vm-1 np-test-router --- np-test-peers (every peer's address)
+    VM (10.77.0.11, fd00:77::11) --- tap-vm-1 ROUTER --- OUTSIDE (every peer's address)
 
 Each ruleset meets flows that were open before it, the answers to them, and new ones, opened from either end.
 """
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from kernel.private_net import inside, namespaces, needs_kernel, run, socket_in
+from kernel.private_net import inside, namespaces, needs_kernel, own, run, socket_in
 from netpersona.adapters.enforcers.nftables import nftables
 from netpersona.flow.vm import vm_id
 from netpersona.intel.indicators import IndicatorSet
@@ -31,7 +31,7 @@ from properties.given_rulesets import AT, PEERS, World, dense_policies, worlds
 
 pytestmark = needs_kernel
 
-VM, ROUTER, OUTSIDE = "np-test-vm", "np-test-router", "np-test-peers"
+VM, ROUTER, OUTSIDE = own("vm"), own("router"), own("peers")
 OWN = {4: "10.77.0.11", 6: "fd00:77::11"}
 FAR = tuple(peer for peer in PEERS if peer not in {"10.77.0.1", "fd00:77::1"})
 PORTS = (53, 80, 443)

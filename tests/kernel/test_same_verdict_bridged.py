@@ -1,6 +1,6 @@
 """The model's verdict is the kernel's where the VM's tap is a port of a bridge, and the kernel tracks no connections there.
 
-    np-test-vm (10.77.0.11, fd00:77::11) --- tap-vm-1 br0 in np-test-router --- np-test-peers (every peer's address)
+    VM (10.77.0.11, fd00:77::11) --- tap-vm-1 br0 in ROUTER --- OUTSIDE (every peer's address)
 
 Nothing is routed: VM and peers are on one segment.  The flows are those of test_same_verdict.py.
 """

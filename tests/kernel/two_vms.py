@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kernel.private_net import namespaces, run, socket_in
+from kernel.private_net import namespaces, own, run, socket_in
 from netpersona.flow.vm import vm_id
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Persona
@@ -20,7 +20,8 @@ from netpersona.policy.parse import parse
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.resolve import resolve
 
-A, B, HOST, OUT = "np-test-a", "np-test-b", "np-test-host", "np-test-out"
+A, B, HOST, OUT = own("a"), own("b"), own("host"), own("out")
+IDS = {A: "a", B: "b"}
 OWN = {A: "10.77.0.11", B: "10.77.0.12"}
 MACS = {A: "52:54:00:00:00:0a", B: "52:54:00:00:00:0b"}
 TAPS = {A: "tap-a", B: "tap-b", OUT: "uplink"}
@@ -129,7 +130,7 @@ def ruleset(rules: str = "", *, at: int = AT, policy: PolicySet | None = None, b
     """The rules for both VMs; without text there are none."""
     personas = [
         Persona(
-            vm=vm_id(name.removeprefix("np-test-")),
+            vm=vm_id(IDS[name]),
             base=BaseNetworkConfig((f"{OWN[name]}/24",), mac=MACS[name], inferred=False),
         )
         for name in (A, B)
