@@ -86,6 +86,22 @@ def test_a_loan_again_is_a_longer_loan(enforcer):
         assert not opens(A, GOOD)
 
 
+def test_what_is_in_the_set_for_good_is_never_only_lent(enforcer):
+    enforcer.apply(ruleset({"www.example.com": ((GOOD, None),)}))
+    enforcer.lend(name_of("a"), [GOOD], 0.5)
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        assert not opens(A, GOOD)
+
+
+def test_what_is_lent_is_no_drift(enforcer):
+    enforcer.lend(name_of("a"), [GOOD], None)
+    subprocess.run(["nft", "add", "table", "inet", "np-other"], check=True)  # so that verify looks
+    assert enforcer.verify() == ()
+    assert enforcer.verify(whole=True) == ()
+    assert not opens(A, GOOD)
+
+
 def test_a_set_that_is_not_in_force_takes_nothing(enforcer):
     with pytest.raises(EnforcerError, match="no set nothing"):
         enforcer.lend("nothing", [GOOD], 1.0)

@@ -30,6 +30,12 @@ class SetPart:
         """Addresses or prefixes, in numerical order."""
         return of_version(self.of.networks if self.prefixes else self.of.addresses, self.version)
 
+    def holds(self, member: str) -> bool:
+        """Whether this very member, in canonical text, is in it."""
+        members = self.of.networks if self.prefixes else self.of.addresses
+        at = bisect_left(members, member_order(member), key=member_order)
+        return members[at : at + 1] == (member,)
+
 
 @dataclass(frozen=True, slots=True)
 class FlowSet:

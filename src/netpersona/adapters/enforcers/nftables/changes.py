@@ -171,7 +171,7 @@ class _Change:
                 keys = elements.addresses(sorted(lent), part.version)
                 yield from elements.of_keys(wire.DROP_ELEMENT, self._family, NAME, name, keys)
                 removed = tuple(each for each in removed if each not in lent)
-                added = (*added, *(each for each in part.members if each in lent and each not in set(added)))
+                added = (*added, *(each for each in sorted(lent.difference(added)) if part.holds(each)))
             yield from of_members(wire.DEL_ELEMENT, self._family, name, part, removed)
             yield from of_members(wire.NEW_ELEMENT, self._family, name, part, added)
 
@@ -324,7 +324,7 @@ def _reconciled(family: str, name: str, part: SetPart, keys: elements.Keys, ends
         return
     wanted = elements.addresses(part.members, part.version)
     if part.lasting:  # what was lent before would run out by itself, and what stays must stay for good
-        yield from elements.of_keys(wire.DEL_ELEMENT, family, NAME, name, keys)
+        yield from elements.of_keys(wire.DROP_ELEMENT, family, NAME, name, keys)
         yield from elements.of_keys(wire.NEW_ELEMENT, family, NAME, name, wanted)
         return
     yield from elements.of_keys(wire.DEL_ELEMENT, family, NAME, name, elements.without(keys, wanted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from netpersona.adapters.enforcers.nftables import elements
@@ -16,10 +16,17 @@ from netpersona.ruleset.tables import NAME, SetPart, Table
 
 Members = Callable[[str, str, SetPart], tuple[elements.Keys, elements.Keys]]
 """Reads a set back: family, name, part."""
+Lent = Collection[tuple[str, str]]
+"""Sets, by family and name, into which members were put beside the ruleset."""
 
 
-def of(tables: Mapping[str, Table], has: Mapping[str, Installed | None], members: Members | None) -> Iterator[Drift]:
-    """Every difference, table by table; sets by their members only where `members` is given."""
+def of(
+    tables: Mapping[str, Table], has: Mapping[str, Installed | None], members: Members | None, lent: Lent
+) -> Iterator[Drift]:
+    """Every difference, table by table; sets by their members only where `members` is given.
+
+    The sets in `lent` may hold more than was applied.
+    """
     for family in sorted({*tables, *(family for family, found in has.items() if found is not None)}):
         table, found = tables.get(family), has.get(family)
         if found is None:
@@ -27,10 +34,10 @@ def of(tables: Mapping[str, Table], has: Mapping[str, Installed | None], members
         elif table is None:
             yield Drift(f"{family} {NAME}", "the table should not be there")
         else:
-            for what in _of_table(table, found):
+            for what in _of_table(table, found, lent):
                 yield Drift(f"{family} {NAME}", what)
             if members is not None:
-                yield from _of_members(table, found, members)
+                yield from _of_members(table, found, members, lent)
 
 
 def counted(rules: Iterable[tuple[str, Found]], ruleset: Ruleset) -> Iterator[Count]:
@@ -63,7 +70,7 @@ def named(comment: str) -> tuple[str, str, int] | None:
     return (policy, rule, int(version)) if slash and at and version.isdigit() else None
 
 
-def _of_table(table: Table, has: Installed) -> Iterator[str]:
+def _of_table(table: Table, has: Installed, lent: Lent) -> Iterator[str]:
     for what, wanted, found in (
         ("chain", table.chains, has.chains),
         ("set", {**table.sets, **table.interfaces}, {**has.sets, **has.interfaces}),
@@ -72,14 +79,14 @@ def _of_table(table: Table, has: Installed) -> Iterator[str]:
     ):
         yield from (f"{what} {name} is gone" for name in wanted if name not in found)
         yield from (f"{what} {name} is not ours" for name in found if name not in wanted)
-    yield from _elsewhere(table, has)
+    yield from _elsewhere(table, has, lent)
     for name, lines in table.chains.items():
         if name in has.chains:
             statements = [assemble(line, table.family) for line in lines]
             yield from _of_chain(name, lines, statements, has.chains[name])
 
 
-def _elsewhere(table: Table, has: Installed) -> Iterator[str]:
+def _elsewhere(table: Table, has: Installed, lent: Lent) -> Iterator[str]:
     """What is there, but is not as it should be."""
     for name, hook in table.hooks.items():
         if name in has.chains and has.hooks.get(name) != str(hook):
@@ -92,7 +99,8 @@ def _elsewhere(table: Table, has: Installed) -> Iterator[str]:
             yield f"set {name} holds other interfaces"
     for name, part in table.sets.items():
         wanted = _count(part)
-        if not part.lasting and has.counts.get(name, wanted) != wanted:
+        may_hold_more = part.lasting or (table.family, name) in lent
+        if not may_hold_more and has.counts.get(name, wanted) != wanted:
             yield f"set {name} holds {has.counts[name]} members instead of {wanted}"
 
 
@@ -119,7 +127,7 @@ def _of_chain(name: str, lines: tuple[str, ...], wanted: list[Statement], found:
         yield f"chain {name}: the order of the rules is another"
 
 
-def _of_members(table: Table, has: Installed, members: Members) -> Iterator[Drift]:
+def _of_members(table: Table, has: Installed, members: Members, lent: Lent) -> Iterator[Drift]:
     for name, part in table.sets.items():
         if name not in has.sets:
             continue
@@ -127,5 +135,5 @@ def _of_members(table: Table, has: Installed, members: Members) -> Iterator[Drif
         wanted = (elements.prefixes(part.members, part.version)[0] if part.prefixes
                   else elements.addresses(part.members, part.version))  # fmt: skip
         missing, extra = len(elements.without(wanted, keys)), len(elements.without(keys, wanted))
-        if missing or (extra and not part.lasting):
+        if missing or (extra and not part.lasting and (table.family, name) not in lent):
             yield Drift(f"{table.family} {NAME}", f"set {name}: {missing} members are gone, {extra} are not ours")

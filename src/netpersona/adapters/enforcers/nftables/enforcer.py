@@ -79,7 +79,7 @@ class Nftables:
         if generation == self._generation and not whole:
             return ()
         has = self._read()
-        found = tuple(drift.of(self._tables, has, self._members if whole else None))
+        found = tuple(drift.of(self._tables, has, self._members if whole else None, self._lent.keys()))
         self._has = has if found else self._has
         self._generation = -1 if found else generation
         return found
@@ -128,20 +128,26 @@ class Nftables:
         EnforcerError for a set that is not in force.
         """
         messages: list[bytes] = []
+        known = False
         for family, table in self._tables.items():
             for version in (4, 6):
                 part = f"{name}.a{version}"
-                found = [each for each in addresses if (":" in each) is (version == 6)]
-                if found and part in table.sets:
+                if part not in table.sets:
+                    continue
+                known = True
+                in_set = table.sets[part].holds
+                found = [each for each in addresses if (":" in each) is (version == 6) and not in_set(each)]
+                if found:
                     keys = elements.addresses(found, version)
                     lasts = None if seconds is None else int(seconds * 1000)
                     if lasts:  # an element that is there would keep its old end
                         messages += elements.of_keys(wire.DROP_ELEMENT, family, NAME, part, keys)
                     messages += elements.of_keys(wire.NEW_ELEMENT, family, NAME, part, keys, lasts)
                     self._lent.setdefault((family, part), set()).update(found)
-        if addresses and not messages:
+        if not known:
             raise EnforcerError(f"no set {name} is in force")
-        self._wire.send(messages)
+        if messages:
+            self._wire.send(messages)
 
     def _bridged(self, desired: Ruleset) -> frozenset[str]:
         interfaces = {rules.interface for rules in desired.vms.values()}
