@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         indicators=LiveIndicators([FileFeed(f.file, f.settings, f.column) for f in config.feeds]),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
+        steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     )
     return Controller(parts, policy_files.read(config.policies), sensor.poll(0.0).until)
 

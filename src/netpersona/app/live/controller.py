@@ -25,6 +25,7 @@ from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app import policies as policy_files
 from netpersona.app.live import notify
+from netpersona.app.live.clock import Clock
 from netpersona.app.live.health import Health, HealthBook
 from netpersona.app.live.indicators import PUSHED_CONFIDENCE, LiveIndicators, Rebuilt
 from netpersona.app.live.judge import REMEMBERED, resumed
@@ -110,6 +111,7 @@ class Parts:
     guard: Guard | None = None  # None: a trial goes back only while the controller lives
     receipts: ReceiptSource | None = None
     hold: AnswerHold | None = None  # None: DNS answers are learned as they pass
+    steady: Callable[[], float] | None = None  # s of a clock that nobody can set; None: the sensor's time is such
 
 
 class Controller:
@@ -117,6 +119,8 @@ class Controller:
 
     def __init__(self, parts: Parts, texts: Mapping[str, str], at: int) -> None:
         self._parts = parts
+        self._clock = Clock(at, parts.store.closed_until(), parts.steady, parts.window)
+        at = self._clock.event(at)
         self._health = HealthBook(at)
         self._orders = Orders()
         self._beside = ThreadPoolExecutor(1, "indicators")  # works in what was pushed
@@ -183,7 +187,7 @@ class Controller:
 
     def turn(self) -> None:
         """One turn: what the VMs did, and what follows from it."""
-        report = self._part("sensor", lambda: self._parts.sensor.poll(TURN))
+        report = self._part("sensor", lambda: self._clock.level(self._parts.sensor.poll(TURN)))
         if report is None:
             self._over.wait(TURN)
         with self._orders.turn():
@@ -217,6 +221,15 @@ class Controller:
             self._save()
         if self._is_due("notify", _LOOK):
             notify.alive(f"watching {len(self._parts.sensor.taps)} taps")
+            self._tell_of_clock()
+
+    def _tell_of_clock(self) -> None:
+        shift = round(self._clock.shift / SECOND)
+        if shift:
+            where = f"{abs(shift)} s {'ahead of' if shift > 0 else 'behind'} it, and less by and by"
+            self._health.well("clock", self._now, f"the clock was set; times here are {where}")
+        else:
+            self._health.gone("clock")
 
     def _follow_answers(self) -> None:
         """Hold the answers on the taps that are there, and have those worked in that wait for it."""
