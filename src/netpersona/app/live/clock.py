@@ -2,10 +2,10 @@
 
 Packets bear the time of the machine's clock, and that may be set, by hand or by the network.  Taken as it is, a clock
 set an hour forward would end what was to last for half an hour; one set back would stop everything that waits for a
-time, and what VMs did would lie in windows that are closed.  So a step is taken out: what comes after it is moved by as
-much, and this shift is worked off at a tenth of the time's speed, ten hours for an hour.  What was to last an hour lasts
-between 54 and 66 minutes meanwhile; nothing is forgotten.  A step of less than STEP is followed as it is: a sensor's
-time waits for answers that are under way.
+time, and what VMs did would lie in windows that are closed.  So a step is taken out: what comes after it is moved by
+as much, and this shift is worked off at about a tenth of the time's speed, ten hours or some more for an hour.  What
+was to last an hour lasts 54 to 67 minutes meanwhile; nothing is forgotten.  A step of less than STEP is followed as it
+is: a sensor's time waits for answers that are under way.
 
 A row is moved by the shift of its own time, however often and late it is told, so it stays in its window.
 """
@@ -19,7 +19,7 @@ import polars as pl
 
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.flow.table import batch
-from netpersona.flow.window import SECOND
+from netpersona.flow.window import HOUR, SECOND
 
 STEP = 20 * SECOND  # µs
 _EVERY, _PART = 60 * SECOND, 6 * SECOND  # µs: how often the shift is made smaller, and by how much
@@ -55,18 +55,15 @@ class Clock:
         self._last, self._then = report.until, now
         if abs(stepped) > STEP:
             self._step(report.until, stepped)
+        elif not self.shift and report.until - self._slowed > HOUR:
+            self._shifts = [(0, 0)]
         elif self.shift and report.until - self._slowed >= _EVERY:
             self._work_off(report.until)
         if len(self._shifts) == 1 and not self.shift:
             return report
-        flows, said = (
-            self._moved(report.batch.flows, report.until),
-            self._moved(report.batch.transactions, report.until),
-        )
-        rows = batch(flows, said, report.batch.skipped)
-        return replace(
-            report, batch=rows, asked=self._moved(report.asked, report.until), until=self.event(report.until)
-        )
+        until, rows = report.until, report.batch
+        moved = batch(self._moved(rows.flows, until), self._moved(rows.transactions, until), rows.skipped)
+        return replace(report, batch=moved, asked=self._moved(report.asked, until), until=self.event(until))
 
     def _step(self, until: int, stepped: int) -> None:
         shift = self.shift - stepped

@@ -32,6 +32,7 @@ from netpersona.ports import Checkpoint
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
 
+ADDRESSES_KEPT = 64  # of each name that a VM asks for
 REMEMBERED = 10_000  # findings of which it is remembered when they were first raised
 
 
@@ -165,6 +166,7 @@ class LiveJudge:
             self.closed.take(step, observation.window.end)
             self._learned.add(observation.vm)
             remember_names(self.names.setdefault(observation.vm, {}), observation)
+            _bound(self.names[observation.vm])
 
     def _judge_open(self, vms: Collection[VmId], now: int) -> None:
         for vm in vms:
@@ -214,6 +216,13 @@ class LiveJudge:
     def _touched(self, *tables: pl.DataFrame) -> set[VmId]:
         sources = {source for table in tables for source in table["source"].unique()}
         return {self._taps[source] for source in sources if source in self._taps}
+
+
+def _bound(names: dict[str, dict[str, int]]) -> None:
+    """Keep of each name the addresses that were answered last: some are answered with another every minute."""
+    for name, known in names.items():
+        if len(known) > ADDRESSES_KEPT:
+            names[name] = dict(sorted(known.items(), key=lambda item: (-item[1], item[0]))[: ADDRESSES_KEPT // 2])
 
 
 def resumed(ground: Ground, states: Mapping[VmId, VmState], closed_until: int | None, pending: FlowBatch) -> LiveJudge:

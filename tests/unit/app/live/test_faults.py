@@ -6,7 +6,7 @@ import pytest
 
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.errors import EnforcerError, InventoryError, SourceError
-from netpersona.flow.window import MINUTE, SECOND
+from netpersona.flow.window import MINUTE, SECOND, WINDOW
 from netpersona.policy.model import Direction
 from netpersona.ruleset.verdict import Packet, verdict
 from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, WEB, Rig
@@ -222,3 +222,15 @@ def test_addresses_that_ended_are_forgotten_though_their_name_goes_on(tmp_path, 
     known = rig.controller._rules.answers["web-1"]
     assert len(known) == names
     assert all(len(addresses) <= 5 for addresses in known.values())
+
+
+def test_of_a_name_that_has_another_address_each_time_the_last_ones_are_kept(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns()
+    for i in range(100):
+        rig.sensor.answer("tap-web-1", "10.77.0.11", "pool.example", [f"198.51.100.{i}"], ttl=5)
+    rig.turns()
+    rig.sensor.at += WINDOW
+    rig.turns(2)
+    known = rig.controller._judge.names["web-1"]["pool.example"]
+    assert 32 <= len(known) <= 64
