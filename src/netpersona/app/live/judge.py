@@ -21,7 +21,7 @@ from netpersona.app.judging import Names, Verdicts, remember_names
 from netpersona.app.live.stopped import Stopped
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.vm import Vm, VmId
-from netpersona.flow.window import Window
+from netpersona.flow.window import HOUR, Window
 from netpersona.observation.model import Observation
 from netpersona.observation.observe import observe
 from netpersona.persona.model import Persona
@@ -32,6 +32,7 @@ from netpersona.ports import Checkpoint
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
 
+NAMES_HELD = 6 * HOUR  # µs for which a name is known after it was answered last: `why` says it beside an address
 ADDRESSES_KEPT = 64  # of each name that a VM asks for
 REMEMBERED = 10_000  # findings of which it is remembered when they were first raised
 
@@ -166,7 +167,7 @@ class LiveJudge:
             self.closed.take(step, observation.window.end)
             self._learned.add(observation.vm)
             remember_names(self.names.setdefault(observation.vm, {}), observation)
-            _bound(self.names[observation.vm])
+            _bound(self.names[observation.vm], {use.name for use in observation.names}, start - NAMES_HELD)
 
     def _judge_open(self, vms: Collection[VmId], now: int) -> None:
         for vm in vms:
@@ -218,11 +219,17 @@ class LiveJudge:
         return {self._taps[source] for source in sources if source in self._taps}
 
 
-def _bound(names: dict[str, dict[str, int]]) -> None:
-    """Keep of each name the addresses that were answered last: some are answered with another every minute."""
-    for name, known in names.items():
+def _bound(names: dict[str, dict[str, int]], asked: Iterable[str], before: int) -> None:
+    """Forget the names that were answered last before then (µs), and of those asked for all but the last addresses.
+
+    Some names are answered with another address every minute.
+    """
+    for name in asked:
+        known = names.get(name, {})
         if len(known) > ADDRESSES_KEPT:
             names[name] = dict(sorted(known.items(), key=lambda item: (-item[1], item[0]))[: ADDRESSES_KEPT // 2])
+    while names and max(names[oldest := next(iter(names))].values()) < before:  # they stand in the order of their use
+        del names[oldest]
 
 
 def resumed(ground: Ground, states: Mapping[VmId, VmState], closed_until: int | None, pending: FlowBatch) -> LiveJudge:

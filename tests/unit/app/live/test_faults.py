@@ -6,7 +6,7 @@ import pytest
 
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.errors import EnforcerError, InventoryError, SourceError
-from netpersona.flow.window import MINUTE, SECOND, WINDOW
+from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
 from netpersona.policy.model import Direction
 from netpersona.ruleset.verdict import Packet, verdict
 from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, WEB, Rig
@@ -234,3 +234,8 @@ def test_of_a_name_that_has_another_address_each_time_the_last_ones_are_kept(tmp
     rig.turns(2)
     known = rig.controller._judge.names["web-1"]["pool.example"]
     assert 32 <= len(known) <= 64
+    rig.sensor.at += 7 * HOUR
+    rig.sensor.answer("tap-web-1", "10.77.0.11", "other.example", ["198.51.100.1"], ttl=5)
+    rig.sensor.at += WINDOW
+    rig.turns(2)
+    assert set(rig.controller._judge.names["web-1"]) == {"other.example"}
