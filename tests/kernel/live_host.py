@@ -1,7 +1,7 @@
 """A host of its own with two VMs and an outside, `netpersona up` on it as a process, and traffic that is counted.
 
-np-test-lf-a (10.77.0.11) --- tap-a np-test-lf-host uplink --- np-test-lf-out (GOOD, BAD)
-np-test-lf-b (10.77.0.12) --- tap-b
+A (10.77.0.11) --- tap-a HOST uplink --- OUT (GOOD, BAD, OTHER)
+B (10.77.0.12) --- tap-b
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from kernel.private_net import inside, namespaces, run, socket_in
+from kernel.private_net import inside, namespaces, own, run, socket_in
 from netpersona.adapters.enforcers.nftables import revert
 from netpersona.app.client import Controller
 from netpersona.errors import NetpersonaError
 
-A, B, HOST, OUT = "np-test-lf-a", "np-test-lf-b", "np-test-lf-host", "np-test-lf-out"
+A, B, HOST, OUT = own("lf-a"), own("lf-b"), own("lf-host"), own("lf-out")
 _SO_RCVBUFFORCE = 33
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # it ends with the tests, though they are killed
 OWN = {A: "10.77.0.11", B: "10.77.0.12"}
 TAPS = {A: "tap-a", B: "tap-b", OUT: "uplink"}
 GOOD, BAD, OTHER = "203.0.113.8", "203.0.113.7", "203.0.113.9"
@@ -131,7 +132,9 @@ class Up:
     def start(self) -> None:
         words = ["-P", "-m", "netpersona", "up", "--config", str(self.folder / "netpersona.yaml")]
         with self.log.open("ab") as said, inside(HOST):
-            self.process = subprocess.Popen([*self._before, sys.executable, *words], stdout=said, stderr=said)
+            self.process = subprocess.Popen(
+                [*_WITH_US, *self._before, sys.executable, *words], stdout=said, stderr=said
+            )
 
     def ready(self) -> Up:
         """Wait until its rules are in the kernel."""
