@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -153,7 +154,7 @@ def _none() -> pl.DataFrame:
     return pl.DataFrame(schema=TRANSACTION_SCHEMA)
 
 
-def _table(rows: list[dict[str, object]], schema: dict[str, object]) -> pl.DataFrame:
+def _table(rows: list[dict[str, object]], schema: dict[str, Any]) -> pl.DataFrame:
     if not rows:
         return pl.DataFrame(schema=schema)
     return conform(pl.DataFrame(rows, schema={name: schema[name] for name in rows[0]}), schema)
