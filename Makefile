@@ -31,7 +31,7 @@ lint: setup-dev
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: setup-dev
 	@$(BIN)/python bench/run.py
