@@ -36,6 +36,7 @@ def run(capsys, server, monkeypatch):
     """Runs a command against the controller; gives what it printed."""
     monkeypatch.setenv("NETPERSONA_SOCKET", str(server.path))
     monkeypatch.delenv("NETPERSONA_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")  # long paths are not what is asked here
 
     def ran(*argv, code=0):
         ended = 0
