@@ -43,7 +43,7 @@ def test_it_gives_everything_the_source_says_now(feed_of):
         ("198.51.100.0/24", "network", 3, "scanner"),
         ("evil.example", "domain", 4, None),
     ]
-    assert (snapshot.records, snapshot.refused_total) == (4, 1)
+    assert (snapshot.records, snapshot.unique, snapshot.refused_total) == (5, 4, 1)
     assert [(refusal.line, refusal.value) for refusal in snapshot.refused] == [(5, "nonsense")]
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from netpersona.intel import formats
 from netpersona.intel.indicator import INDICATOR_SCHEMA
-from netpersona.intel.values import values
+from netpersona.intel.values import shown, values
 
 REFUSALS_KEPT = 1000
 
@@ -47,8 +47,9 @@ class FeedSnapshot:
     refused: tuple[Refusal, ...] = ()  # the first REFUSALS_KEPT
     refused_total: int = 0
     noted: tuple[Refusal, ...] = field(default=())  # imported, but not as it stands: host bits cleared, range split
-    format: str = "plain"  # plain | netset | hosts | csv
-    records: int = 0  # indicators read before duplicates were removed
+    format: str = "plain"  # the NAME of a module of formats
+    records: int = 0  # what the feed holds before duplicates are removed, refused ones included
+    unique: int = 0  # distinct records, by the value as it stands
 
 
 def bounded(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
@@ -63,8 +64,9 @@ def parse(content: bytes, settings: FeedSettings, column: str | int | None = Non
     """
     found = formats.read(content, column)
     read = values(found.table)
-    if read.refused and read.table.is_empty():
-        line, text, reason = read.refused[0]
+    refused = [*_shown(found.refused.head(REFUSALS_KEPT)), *(Refusal(*refusal) for refusal in read.refused)]
+    if refused and read.table.is_empty():
+        line, text, reason = min(refused)
         raise formats.FormatError(
             line, f"{text!r} is {reason}, and no other line is better", "one indicator in each line"
         )
@@ -72,21 +74,25 @@ def parse(content: bytes, settings: FeedSettings, column: str | int | None = Non
     return FeedSnapshot(
         settings=settings,
         indicators=_listed(unique, settings),
-        refused=bounded(Refusal(*refusal) for refusal in read.refused),
-        refused_total=read.refused_total,
+        refused=bounded(refused),
+        refused_total=read.refused_total + found.refused.height,
         noted=bounded(Refusal(*note) for note in (*found.noted, *read.noted)),
         format=found.format,
-        records=read.table.height,
+        records=found.records,
+        unique=found.unique,
     )
+
+
+def _shown(refused: pl.DataFrame) -> list[Refusal]:
+    """What a format refused, fit to be shown."""
+    return [Refusal(line, shown(raw), reason) for line, raw, reason in refused.select("line", "raw", "reason").rows()]
 
 
 def _listed(table: pl.DataFrame, settings: FeedSettings) -> pl.DataFrame:
     """The table of indicators, with what the settings say of all of them."""
     stated = {
         "category": pl.coalesce(pl.lit(settings.category, dtype=pl.String), pl.col("category")),
-        "confidence": pl.lit(settings.confidence),
-        "valid_from": pl.lit(None),
-        "valid_until": pl.lit(None),
+        "confidence": pl.coalesce(pl.col("confidence"), pl.lit(settings.confidence)),
         "feed": pl.lit(settings.name),
         "family": pl.lit(settings.family or settings.name),
         "half_life": pl.lit(settings.half_life),

@@ -125,11 +125,12 @@ def _networks(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _odd(rows: pl.DataFrame) -> Values:
     """What the general reading makes of unusual values, row by row."""
-    typed: list[tuple[object, ...]] = []
+    typed: list[dict[str, object]] = []
     refused: list[tuple[int, str, str]] = []
     noted: list[tuple[int, str, str]] = []
     total = 0
-    for line, raw, label, category in rows.iter_rows():
+    for row in rows.iter_rows(named=True):
+        line, raw = row["line"], row["raw"]
         try:
             found = odd_value(raw[: LONGEST * 2])
         except ValueError as error:
@@ -137,10 +138,10 @@ def _odd(rows: pl.DataFrame) -> Values:
             if len(refused) < _KEPT:
                 refused.append((line, shown(raw), str(error)))
             continue
-        typed.extend((line, raw, label, category, each.value, each.type.value) for each in found)
+        typed.extend({**row, "value": each.value, "type": each.type.value} for each in found)
         if found[0].note is not None and len(noted) < _KEPT:
             noted.append((line, shown(raw), found[0].note))
-    return Values(pl.DataFrame(typed, schema=_TYPED, orient="row"), refused, total, noted)
+    return Values(pl.DataFrame(typed, schema=_TYPED), refused, total, noted)
 
 
 def shown(raw: str) -> str:

@@ -87,7 +87,8 @@ def test_a_range_becomes_the_networks_it_spans():
 
 
 def test_the_widest_ipv4_range_is_read_and_an_ipv6_range_of_countless_networks_is_not():
-    assert read("0.0.0.1-255.255.255.254").records == 62
+    widest = read("0.0.0.1-255.255.255.254")
+    assert (widest.records, widest.indicators.height) == (1, 62)
     assert reasons("::1-ffff::1") == [(1, "a range of more than 62 networks; expected the networks themselves")]
     assert values("0.0.0.0-255.255.255.255") == ["0.0.0.0/0"]
 

@@ -96,7 +96,7 @@ def test_refusals_of_the_feed_and_of_the_gate_stand_together_by_line():
     found = gated(["10.0.0.1", "nonsense", "10.0.0.2", "1.2.3.4"])
     assert [refusal.line for refusal in found.refused] == [1, 2, 3]
     assert found.refused_total == 3
-    assert found.records == 3
+    assert found.records == 4
 
 
 @pytest.mark.parametrize("value", ["0.0.0.0/0", "::/0"])

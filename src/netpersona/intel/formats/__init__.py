@@ -1,47 +1,89 @@
 """How feeds are written down.  Each format is one file; which one it is, the content says.
 
-    numbered lines -> recognised() -> the format's read() -> entries (line, raw, label, category) -> values
+    bytes -> recognised() -> the format's read() -> Entries -> values
 
-A format only finds where the values stand; what a value is, `values` decides for all of them alike.
+Two kinds of formats are asked in turn.  A document (JSON, XML) gets the bytes, in UTF-8 without a byte order mark; a
+text gets the numbered lines.  The first that recognises the content reads it; `plain` takes what is left.  To add a
+format, import it and put it into its tuple, before every format that would take its files for its own.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Protocol
 
 import polars as pl
 
 from netpersona.intel.formats import csv_column, hosts, netset, plain
-from netpersona.intel.formats.lines import ENTRY_SCHEMA, FormatError, data_lines, entries, numbered_lines
+from netpersona.intel.formats.entry import (
+    ENTRY_SCHEMA,
+    REFUSED_SCHEMA,
+    Entries,
+    FormatError,
+    entries,
+    entry_rows,
+    found,
+    refused_rows,
+)
+from netpersona.intel.formats.lines import data_lines, numbered_lines, utf8
 
-__all__ = ["ENTRY_SCHEMA", "Entries", "FormatError", "read"]
+__all__ = [
+    "ENTRY_SCHEMA",
+    "REFUSED_SCHEMA",
+    "Entries",
+    "FormatError",
+    "entries",
+    "entry_rows",
+    "found",
+    "read",
+    "refused_rows",
+]
 
 _TEXTS = "a list of addresses, networks or domains, a netset, a hosts file, or CSV"
 
 
-class Entries(NamedTuple):
-    """What a format found, and what it was."""
+class Document(Protocol):
+    """A module that reads one format from bytes."""
 
-    format: str
-    table: pl.DataFrame  # ENTRY_SCHEMA
-    noted: tuple[tuple[int, str, str], ...] = ()  # (line, text, what to know)
+    NAME: str
+
+    def recognised(self, content: bytes, /) -> bool:
+        """Whether the content is of this format; quickly, and without raising."""
+
+    def read(self, content: bytes, /) -> Entries:
+        """Its entries.  Raises FormatError where the content breaks off or is damaged."""
+
+
+class Text(Protocol):
+    """A module that reads one format from numbered lines (line, text)."""
+
+    NAME: str
+
+    def recognised(self, lines: pl.DataFrame, /) -> bool:
+        """Whether the lines are of this format; quickly, and without raising."""
+
+    def read(self, lines: pl.DataFrame, /) -> Entries:
+        """Its entries.  Raises FormatError."""
+
+
+DOCUMENTS: tuple[Document, ...] = ()
+TEXTS: tuple[Text, ...] = (netset, hosts, csv_column, plain)
 
 
 def read(content: bytes, column: str | int | None = None) -> Entries:
     """The entries of a feed.  `column` says where CSV has its values.  Raises FormatError."""
+    content = utf8(content)
+    if column is None:
+        for document in DOCUMENTS:
+            if document.recognised(content):
+                return document.read(content)
     lines = numbered_lines(content)
-    if data_lines(lines).is_empty():
-        return Entries(plain.NAME, entries(lines.clear().rename({"text": "raw"})))
-    _refuse_other_worlds(data_lines(lines))
-    if column is None and netset.recognised(lines):
-        return Entries(netset.NAME, netset.read(lines))
-    if column is None and hosts.recognised(lines):
-        return Entries(hosts.NAME, hosts.read(lines))
-    found = csv_column.layout(lines, column)
-    if found is None:
-        return Entries(plain.NAME, plain.read(lines))
-    also = tuple((found.header or 1, name, "this column was not read: name it to read it") for name in found.also)
-    return Entries(csv_column.NAME, csv_column.read(lines, found), also)
+    rows = data_lines(lines)
+    if rows.is_empty():
+        return found(plain.NAME, pl.DataFrame())
+    _refuse_other_worlds(rows)
+    if column is not None:
+        return csv_column.read(lines, column)
+    return next(text for text in TEXTS if text.recognised(lines)).read(lines)
 
 
 def _refuse_other_worlds(rows: pl.DataFrame) -> None:

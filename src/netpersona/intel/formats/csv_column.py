@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from netpersona.intel.formats.lines import COMMENT, FormatError, data_lines, entries, label
+from netpersona.intel.formats.entry import Entries, FormatError, found
+from netpersona.intel.formats.lines import COMMENT, data_lines, label, records
 from netpersona.intel.prefix import IPV4
 
 NAME = "csv"
@@ -48,26 +49,35 @@ def layout(lines: pl.DataFrame, column: str | int | None = None) -> Layout | Non
     rows = data_lines(lines.head(1000)).head(200)
     if rows.is_empty():
         return None
-    found = _by_header(lines, rows, column)
-    if found is not None:
-        return found
+    named = _by_header(lines, rows, column)
+    if named is not None:
+        return named
     if column is None:
         return _by_values(rows)
     return _by_number(rows, column)
 
 
-def read(lines: pl.DataFrame, found: Layout) -> pl.DataFrame:
+def recognised(lines: pl.DataFrame) -> bool:
+    """Whether a column of values is found without being named."""
+    return layout(lines) is not None
+
+
+def read(lines: pl.DataFrame, column: str | int | None = None) -> Entries:
     """The entries of the column; a line that has no such column keeps its text, so that it is refused."""
+    chosen = layout(lines, column)
+    if chosen is None:
+        raise FormatError(1, "no separated values", "a column of addresses, networks, domains, URLs or hashes")
     rows = data_lines(lines)
-    if found.header is not None:
-        rows = rows.filter(pl.col("line") != found.header)
-    value = _field(found.separator, found.value)
+    if chosen.header is not None:
+        rows = rows.filter(pl.col("line") != chosen.header)
+    value = _field(chosen.separator, chosen.value)
     columns = {"raw": pl.coalesce(value, pl.col("text"))}
-    if found.label is not None:
-        columns["label"] = label(_field(found.separator, found.label))
-    if found.category is not None:
-        columns["category"] = label(_field(found.separator, found.category))
-    return entries(rows.select("line", **columns))
+    if chosen.label is not None:
+        columns["label"] = label(_field(chosen.separator, chosen.label))
+    if chosen.category is not None:
+        columns["category"] = label(_field(chosen.separator, chosen.category))
+    also = tuple((chosen.header or 1, name, "this column was not read: name it to read it") for name in chosen.also)
+    return found(NAME, records(rows).select("record", "line", **columns), noted=also)
 
 
 def _by_header(lines: pl.DataFrame, rows: pl.DataFrame, column: str | int | None) -> Layout | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from netpersona.intel.formats.lines import data_lines, entries, trailing_comment
+from netpersona.intel.formats.entry import Entries, found
+from netpersona.intel.formats.lines import data_lines, trailing_comment
 
 NAME = "hosts"
 _NOWHERE = r"^(?:0\.0\.0\.0|127\.0\.0\.1|0|::1?)\s+"
@@ -24,7 +25,7 @@ def recognised(lines: pl.DataFrame) -> bool:
     return len(first) > 0 and first.str.contains(_NOWHERE + r"\S*[A-Za-z]").sum() * 2 >= len(first)
 
 
-def read(lines: pl.DataFrame) -> pl.DataFrame:
+def read(lines: pl.DataFrame) -> Entries:
     """The entries of the file: every name that is sent nowhere, but for the machine's own."""
     text = pl.col("text")
     nowhere = text.str.contains(_NOWHERE)
@@ -35,4 +36,4 @@ def read(lines: pl.DataFrame) -> pl.DataFrame:
     )
     each = rows.with_columns(pl.col("raw")).explode("raw").with_columns(pl.col("raw").str.strip_chars())
     own = pl.col("raw").str.to_lowercase().str.replace(r"^\S+\s+", "").is_in(_OWN)
-    return entries(each.filter((pl.col("raw") != "") & ~own))
+    return found(NAME, each.filter((pl.col("raw") != "") & ~own).with_row_index("record", offset=1))

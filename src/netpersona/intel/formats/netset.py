@@ -11,6 +11,7 @@ import re
 import polars as pl
 
 from netpersona.intel.formats import plain
+from netpersona.intel.formats.entry import Entries, found
 from netpersona.intel.formats.lines import comments, data_lines
 
 NAME = "netset"
@@ -28,10 +29,10 @@ def recognised(lines: pl.DataFrame) -> bool:
     return len(first) > 0 and bool(first.str.contains(_SAVED).all())
 
 
-def read(lines: pl.DataFrame) -> pl.DataFrame:
+def read(lines: pl.DataFrame) -> Entries:
     """The entries of the set, with the header's category."""
     rows = data_lines(lines).filter(~pl.col("text").str.contains(r"^(?:create|-N)\s|^COMMIT$"))
     values = rows.with_columns(pl.coalesce(pl.col("text").str.extract(_ADD, 1), "text").alias("text"))
-    found = (_CATEGORY.search(text) for text in comments(lines))
-    category = next((match.group(1).lower() for match in found if match), None)
-    return plain.read(values).with_columns(pl.lit(category, dtype=pl.String).alias("category"))
+    searched = (_CATEGORY.search(text) for text in comments(lines))
+    category = next((match.group(1).lower() for match in searched if match), None)
+    return found(NAME, plain.listed(values).with_columns(pl.lit(category, dtype=pl.String).alias("category")))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from netpersona.intel.formats.lines import data_lines, entries, trailing_comment
+from netpersona.intel.formats.entry import Entries, entries, found
+from netpersona.intel.formats.lines import data_lines, records, trailing_comment
 from netpersona.intel.prefix import IPV4
 
 NAME = "plain"
@@ -21,13 +22,24 @@ _VALUE = r"""^["']?([^\s,"']+)"""
 _TWO = rf"^{IPV4}[\s,]+{IPV4}(?:\s|,|$)"
 
 
-def read(lines: pl.DataFrame) -> pl.DataFrame:
+def recognised(lines: pl.DataFrame) -> bool:  # noqa: ARG001 (the last format takes everything)
+    """Always: what no other format recognises is a plain list, or nothing."""
+    return True
+
+
+def read(lines: pl.DataFrame) -> Entries:
     """The entries of a plain list."""
-    rows = data_lines(lines)
+    return found(NAME, listed(data_lines(lines)))
+
+
+def listed(rows: pl.DataFrame) -> pl.DataFrame:
+    """The entries of data lines, one each."""
+    rows = records(rows)
     simple = pl.col("text").str.contains(_SIMPLE)
     alone = rows.filter(simple).rename({"text": "raw"})
-    more = rows.filter(~simple).select("line", _value().alias("raw"), trailing_comment(pl.col("text")).alias("label"))
-    return pl.concat([entries(alone), entries(more)]).sort("line")
+    columns = [_value().alias("raw"), trailing_comment(pl.col("text")).alias("label")]
+    more = rows.filter(~simple).select("record", "line", *columns)
+    return pl.concat([entries(alone), entries(more)])
 
 
 def _value() -> pl.Expr:
