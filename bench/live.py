@@ -29,9 +29,10 @@ from netpersona.adapters.feeds.file import FileFeed
 from netpersona.adapters.sensors.tap.sensor import TapSensor
 from netpersona.adapters.stores.memory import MemoryStore
 from netpersona.app import policies as policy_files
-from netpersona.app.live.controller import Controller, Parts
+from netpersona.app.live.controller import Controller
 from netpersona.app.live.indicators import LiveIndicators
 from netpersona.app.live.inventory import Following
+from netpersona.app.live.parts import Parts
 from netpersona.flow.window import WINDOW
 from netpersona.intel.feed import FeedSettings
 

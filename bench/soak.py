@@ -27,8 +27,9 @@ from netpersona.adapters.feeds.file import FileFeed
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.stores import open_store
 from netpersona.app import policies as policy_files
-from netpersona.app.live.controller import Controller, Parts
+from netpersona.app.live.controller import Controller
 from netpersona.app.live.indicators import LiveIndicators
+from netpersona.app.live.parts import Parts
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch, conform
 from netpersona.flow.vm import Vm, VmId, vm_id
 from netpersona.flow.window import SECOND, WINDOW
@@ -219,7 +220,7 @@ def resident() -> float:
 
 def holds(controller: Controller) -> str:
     """How much of each kind is remembered."""
-    judge, rules = controller._judge, controller._rules  # noqa: SLF001 - this is looked into for its size
+    judge, rules = controller.loop.judge, controller.loop.enforcing.rules
     answers = sum(len(known) for names in rules.answers.values() for known in names.values())
     names = sum(len(known) for found in judge.names.values() for known in found.values())
     parts = {

@@ -57,8 +57,9 @@ def up(path: Path | None, socket: Path | None) -> None:
 def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
     from netpersona.adapters.feeds.file import FileFeed
     from netpersona.app import policies as policy_files
-    from netpersona.app.live.controller import Controller, Parts
+    from netpersona.app.live.controller import Controller
     from netpersona.app.live.indicators import LiveIndicators
+    from netpersona.app.live.parts import Parts
 
     parts = Parts(
         inventory=inventory_of(config),

@@ -12,8 +12,9 @@ from netpersona.adapters.feeds.file import FileFeed
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.stores.memory import MemoryStore
 from netpersona.app import policies as policy_files
-from netpersona.app.live.controller import Controller, Parts
+from netpersona.app.live.controller import Controller
 from netpersona.app.live.indicators import LiveIndicators
+from netpersona.app.live.parts import Parts
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch, conform
 from netpersona.flow.vm import Vm, vm_id
 from netpersona.flow.window import SECOND, WINDOW
@@ -119,7 +120,7 @@ class Vms:
 class Rig:
     """Everything, at hand."""
 
-    def __init__(self, tmp_path, *texts, store=None, enforcer=None, at=START):
+    def __init__(self, tmp_path, *texts, store=None, enforcer=None, at=START, **parts):
         self.feed = tmp_path / "bad.txt"
         if not self.feed.exists():
             self.feed.write_text(f"{LISTED}\n")
@@ -136,6 +137,7 @@ class Rig:
             indicators=LiveIndicators([FileFeed(self.feed, settings)]),
             policies=policy_files.parsed,
             window=WINDOW,
+            **parts,
         )
         self.controller = Controller(self.parts, {f"{i}.yaml": text for i, text in enumerate(texts)}, at)
 

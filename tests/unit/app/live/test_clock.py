@@ -101,8 +101,8 @@ def test_what_a_vm_did_and_does_is_judged_at_once_and_once(tmp_path, by):
     rig.sensor.passes(WINDOW, rig)
     rig.sensor.passes(WINDOW, rig)
     assert rig.store.states()["web-1"].persona.profile.flows == 1  # its window was closed in time
-    assert rig.controller._judge.windows.skipped == {}
-    assert rig.controller._judge.windows.starts() == []
+    assert rig.controller.loop.judge.windows.skipped == {}
+    assert rig.controller.loop.judge.windows.starts() == []
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])

@@ -45,7 +45,7 @@ def test_what_a_vm_does_raises_its_risk_and_its_rules_follow_within_a_turn(tmp_p
     assert passes(rig, WEB, FINE)
     persona = rig.ask(rig.controller.vms)["desk-1"]
     assert persona.risk_ledger
-    assert {f.kind for f in rig.controller._judge.findings().values()} >= {"intel_match"}
+    assert {f.kind for f in rig.controller.loop.judge.findings().values()} >= {"intel_match"}
 
 
 def test_retries_against_a_block_are_no_new_evidence(tmp_path):
@@ -206,9 +206,8 @@ class Guarded:
 
 
 def test_a_trial_is_guarded_until_it_is_over(tmp_path):
-    rig = Rig(tmp_path, LOW_REPUTATION)
     guard = Guarded()
-    rig.controller._parts = replace(rig.parts, guard=guard)
+    rig = Rig(tmp_path, LOW_REPUTATION, guard=guard)
     rig.turns()
     off = {"open.yaml": LOW_REPUTATION.replace("enforce", "off")}
     rig.ask(lambda: rig.controller.apply(off, "ann", "a trial", confirm_within=MINUTE))
@@ -349,4 +348,4 @@ def test_names_that_nobody_asks_about_do_not_push_out_a_denied_one(tmp_path):
         rig.sensor.answer("tap-desk-1", "10.77.0.21", f"n{i}.fine.example", [f"8.{i >> 8}.{i & 255}.1"], ttl=100_000)
     rig.turns(2)
     assert not passes(rig, DESK, "198.51.100.9")
-    assert len(rig.controller._rules.answers["desk-1"]) <= ANSWERS_KEPT
+    assert len(rig.controller.loop.enforcing.rules.answers["desk-1"]) <= ANSWERS_KEPT

@@ -134,7 +134,7 @@ def test_a_restart_keeps_the_answers_that_names_are_enforced_by(tmp_path):
     again.turns()
     assert not passes(again, DESK, "198.51.100.9")
     assert passes(again, WEB, "198.51.100.9")
-    assert again.controller._judge.names["desk-1"]["evil.example"]
+    assert again.controller.loop.judge.names["desk-1"]["evil.example"]
     again.sensor.at += 10 * MINUTE
     again.turns(2)
     assert passes(again, DESK, "198.51.100.9")
@@ -219,7 +219,7 @@ def test_addresses_that_ended_are_forgotten_though_their_name_goes_on(tmp_path, 
             rig.sensor.answer("tap-web-1", "10.77.0.11", f"pool{name}.example", [f"198.51.100.{i}"], ttl=60)
         rig.sensor.at += 20 * SECOND
         rig.turns()
-    known = rig.controller._rules.answers["web-1"]
+    known = rig.controller.loop.enforcing.rules.answers["web-1"]
     assert len(known) == names
     assert all(len(addresses) <= 5 for addresses in known.values())
 
@@ -232,10 +232,10 @@ def test_of_a_name_that_has_another_address_each_time_the_last_ones_are_kept(tmp
     rig.turns()
     rig.sensor.at += WINDOW
     rig.turns(2)
-    known = rig.controller._judge.names["web-1"]["pool.example"]
+    known = rig.controller.loop.judge.names["web-1"]["pool.example"]
     assert 32 <= len(known) <= 64
     rig.sensor.at += 7 * HOUR
     rig.sensor.answer("tap-web-1", "10.77.0.11", "other.example", ["198.51.100.1"], ttl=5)
     rig.sensor.at += WINDOW
     rig.turns(2)
-    assert set(rig.controller._judge.names["web-1"]) == {"other.example"}
+    assert set(rig.controller.loop.judge.names["web-1"]) == {"other.example"}

@@ -1,0 +1,195 @@
+"""What is in force in the kernel: resolved anew when something changed, healed, shown, and guarded while on trial."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from netpersona.app.live.indicators import PUSHED_CONFIDENCE
+from netpersona.app.live.judge import LiveJudge
+from netpersona.app.live.parts import Parts
+from netpersona.app.live.rules import LiveRules
+from netpersona.app.live.supervisor import Supervisor
+from netpersona.flow.vm import VmId
+from netpersona.flow.window import SECOND
+from netpersona.policy.model import PolicySet
+from netpersona.ruleset.diff import Changes, diff
+from netpersona.ruleset.model import Ruleset
+from netpersona.ruleset.render import render
+from netpersona.ruleset.words import plan
+
+_LOOK = SECOND  # µs between looks at the answers that are held
+
+
+class Enforcing:
+    """Keeps in force what follows from the judge's personas and ground, and from the DNS answers."""
+
+    def __init__(self, parts: Parts, judge: LiveJudge, supervisor: Supervisor) -> None:
+        self.rules = LiveRules.of_bytes(parts.store.context("rules"))
+        self.ruleset: Ruleset | None = None
+        self.installed = True
+        self._enforcer, self._hold = parts.enforcer, parts.hold
+        self._guard, self._receipts = parts.guard, parts.receipts
+        self._judge, self._supervisor = judge, supervisor
+        self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
+        self._behind = True  # whether the kernel may not have what it should: it refused, or was not asked yet
+        self._healed = 0
+
+    # Turn by turn
+
+    def follow_answers(self, taps: Mapping[str, VmId]) -> None:
+        """Hold the answers on the taps that are there, and have those worked in that wait for it."""
+        if self._hold is None:
+            return
+        self._behind = self._behind or self._hold.waiting
+        if self._supervisor.is_due("answers", _LOOK):
+            self._hold.follow(taps)
+            state = self._hold.health()
+            if state.well:
+                self._supervisor.well("answers", state.says, **state.figures)
+            else:
+                self._supervisor.ill("answers", state.says)
+
+    def note(self, changed: Iterable[VmId]) -> None:
+        """These VMs have changed since the rules were resolved."""
+        self._changed |= set(changed)
+
+    def follow(self, changed: Collection[VmId]) -> None:
+        """Bring in force what changed, or ended; where that fails, what was in force stays."""
+        if changed or self._behind or self._ends():
+            self.enforce(changed)
+
+    def enforce(self, changed: Collection[VmId]) -> None:
+        """Bring what the moment asks for in force; where that fails, what was in force stays."""
+        self._behind = True
+        self._changed |= set(changed)
+        self.rules.forget(self._supervisor.now)
+        if self.installed:
+            self._supervisor.part("enforcer", lambda: self.bring(()))
+
+    def bring(self, changed: Iterable[VmId]) -> Changes:
+        """Bring in force what follows from all that has changed since this was last done.  Raises NetpersonaError."""
+        self._changed |= set(changed)
+        hold, judge = self._hold, self._judge
+        ground, personas, now = judge.ground, judge.personas(), self._supervisor.now
+        with hold.settling() if hold is not None else nullcontext(()) as learned:
+            self._changed |= self.rules.take(learned, now)
+            desired = self.rules.resolved(personas, self._changed, ground, now)
+            self._changed = set()
+            changes = self._enforcer.apply(desired)
+            if hold is not None:
+                hold.publish(desired, ground, personas)
+        if changes or self.ruleset is None:
+            judge.stopped.follow(desired, self.rules.began)
+            if self._receipts is not None:
+                self._receipts.concern(desired)
+        self.ruleset, self._behind = desired, False
+        return changes
+
+    def heal(self) -> None:
+        """See whether the kernel holds what we put there, and put it there again where it does not."""
+        if self.ruleset is None or not self.installed:
+            return
+        with self._quiet():
+            drift = self._supervisor.part("kernel", self._enforcer.heal)
+        if drift:
+            self._healed += len(drift)
+            self._supervisor.ill("kernel", "healed: " + "; ".join(each.what for each in drift))
+
+    # What others ask
+
+    def in_force(self) -> Ruleset:
+        """The rules in force."""
+        return self.ruleset or self._enforcer.in_force()
+
+    def planned(self, policies: PolicySet) -> tuple[Ruleset, Changes]:
+        """What these policies would come to, and how that differs from what is in force."""
+        personas = self._judge.personas()
+        ground = replace(self._judge.ground, policies=policies)
+        rules = LiveRules(self.rules.answers, dict(self.rules.began))
+        desired = rules.resolved(personas, personas, ground, self._supervisor.now)
+        return desired, diff(self._enforcer.in_force(), desired)
+
+    def shown(self) -> Mapping[str, Any]:
+        """What the kernel holds; see Service.firewall."""
+        held = self._enforcer.in_force()
+        with self._quiet():
+            counters = self._enforcer.counters()
+        shown = {"installed": self.installed, "vms": plan(held), "nft": render(held), "counters": counters}
+        return {**shown, **self.verified()}
+
+    def verified(self) -> Mapping[str, Any]:
+        """Read the kernel back now; see Service.verify."""
+        with self._quiet():
+            drift = self._enforcer.verify() if self.installed else ()
+        if drift:
+            self.heal()  # at once, so that it is counted before a change mends it by the way
+        return {"well": not drift, "drift": drift, "healed": self._healed}
+
+    def lend(self, feed: str, values: Sequence[str]) -> bool:
+        """Put addresses into the kernel's sets at once, before all else is worked out; whether that was all."""
+        lend = getattr(self._enforcer, "lend", None)
+        sets = () if self.ruleset is None else self.ruleset.sets.keys()
+        names = [name for name in self.rules.admitting(feed, PUSHED_CONFIDENCE) if name in sets]
+        allow = self._judge.ground.intel.allow
+        if lend is None or not self.installed or not all(map(_is_address, values)):
+            return False
+        wanted = [value for value in values if not allow.covers_address(value, self._supervisor.now)]
+        with self._quiet():
+            for name in names:
+                lend(name, wanted, None)
+        return True
+
+    def uninstall(self, who: str) -> None:
+        """Take every rule of ours out of the kernel."""
+        self.let_go()
+        with self._quiet():
+            self._enforcer.uninstall()
+        self.installed, self.ruleset = False, None
+        self._supervisor.well("enforcer", f"uninstalled by {who}; apply policies to install again")
+
+    def installed_again(self) -> None:
+        """Rules are put into the kernel again, and answers held."""
+        if not self.installed and self._hold is not None:
+            self._hold.start()
+        self.installed = True
+
+    def let_go(self) -> None:
+        """Hold no answer any more; the rules stay in force."""
+        if self._hold is not None:
+            self._hold.stop()
+
+    def arm(self, seconds: float) -> bool:
+        """Make sure that what is in force now comes back, whatever becomes of us; whether anything does.
+
+        Raises EnforcerError; then nothing is armed.
+        """
+        if self._guard is None or self.ruleset is None:
+            return False
+        with self._quiet():
+            self._guard.arm(self.ruleset, seconds)
+        return True
+
+    def disarm(self) -> None:
+        """What is in force stays."""
+        if self._guard is not None:
+            self._guard.disarm()
+
+    def _ends(self) -> bool:
+        until = None if self.ruleset is None else self.ruleset.until
+        return until is not None and until <= self._supervisor.now
+
+    def _quiet(self) -> AbstractContextManager[object]:
+        """Nobody else uses the enforcer meanwhile: answers that come are lent to it in another thread."""
+        return self._hold.quiet() if self._hold is not None else nullcontext()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,274 @@
+"""The loop: watch, judge, resolve and enforce, turn by turn, in one thread.
+
+    inventory --> judge.follow(), taps of the sensor          each second
+    sensor.poll() --> judge.take() --> rules --> enforcer     each turn, a tenth of a second
+    feeds, what was pushed --> ground of the judge            each second, or when it is worked in
+    judge.checkpoint() --> store                              when a window closes, and every few seconds
+
+A part that fails is written down as ill and tried again later (supervisor.py); what it gave last stays.  So no failure
+here drops a packet: the kernel keeps the last good rules.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+from netpersona.adapters.enforcers.nftables.receipts import Receipt
+from netpersona.adapters.sensors.packets.window_meter import Report
+from netpersona.app.live import notify
+from netpersona.app.live.clock import Clock
+from netpersona.app.live.enforcing import Enforcing
+from netpersona.app.live.judge import REMEMBERED, resumed
+from netpersona.app.live.parts import Parts
+from netpersona.app.live.policies import LivePolicies
+from netpersona.app.live.service import Applied, PolicyVersion
+from netpersona.app.live.supervisor import Supervisor
+from netpersona.app.live.threats import Threats
+from netpersona.errors import ConfigError, InventoryError, NetpersonaError, SourceError
+from netpersona.flow.vm import Vm, VmId
+from netpersona.flow.window import SECOND
+from netpersona.persona.model import Persona
+from netpersona.pipeline import Ground
+from netpersona.policy.model import PolicySet
+from netpersona.ports import Store
+
+TURN = 0.1  # s: how long the sensor is listened to before what it heard is judged
+RECEIPTS_KEPT = 10_000
+_LOOK = SECOND  # µs between looks at the inventory
+_SAVE = 5 * SECOND  # µs between checkpoints
+_FADE = 5 * SECOND  # µs between resolutions where nothing happened: risk fades, listings end
+_HEAL = 3 * SECOND  # µs between looks whether the kernel still holds our rules
+
+
+class Pushed(NamedTuple):
+    """How many values changed, whether all of it is in force already, and what is set once it is."""
+
+    changed: int
+    at_once: bool
+    worked_in: threading.Event
+
+
+class Loop:
+    """All that the controller holds.  Not for several threads at once, but for `listen`."""
+
+    def __init__(self, parts: Parts, texts: Mapping[str, str], at: int) -> None:
+        store = parts.store
+        self._parts = parts
+        self._clock = Clock(at, store.closed_until(), parts.steady, parts.window)
+        self.supervisor = Supervisor(self._clock.event(at))
+        self.policies = LivePolicies(parts.policies, store, texts, self.now)
+        self.threats = Threats(parts.indicators, self.supervisor)
+        self.receipts: deque[Receipt] = deque(maxlen=RECEIPTS_KEPT)
+        self._judged_since = False  # whether anything was judged since the last checkpoint
+        self._told_taps: set[str] = set()
+        policies = self.policies.understood(self.policies.texts)
+        parts.indicators.resume(store.context("pushed"))
+        ground = Ground(self.threats.load(store.vms(), policies), policies, None, parts.window)
+        self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
+        self.judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
+        self.enforcing = Enforcing(parts, self.judge, self.supervisor)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go on with the VMs of the last checkpoint until the inventory is heard: while it cannot be, their rules stay.
+
+        The rules that followed then are known before the open windows are judged again: what they stopped is no
+        evidence now either.
+        """
+        store, judge = self._parts.store, self.judge
+        self._watch(store.vms())
+        changed = judge.follow(store.vms())
+        known = {vm: persona for vm, persona in store.personas().items() if vm in changed}
+        rules = self.enforcing.rules
+        with suppress(InventoryError):
+            if known:
+                judge.stopped.follow(rules.resolved(known, known, judge.ground, self.now), rules.began)
+        judge.again(changed, self.now)
+        self.enforcing.note(changed)
+
+    @property
+    def now(self) -> int:
+        """The present instant, µs of event time."""
+        return self.supervisor.now
+
+    # Turn by turn
+
+    def listen(self) -> Report | None:
+        """What the VMs did in a tenth of a second; None where the sensor fails."""
+        return self.supervisor.part("sensor", lambda: self._clock.level(self._parts.sensor.poll(TURN)))
+
+    def turn(self, report: Report | None) -> None:
+        """What follows from it."""
+        supervisor, judge, taps = self.supervisor, self.judge, self._parts.sensor.taps
+        if report is None:  # time goes on without the sensor, or it would never be tried again
+            supervisor.now += int(TURN * SECOND)
+        changed = self._follow() if supervisor.is_due("inventory", _LOOK) else set()
+        self.enforcing.follow_answers(taps)
+        if report is not None:
+            changed |= self._take(report)
+        changed |= judge.on_timer(self.now)
+        if (intel := self.threats.news()) is not None:
+            self._reground(replace(judge.ground, intel=intel))
+            self.threats.in_force()
+        self._go_back_in_time()
+        self._read_receipts()
+        self._judged_since = self._judged_since or bool(changed)
+        if supervisor.is_due("fade", _FADE):
+            changed |= judge.worried()
+        self.enforcing.follow(changed)
+        if supervisor.is_due("heal", _HEAL):
+            self.enforcing.heal()
+        if supervisor.is_due("save", _SAVE):
+            self.save()
+        if supervisor.is_due("notify", _LOOK):
+            notify.alive(f"watching {len(taps)} taps")
+            self._tell_of_clock()
+
+    def save(self) -> None:
+        """Write a checkpoint; where that fails, it is tried again soon."""
+        if self.supervisor.part("store", self.stored) is None:
+            self.supervisor.put_off("save", _LOOK)
+
+    def stored(self) -> bool:
+        """Write a checkpoint.  Raises StoreError."""
+        context = {
+            **self.policies.to_bytes(),
+            "rules": self.enforcing.rules.to_bytes(),
+            "aside": self.judge.to_bytes(),
+            **self._parts.indicators.context(),
+        }
+        self._parts.store.commit(self.judge.checkpoint(context))
+        self.judge.stored()
+        self._judged_since = False
+        return True
+
+    # What others ask, between two turns
+
+    def store(self) -> Store:
+        """The store, with all that was judged up to now."""
+        if self._judged_since:
+            self.save()
+        return self._parts.store
+
+    def put(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None = None) -> Applied:
+        """Put these policies in force, in place of all others.  Raises NetpersonaError; then nothing was changed."""
+        before = self.judge.ground.policies
+        policies = self.policies.understood(texts)
+        armed = self._on_trial(confirm_within)
+        self._reload(policies)
+        try:
+            changes = self.enforcing.bring(self.judge.fleet.vms)
+        except NetpersonaError:
+            self._reload(before)
+            if armed:
+                self.enforcing.disarm()
+            raise
+        if confirm_within is None:
+            self.enforcing.disarm()
+        self.enforcing.installed_again()
+        confirm_by = None if confirm_within is None else self.now + confirm_within
+        version = self.policies.came(texts, policies, self.now, who, why, confirm_by)
+        self.save()
+        return Applied(version, changes, confirm_by)
+
+    def confirm(self) -> PolicyVersion:
+        """Keep what waits to be confirmed.  Raises ConfigError where nothing does."""
+        version = self.policies.ledger.confirm()
+        self.enforcing.disarm()
+        self.save()
+        return version
+
+    def push(self, feed: str, values: Sequence[str], *, remove: bool) -> Pushed:
+        """Add values to a feed or take them out, and put addresses into the kernel's sets at once."""
+        moved, worked_in = self.threats.push(feed, values, remove=remove)
+        at_once = not moved or (not remove and self.enforcing.lend(feed, moved))
+        return Pushed(len(moved), at_once, worked_in)
+
+    def edit(self, persona: Persona, why: str) -> None:
+        """Store what a person changed of a persona."""
+        self.stored()
+        judge = self.judge
+        now = judge.persona(persona.vm)
+        if persona.version != now.version + 1:  # judged meanwhile: the change is kept, and what was learned too
+            persona = replace(persona, version=now.version + 1)
+        if now.risk_ledger and not persona.risk_ledger:
+            judge.set_aside(persona.vm, self.now)
+        self._parts.store.put_persona(persona, self.now, why)
+        judge.edited(self._parts.store.states(), self.now)
+        self.enforcing.enforce(judge.fleet.vms)
+
+    def _follow(self) -> set[VmId]:
+        """Take over what the inventory says; a failing one changes nothing."""
+        vms = self.supervisor.part("inventory", self._parts.inventory.vms)
+        if vms is None:
+            return set()
+        self._watch(vms)
+        changed = self.judge.follow(vms)
+        self.judge.again(changed, self.now)
+        policies = self.judge.ground.policies
+        if self.threats.concerns(vms, policies):  # the gate refuses what would cut these VMs off
+            self._reload(policies)
+        return changed
+
+    def _watch(self, vms: Iterable[Vm]) -> None:
+        wanted = {vm.interface: vm.name for vm in vms if vm.interface is not None}
+        sensor = self._parts.sensor
+        for interface in (self._told_taps | sensor.taps.keys()) - wanted.keys():
+            sensor.remove(interface)
+            self.supervisor.health.gone(f"tap {interface}")
+        self._told_taps = set(wanted)
+        for interface, vm in wanted.items():
+            try:
+                sensor.add(interface, vm)
+                self.supervisor.well(f"tap {interface}", f"watched for {vm}")
+            except SourceError as error:
+                self.supervisor.ill(f"tap {interface}", str(error))
+
+    def _take(self, report: Report) -> set[VmId]:
+        self.supervisor.now = max(self.now, report.until)
+        closed = self.judge.closed_until
+        changed = self.enforcing.rules.hear(report.batch, self._parts.sensor.taps)
+        changed |= self.judge.take(report, self.now)
+        if closed != self.judge.closed_until:
+            self.supervisor.bring_forward("save")
+        return changed
+
+    def _read_receipts(self) -> None:
+        if (source := self._parts.receipts) is not None:
+            self.receipts.extend(self.supervisor.part("receipts", lambda: source.waiting(self.now)) or ())
+
+    def _go_back_in_time(self) -> None:
+        """What was not confirmed in time is undone."""
+        confirm_by = self.policies.confirm_by
+        if confirm_by is not None and self.now >= confirm_by:
+            texts = self.policies.ledger.before().texts
+            self.supervisor.part("policies", lambda: self.put(texts, "netpersona", "not confirmed in time"))
+
+    def _on_trial(self, confirm_within: int | None) -> bool:
+        """Make sure that the earlier rules come back, whatever becomes of the controller.  Raises NetpersonaError."""
+        if confirm_within is None:
+            return False
+        if self.policies.confirm_by is not None:
+            raise ConfigError("policies wait to be confirmed; confirm them or roll back first")
+        return self.enforcing.arm(confirm_within / SECOND)
+
+    def _reload(self, policies: PolicySet) -> None:
+        intel = self.threats.load(self.judge.fleet.vms.values(), policies)
+        self.judge.reground(replace(self.judge.ground, policies=policies, intel=intel), self.now)
+
+    def _reground(self, ground: Ground) -> None:
+        self.judge.reground(ground, self.now)
+        self.enforcing.enforce(self.judge.fleet.vms)
+
+    def _tell_of_clock(self) -> None:
+        shift = round(self._clock.shift / SECOND)
+        if shift:
+            where = f"{abs(shift)} s {'ahead of' if shift > 0 else 'behind'} it, and less by and by"
+            self.supervisor.well("clock", f"the clock was set; times here are {where}")
+        else:
+            self.supervisor.health.gone("clock")
