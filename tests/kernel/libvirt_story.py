@@ -108,14 +108,14 @@ class Story:
             write(f"{time.monotonic() - self.began:5.1f} s  {step.__name__.replace('_', ' ')}")
 
     def it_is_discovered(self) -> None:
-        until(lambda: self.up.part_is_well("inventory"), "libvirt is asked", 5)
+        until(lambda: self.up.part_is_well("inventory"), "libvirt is asked")
         assert self.up.personas() == {}
         self.domain = self.libvirt.createXML(self.host.guest_xml(METADATA))
-        until(lambda: NAME in self.up.personas(), "the guest has a persona", 2.5)  # 1 s between looks at the inventory
+        until(lambda: NAME in self.up.personas(), "the guest has a persona")
         spec = self.up.persona()["spec"]["base_network_config"]
         assert (spec["interface"], spec["mac"], spec["addresses"]) == (TAP, MAC, [f"{GUEST}/24"])
         assert self.up.persona()["metadata"]["labels"] == {"role": "test"}
-        until(lambda: self.up.part_is_well(f"tap {TAP}"), "its tap is watched", 2.5)
+        until(lambda: self.up.part_is_well(f"tap {TAP}"), "its tap is watched")
 
     def it_is_learned(self) -> None:
         until(lambda: self.said(good=True, bad=True), "the guest reaches both peers", 40)
@@ -128,23 +128,23 @@ class Story:
     def a_label_is_followed(self) -> None:
         element = f"<vm><address>{GUEST}/24</address><gateway>{HOST}</gateway><label name='role'>watched</label></vm>"
         self.domain.setMetadata(2, element, "np", NAMESPACE, 1)  # an element of our namespace, of the running domain
-        until(lambda: self.up.persona()["metadata"]["labels"] == {"role": "watched"}, "the new label", 2.5)
+        until(lambda: self.up.persona()["metadata"]["labels"] == {"role": "watched"}, "the new label")
 
     def a_second_interface_is_followed(self) -> None:
         run("ip", "tuntap", "add", SECOND, "mode", "tap")
         run("ip", "link", "set", SECOND, "up")
         self.domain.attachDevice(interface_xml(SECOND, "52:54:00:00:00:03"))
         name = f"{NAME}_net1"
-        until(lambda: name in self.up.personas(), "the second interface has a persona", 2.5)
+        until(lambda: name in self.up.personas(), "the second interface has a persona")
         assert self.up.personas()[name]["spec"]["base_network_config"]["interface"] == SECOND
-        until(lambda: self.up.part_is_well(f"tap {SECOND}"), "its tap is watched", 2.5)
+        until(lambda: self.up.part_is_well(f"tap {SECOND}"), "its tap is watched")
         self.domain.detachDevice(interface_xml(SECOND, "52:54:00:00:00:03"))
         until(lambda: self.up.part(f"tap {SECOND}") is None, "its tap is let go")  # once the guest lets it go
 
     def it_stays_blocked_while_libvirtd_is_gone(self) -> None:
         self.daemon.kill()
         self.daemon.wait()
-        until(lambda: not self.up.part_is_well("inventory"), "the inventory is known to be gone", 5)
+        until(lambda: not self.up.part_is_well("inventory"), "the inventory is known to be gone")
         assert self.up.persona()["spec"]["base_network_config"]["interface"] == TAP
         until(lambda: self.said(good=True, bad=False), "still blocked")
         Path("/run/libvirt/libvirt-sock").unlink()
@@ -167,7 +167,7 @@ class Story:
 
         again = libvirt.open("qemu:///system")
         again.lookupByName(NAME).destroy()
-        until(lambda: self.up.part(f"tap {TAP}") is None, "its tap is watched no longer", 2.5)
+        until(lambda: self.up.part(f"tap {TAP}") is None, "its tap is watched no longer")
         assert self.up.process.poll() is None
 
     def said(self, *, good: bool, bad: bool) -> bool:
