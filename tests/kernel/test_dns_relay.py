@@ -426,7 +426,7 @@ def test_what_only_a_resolution_can_tell_is_waited_for(net: Outside) -> None:
         for _ in range(30):
             name = f"n{next(_numbers)}.good.example"
             asker.connect(name, asker.ask(name))
-            _until(lambda name=name: name in net.arrived, 2)
+            _until(lambda name=name: name in net.arrived, 10)
         assert made.figures["resolved"] >= 1
         assert made.figures["late"] == 0
     asker.close()

@@ -17,6 +17,6 @@ def test_a_running_guest_is_followed_blocked_and_released(tmp_path):
         return subprocess.run(["findmnt", "-rno", "TARGET"], capture_output=True, text=True).stdout
 
     before = mounted()
-    in_namespaces("kernel.libvirt_story", tmp_path, seconds=85)
+    in_namespaces("kernel.libvirt_story", tmp_path, seconds=240)
     assert mounted() == before
     assert [path.name for path in tmp_path.iterdir()] == ["story"], "all that it wrote was in its own memory"
