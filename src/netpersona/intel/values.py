@@ -13,7 +13,9 @@ from netpersona.intel.prefix import IPV4, masked_by, prefixes
 
 _KEPT = 1000  # refusals and notes that are kept with their text
 _PART = 200_000  # entries
-_TYPED = {**ENTRY_SCHEMA, "value": pl.String, "type": INDICATOR_TYPES}
+_GIVEN = {**{n: t for n, t in ENTRY_SCHEMA.items() if n != "type"}, "stated": INDICATOR_TYPES, "text": pl.String}
+_TYPED = {**_GIVEN, "value": pl.String, "type": INDICATOR_TYPES}
+_VALUED = {**ENTRY_SCHEMA, "value": pl.String}
 _URL = rf"^((?i:https?|ftp)://(?:{IPV4}|(?i:{DOMAIN}))(?::[1-9][0-9]{{0,3}})?)((?:/[!-\"$-Z\\^-z~|]*)?)(?:#[!-~]*)?$"
 _PORT = r":[0-9]{1,5}$"
 _GROUP = r"(?:0|[1-9a-f][0-9a-f]{0,3})"
@@ -44,12 +46,54 @@ def values(entries: pl.DataFrame) -> Values:
 
 
 def _values(entries: pl.DataFrame) -> Values:
-    text = pl.col("raw").str.to_lowercase().str.strip_chars_end(".")
-    shaped = entries.with_columns(text.alias("value")).with_columns(_shape().alias("shape"))
+    """The values of a part of the entries, held against the types that the format states."""
+    given = entries.rename({"type": "stated"})
+    if given["stated"].null_count() == given.height:
+        read = _shaped(given.with_columns(pl.col("raw").alias("text")))
+        return read._replace(table=read.table.select(list(_VALUED)))
+    read = _shaped(given.with_columns(_hinted().alias("text")))
+    table = read.table.with_columns(_agreed().alias("agreed"))
+    other = table.filter(pl.col("agreed").is_null())
+    reason = pl.format("it is of the type {}, and the feed says {}", "type", "stated")
+    refused = [(line, shown(raw), why) for line, raw, why in other.select("line", "raw", reason).head(_KEPT).rows()]
+    kept = table.drop_nulls("agreed").with_columns(pl.col("agreed").alias("type")).select(list(_VALUED))
+    return Values(kept, read.refused + refused, read.refused_total + other.height, read.noted)
+
+
+def _hinted() -> pl.Expr:
+    """The raw value, completed by what its stated type implies: a URL's scheme, an AS's letters."""
+    raw, stated = pl.col("raw"), pl.col("stated")
+    return (
+        pl.when((stated == "url") & ~raw.str.contains("://", literal=True))
+        .then(pl.concat_str(pl.lit("http://"), raw))
+        .when((stated == "asn") & raw.str.contains(r"^[0-9]+$"))
+        .then(pl.concat_str(pl.lit("AS"), raw))
+        .otherwise(raw)
+    )
+
+
+def _agreed() -> pl.Expr:
+    """The type of a value where what it is can be what the feed states; null where it cannot."""
+    stated, shape = pl.col("stated"), pl.col("type")
+    places = ["address", "network"]
+    agree = (
+        stated.is_null()
+        | (stated == shape)
+        | (stated.is_in(places) & shape.is_in(places))
+        | ((stated == "domain") & shape.is_in([*places, "url"]))
+    )
+    ja3 = (stated == "ja3") & (shape == "hash") & (pl.col("value").str.len_bytes() == 32)
+    return pl.when(agree).then(shape).when(ja3).then(pl.lit("ja3", dtype=INDICATOR_TYPES))
+
+
+def _shaped(given: pl.DataFrame) -> Values:
+    """The values by the shape of `text` alone."""
+    text = pl.col("text").str.to_lowercase().str.strip_chars_end(".")
+    shaped = given.with_columns(text.alias("value")).with_columns(_shape().alias("shape"))
     usual = pl.concat([_taken(shaped, shape, kind) for shape, kind in _SHAPES])
     networks = _networks(shaped.filter(pl.col("shape") == "net"))
-    left = shaped.filter(pl.col("shape") == "odd").select(list(ENTRY_SCHEMA))
-    odd = _odd(pl.concat([left, networks.filter(pl.col("type").is_null()).select(list(ENTRY_SCHEMA))]).sort("line"))
+    left = shaped.filter(pl.col("shape") == "odd").select(list(_GIVEN))
+    odd = _odd(pl.concat([left, networks.filter(pl.col("type").is_null()).select(list(_GIVEN))]).sort("line"))
     table = pl.concat([usual, networks.drop_nulls("type").select(list(_TYPED)), odd.table]).sort("line", "value")
     return Values(table, odd.refused, odd.refused_total, odd.noted)
 
@@ -77,7 +121,7 @@ def _shape() -> pl.Expr:
         .then(pl.lit("domain"))
         .when(value.str.contains(rf"^(?:{IPV4}|[0-9a-f:]+)/[0-9]{{1,3}}$"))
         .then(pl.lit("net"))
-        .when(pl.col("raw").str.contains(_URL))
+        .when(pl.col("text").str.contains(_URL))
         .then(pl.lit("url"))
         .when((compressed | whole) & ~value.str.starts_with("::"))
         .then(pl.lit("ipv6"))
@@ -104,8 +148,8 @@ def _taken(shaped: pl.DataFrame, shape: str, kind: str) -> pl.DataFrame:
 
 def _url() -> pl.Expr:
     """A usual URL: its place in lower case, its path as it stands, without the fragment."""
-    place = pl.col("raw").str.extract(_URL, 1).str.to_lowercase()
-    path = pl.col("raw").str.extract(_URL, 2)
+    place = pl.col("text").str.extract(_URL, 1).str.to_lowercase()
+    path = pl.col("text").str.extract(_URL, 2)
     return pl.concat_str(place, pl.when(path == "").then(pl.lit("/")).otherwise(path))
 
 
@@ -132,7 +176,7 @@ def _odd(rows: pl.DataFrame) -> Values:
     for row in rows.iter_rows(named=True):
         line, raw = row["line"], row["raw"]
         try:
-            found = odd_value(raw[: LONGEST * 2])
+            found = odd_value(row["text"][: LONGEST * 2])
         except ValueError as error:
             total += 1
             if len(refused) < _KEPT:
