@@ -75,9 +75,7 @@ def test_crlf_makes_no_difference():
 
 def test_mixed_trails_are_typed_and_each_line_without_a_host_is_refused():
     snapshot = fetch("maltrail/asyncrat.txt")
-    assert snapshot.records == stated(
-        "maltrail/asyncrat.txt", "entries (non-comment, non-blank)"
-    )
+    assert snapshot.records == stated("maltrail/asyncrat.txt", "entries (non-comment, non-blank)")
     paths = [refusal for refusal in snapshot.refused if refusal.reason == "a path without a host"]
     assert len(paths) == stated("maltrail/asyncrat.txt", "path only") == 28
     assert snapshot.refused_total == 30  # and two ports of six digits

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netpersona.app.asking import controlled
+from netpersona.app.feed_check_command import check
 from netpersona.app.output import emit, output_option
 from netpersona.errors import ConfigError
 from netpersona.flow.words import counted
@@ -29,6 +30,9 @@ _file = click.option(
 @click.group()
 def feed() -> None:
     """List feeds; push indicators to the running controller, and take them back."""
+
+
+feed.add_command(check)
 
 
 @feed.command("list")

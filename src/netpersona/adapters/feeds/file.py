@@ -1,18 +1,16 @@
-"""A feed that is a file, plain or gzip-compressed."""
+"""A feed that is a file, plain or packed."""
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 
+from netpersona.adapters.feeds import packed
 from netpersona.errors import FeedError
 from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
 from netpersona.intel.formats import FormatError
 
-LARGEST = 1 << 30  # bytes after decompression
-_GZIP = b"\x1f\x8b"
+_PACKED = re.compile(r"\.(?:gz|bz2|xz|zst|zip)$", re.IGNORECASE)
 
 
 class FileFeed:
@@ -38,17 +36,16 @@ class FileFeed:
     def _content(self) -> bytes:
         try:
             with self.path.open("rb") as source:
-                packed = source.peek(2).startswith(_GZIP)
-                content = (gzip.GzipFile(fileobj=source) if packed else source).read(LARGEST + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            wrong = getattr(error, "strerror", None) or error
-            raise FeedError(f"{self.path}: {wrong}; expected a readable file, plain or gzip") from error
-        if len(content) > LARGEST:
-            raise FeedError(f"{self.path}: more than {LARGEST} bytes; expected a shorter list")
-        return content
+                content = source.read(packed.LARGEST + 1)
+            return packed.unpacked(content)
+        except OSError as error:
+            raise FeedError(f"{self.path}: {error.strerror or error}; expected a readable file") from error
+        except packed.PackedError as error:
+            raise FeedError(f"{self.path}: {error}; expected a list, plain or packed by gzip and the like") from error
 
 
 def feed_name(path: Path) -> str:
     """A feed's name from its file's: the stem, with anything unusual replaced by '-'."""
-    stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name.removesuffix(".gz")
+    name = _PACKED.sub("", path.name) or path.name
+    stem = name.rpartition(".")[0] or name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:64] or "feed"

@@ -1,0 +1,86 @@
+"""`netpersona feed check`: what a file would give as a feed, without a controller and without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netpersona.app.output import emit, output_option
+from netpersona.flow.words import counted
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+
+    from netpersona.intel.feed import FeedSnapshot
+
+_SHOWN = 20  # refusals in the table
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
+@click.option("--column", metavar="NAME|NUMBER", help="Where a CSV has its values.  [default: by what it holds]")
+@output_option
+def check(file: Path, column: str | None, output: str) -> None:
+    """Show what FILE would give as a feed: its format, what it lists, and what would be refused and why.
+
+    The format is recognised by content; FILE may be packed (gzip, bzip2, xz, zstd, a zip of one file).  The gate
+    judges as it does without any VM known.  Nothing is changed, and no controller is asked.
+    """
+    from netpersona.adapters.feeds.file import FileFeed
+    from netpersona.intel.gate import refuse
+
+    read = FileFeed(file, column=column).fetch()
+    emit(told(str(file), read, refuse(read)), output, _table)
+
+
+def told(name: str, read: FeedSnapshot, gated: FeedSnapshot) -> dict[str, Any]:
+    """What a feed gives: `read` before the gate, `gated` after it."""
+    from netpersona.intel.indicator import IndicatorType
+
+    counts = dict(read.indicators.group_by("type").len().rows())
+    said = {
+        "file": name,
+        "format": read.format,
+        "records": read.records,
+        "unique": read.unique,
+        "duplicates": read.records - read.unique,
+        "indicators": {kind.value: counts.get(kind.value, 0) for kind in IndicatorType},
+        "refused": [{"line": r.line, "value": r.value, "reason": r.reason} for r in gated.refused],
+    }
+    if gated.refused_total > len(gated.refused):
+        said["refused_total"] = gated.refused_total  # the list was cut
+    return said
+
+
+def _table(said: Mapping[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    heading = f"{said['file']} is a feed of the format {said['format']}: {counted(said['records'], 'record')}"
+    heading += f", {said['unique']:,} unique, {counted(said['duplicates'], 'duplicate')}."
+    counts = Table(box=None, pad_edge=False, header_style="dim")
+    counts.add_column("type")
+    counts.add_column("indicators", justify="right")
+    for kind, count in said["indicators"].items():
+        if count:
+            counts.add_row(kind, f"{count:,}")
+    total = said.get("refused_total", len(said["refused"]))
+    parts: list[RenderableType] = [
+        Text(heading),
+        counts,
+        Text(f"{total:,} refused" if total else "Nothing is refused."),
+    ]
+    if total:
+        refused = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("line", "value", "reason"):
+            refused.add_column(name, overflow="fold")
+        for each in said["refused"][:_SHOWN]:
+            refused.add_row(str(each["line"]), each["value"], each["reason"])
+        parts.append(refused)
+    if total > _SHOWN:
+        parts.append(Text(f"and {total - _SHOWN:,} more; -o json shows them"))
+    return Group(*parts)
