@@ -23,8 +23,10 @@ from netpersona.flow.orient import first_activity, oriented, owner_table
 from netpersona.flow.vm import Vm, VmId, owners, vm_id_of_address
 from netpersona.flow.window import WINDOW
 from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.software import Software
 from netpersona.observation.model import Observation
 from netpersona.observation.observe import FLOW_COLUMNS, TRANSACTION_COLUMNS
+from netpersona.persona.exposed import Exposures
 from netpersona.persona.memory import Memory
 from netpersona.persona.model import BaseNetworkConfig, Persona
 from netpersona.persona.state import VmState
@@ -69,7 +71,7 @@ class Fleet:
         return Fleet({**self.vms, **vms}, inferred=True, since={**self.since, **new})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ground:
     """What judging rests on besides the flows themselves."""
 
@@ -77,6 +79,12 @@ class Ground:
     policies: PolicySet
     learn_until: int | None = None  # µs
     window: int = WINDOW  # µs
+    software: Mapping[VmId, tuple[Software, ...]] = field(default_factory=dict)  # what the VMs are known to run
+
+    @cached_property
+    def exposures(self) -> Exposures:
+        """What the VMs' software is exposed to."""
+        return Exposures.of_indicators(self.software, self.intel.table)
 
 
 def as_seen(
@@ -139,11 +147,11 @@ def followed(state: VmState, vm: Vm) -> VmState:
 
 def on_timer(state: VmState, at: int, ground: Ground) -> VmState:
     """The state at the instant `at` (µs) if nothing more was seen of the VM: what holds for a while may end."""
-    persona = state.persona
-    if not triggers.stateful(ground.policies, persona):
-        return state
-    held = triggers.advance(persona, ground.policies, at, persona.mitigations)
-    return state if held == persona.mitigations else VmState(replace(persona, mitigations=held), state.memory)
+    persona = ground.exposures.on(state.persona)
+    if triggers.stateful(ground.policies, persona):
+        held = triggers.advance(persona, ground.policies, at, persona.mitigations)
+        persona = persona if held == persona.mitigations else replace(persona, mitigations=held)
+    return state if persona is state.persona else VmState(persona, state.memory)
 
 
 def _base(vm: Vm) -> BaseNetworkConfig:
@@ -160,7 +168,7 @@ def _base(vm: Vm) -> BaseNetworkConfig:
 
 def step(state: VmState, observation: Observation, fleet: frozenset[str], ground: Ground) -> Step:
     """One window of one VM: judged, learned if calm, its mitigations brought up to the window's end."""
-    done = advance(state, observation, Context(learn_until=ground.learn_until, fleet=fleet))
+    done = _exposed(advance(state, observation, Context(learn_until=ground.learn_until, fleet=fleet)), ground)
     if not triggers.stateful(ground.policies, done.state.persona):
         return done
     persona, at = done.state.persona, observation.window.end
@@ -173,3 +181,17 @@ def step(state: VmState, observation: Observation, fleet: frozenset[str], ground
     version = persona.version + (bool(changes) and not done.changes)
     persona = replace(persona, mitigations=held, version=version)
     return done._replace(state=VmState(persona, done.state.memory), changes=(*done.changes, *changes))
+
+
+def _exposed(done: Step, ground: Ground) -> Step:
+    """The step with what its VM is exposed to after it; that is a change of the persona like any other."""
+    before = done.state.persona
+    after = ground.exposures.on(before)
+    if after is before:
+        return done
+    now, then = set(after.exposure), set(before.exposure)
+    changes = [f"exposed: {kind}" for kind in sorted(now - then)] + [
+        f"exposed no longer: {kind}" for kind in sorted(then - now)
+    ]
+    after = replace(after, version=after.version + (bool(changes) and not done.changes))
+    return done._replace(state=VmState(after, done.state.memory), changes=(*done.changes, *changes))

@@ -29,6 +29,10 @@ _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help
     "feed": ("netpersona.app.feed_command:feed", "List feeds, push indicators, and take them back."),
     "risk": ("netpersona.app.risk_commands:risk", "Explain a VM's risk, at any instant, without any feed or detector."),
     "findings": ("netpersona.app.risk_commands:findings", "List what the detectors found, with their reasons."),
+    "exposure": (
+        "netpersona.app.exposure_command:exposure",
+        "List what the VMs' software is exposed to, and who can reach it.",
+    ),
     "why": ("netpersona.app.why_command:why", "Explain what happens to traffic between a VM and a peer, and why."),
     "demo": ("netpersona.app.demo_command:demo", "Generate sample traffic and tell its story."),
     "lab": ("netpersona.app.lab_command:lab", "Machines of network namespaces, with traffic and attacks."),

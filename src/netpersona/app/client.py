@@ -77,6 +77,10 @@ class Controller:
         """What a risk is the sum of."""
         return self._status("GET", f"personas/{_name(vm)}/risk", {"at": _time(at), "without": list(left_out)})
 
+    def exposures(self, vm: str | None) -> list[Plain]:
+        """What one VM, or each, is exposed to."""
+        return [each["status"] for each in self._all("exposures", {"vm": vm})]
+
     def why(self, traffic: Traffic, at: int | None) -> Plain:
         """The verdict on traffic, and what it rests on."""
         return self._status("GET", "verdict", {**traffic._asdict(), "at": _time(at)})

@@ -119,7 +119,17 @@ def _planned(told: Mapping[str, Any]) -> Any:
     lines = ["Changes", *(f"  {line}" for line in told["changes"] or ["none: this is what is in force"])]
     lines.append("What the VMs normally do and would be stopped")
     lines += [f"  {_stopped(each)}" for each in told["would_stop"]] or ["  nothing"]
+    if told["exposure"]:
+        lines.append("What is exposed, and who can reach it")
+        lines += [f"  {_reached(each)}" for each in told["exposure"]]
     return Text("\n".join(lines))
+
+
+def _reached(exposed: Mapping[str, Any]) -> str:
+    """`web-1 port 80 (known_exploited): anyone outside -> nobody`."""
+    before, after = exposed["before"], exposed["after"]
+    change = before if before == after else f"{before} -> {after}"
+    return f"{exposed['vm']} port {exposed['port']} ({', '.join(exposed['exposure'])}): {change}"
 
 
 def _stopped(flows: Mapping[str, Any]) -> str:

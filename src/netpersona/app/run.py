@@ -15,8 +15,10 @@ from netpersona.adapters.enforcers.plan import Plan
 from netpersona.adapters.feeds.file import FileFeed, feed_name
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import recognise
+from netpersona.adapters.software import evidence
 from netpersona.adapters.stores import open_store
 from netpersona.app import policies as policy_files
+from netpersona.app import software
 from netpersona.app.config import Config, read_config
 from netpersona.app.progress import Meter
 from netpersona.app.replay import Replayed, replay
@@ -75,8 +77,17 @@ def run(request: Request, watch: Stopwatch) -> Done:
     snapshots = _snapshots(request, config, fleet)
     policies, stored_policies = _policies(request, config, store)
     intel = _indicators(snapshots, allowed(policies), store)
-    ground = Ground(intel, policies, request.learn_until, config.window)
-    context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
+    runs = software.joined(
+        evidence.of_bytes(store.context("software")),
+        software.seen(request.sources, fleet),
+        software.billed(fleet.vms.values()),
+    )
+    ground = Ground(intel, policies, request.learn_until, config.window, runs)
+    context = {
+        "policies": stored_policies,
+        "indicators": ground.intel.to_bytes(),
+        "software": evidence.to_bytes(runs),
+    }
     with Meter() as meter:
         replayed = replay(found.sensors, fleet, ground, store, context, meter)
     personas, at = store.personas(), replayed.at or 0

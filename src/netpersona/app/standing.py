@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from netpersona.adapters.software import evidence
 from netpersona.app import policies as policy_files
 from netpersona.app.policies import Texts
 from netpersona.app.run import in_force
 from netpersona.errors import StoreError
 from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
+from netpersona.persona.exposed import Exposures
 from netpersona.persona.model import Persona
 from netpersona.policy.model import PolicySet
 from netpersona.ports import Store
@@ -30,6 +32,7 @@ class Standing:
     policies: PolicySet
     texts: Texts
     at: int
+    exposures: Exposures = field(default_factory=Exposures)
 
     def ruleset(self, policies: PolicySet | None = None) -> Ruleset:
         """The rules that the store's policies come to, or others in their place."""
@@ -62,4 +65,5 @@ def standing(store: Store, at: int | None = None) -> Standing:
         intel = IndicatorSet.merge([]) if listed is None else IndicatorSet.from_bytes(listed)
     except ValueError as error:
         raise StoreError(f"the stored indicators cannot be read: {error}; replay with the feeds again") from error
-    return Standing(store, personas, intel, policies, texts, instant)
+    exposures = Exposures.of_indicators(evidence.of_bytes(store.context("software")), intel.table)
+    return Standing(store, personas, intel, policies, texts, instant, exposures)

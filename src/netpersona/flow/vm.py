@@ -45,6 +45,7 @@ class Vm:
     mtu: int | None = None
     labels: dict[str, str] = field(default_factory=dict)
     inferred: bool = False
+    bill: str | None = None  # the file of its bill of material
 
     @property
     def hosts(self) -> tuple[str, ...]:

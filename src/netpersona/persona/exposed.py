@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import polars as pl
+
 from netpersona.flow.vm import VmId
 from netpersona.intel.exposure import Exposure, exposures, kinds, ports
 from netpersona.intel.software import Software
@@ -22,6 +24,11 @@ class Exposures:
 
     software: Mapping[VmId, tuple[Software, ...]] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=Catalogue)
+
+    @classmethod
+    def of_indicators(cls, software: Mapping[VmId, tuple[Software, ...]], table: pl.DataFrame) -> Exposures:
+        """The exposures by the vulnerabilities among a table of indicators."""
+        return cls(software, Catalogue.of(table) if software else Catalogue())
 
     def of(self, persona: Persona) -> tuple[Exposure, ...]:
         """What this VM is exposed to now, the surest first."""

@@ -116,6 +116,7 @@ def _resource(persona: Persona, risk: float, lists: _Lists, shown: Mapping[str, 
             "risk_score": risk,
             **_bounded("risk_ledger", lists, shown),
             "completeness": _completeness(persona.completeness),
+            "exposure": {"kinds": list(persona.exposure), "ports": list(persona.exposed_ports)},
             **_bounded("mitigations", lists, shown),
         },
     }

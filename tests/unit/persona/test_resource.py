@@ -64,6 +64,7 @@ def test_the_shape_is_that_of_the_design():
         "risk_score",
         "risk_ledger",
         "completeness",
+        "exposure",
         "mitigations",
     ]
     assert shown["status"]["risk_score"] == 0.83

@@ -2,11 +2,12 @@
 
     vms:
       - {name: web-1, interface: tap-web-1, mac: "52:54:00:00:00:01", addresses: [10.77.0.11/24],
-         gateways: [10.77.0.1], resolvers: [10.77.0.1], mtu: 1500, labels: {role: web}}
+         gateways: [10.77.0.1], resolvers: [10.77.0.1], mtu: 1500, labels: {role: web}, sbom: web-1.cdx.json}
 
 Only `name` and `addresses` are needed.  An address without its prefix stands for itself alone (/32, /128).  Every
 problem of the file is told at once, with its place; nothing is made of a file that has any.  A list without a VM is
-a problem: whoever gives an inventory wants somebody watched.
+a problem: whoever gives an inventory wants somebody watched.  `sbom` is a file beside it: a bill of
+material in CycloneDX.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ T = TypeVar("T")
 _Convert = Callable[[str], T]  # raises ValueError with what is wrong
 _Claims = dict[tuple[str, str], tuple[VmId, Place]]  # (what, its text) -> whose, and where it was said
 
-KNOWN = ("name", "interface", "mac", "addresses", "gateways", "resolvers", "mtu", "labels")
+KNOWN = ("name", "interface", "mac", "addresses", "gateways", "resolvers", "mtu", "labels", "sbom")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NOBODY = (
@@ -145,8 +146,15 @@ class _Entry:
             resolvers=self.many("resolvers", _address),
             mtu=self.one("mtu", _mtu),
             labels=self.labels(),
+            bill=self.one("sbom", self._beside),
         )
         return None if name is None else (vm, self.place)
+
+    def _beside(self, text: str) -> str:
+        """A path relative to the inventory's folder, as a path from here."""
+        if not text.isprintable() or len(text) > 4096:
+            raise ValueError(f"{_shown(text)} is no path of a file")
+        return str(Path(self.place.file).parent / text)
 
     def nothing(self, name: str) -> bool:
         """Whether the field is absent, null or an empty list."""

@@ -58,6 +58,9 @@ class Answers(Protocol):
     def risk(self, vm: str, at: int | None, left_out: Sequence[str]) -> Plain:
         """What a risk is the sum of."""
 
+    def exposures(self, vm: str | None) -> list[Plain]:
+        """What one VM, or each, is exposed to."""
+
     def why(self, traffic: Traffic, at: int | None) -> Plain:
         """The verdict on traffic, and what it rests on."""
 
@@ -129,6 +132,12 @@ class Answered:
         from netpersona.app.answers.findings import risk
 
         return risk(self.known, vm, at, left_out)
+
+    def exposures(self, vm: str | None) -> list[Plain]:
+        """What one VM, or each, is exposed to."""
+        from netpersona.app.answers.exposure import exposures
+
+        return exposures(self.known, vm)
 
     def why(self, traffic: Traffic, at: int | None) -> Plain:
         """The verdict on traffic, and what it rests on."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from netpersona.app import policies as policy_files
+from netpersona.app.answers.exposure import changed
 from netpersona.app.answers.known import Known, UnknownError
 from netpersona.errors import PolicyError
 from netpersona.persona.model import Persona
@@ -48,6 +49,7 @@ def plan(known: Known, texts: Mapping[str, str] | None, *, nft: bool) -> dict[st
         "at": now.at / 1e6,
         "changes": [] if changes is None else words(changes),
         "would_stop": [] if changes is None else _would_stop(now, in_force, desired),
+        "exposure": changed(now, in_force, desired),
         "vms": plan_objects(desired),
     }
     return {**told, "nft": render(desired)} if nft else told

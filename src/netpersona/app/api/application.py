@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 
 from netpersona import __version__
 from netpersona.app.api import (
+    exposures,
     feeds,
     findings,
     firewall,
@@ -24,7 +25,7 @@ from netpersona.app.api.problem import MEDIA_TYPE, tell_problems
 from netpersona.app.live.service import Service
 
 PREFIX = "/api/v1"
-_PARTS = (health, personas, findings, policies, policy_versions, feeds, firewall, receipts, verdicts)
+_PARTS = (health, personas, findings, exposures, policies, policy_versions, feeds, firewall, receipts, verdicts)
 _SAYS = """\
 What the running controller knows and does. It is served on a unix socket, and the kernel says who asks: root, the user
 of the controller, and the members of its group may.

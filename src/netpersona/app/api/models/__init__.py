@@ -3,6 +3,7 @@
 Instants are RFC 3339 (UTC) in resources, and seconds since the epoch in answers that say the same as a report.
 """
 
+from netpersona.app.api.models.exposure import Exposure
 from netpersona.app.api.models.feeds import Feed, FeedChange, FeedName, Indicators
 from netpersona.app.api.models.findings import Finding, Verdict
 from netpersona.app.api.models.firewall import Firewall, FirewallCheck, Receipt
@@ -22,6 +23,7 @@ from netpersona.app.api.models.shape import ListOf, Problem
 __all__ = [
     "Back",
     "Bundle",
+    "Exposure",
     "Feed",
     "FeedChange",
     "FeedName",

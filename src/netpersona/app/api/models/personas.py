@@ -35,6 +35,7 @@ class PersonaStatus(Model):
     risk_ledger: list[dict[str, Any]]
     risk_ledger_more: int = 0
     completeness: dict[str, float]
+    exposure: dict[str, Any]
     mitigations: list[dict[str, Any]]
     mitigations_more: int = 0
 

@@ -89,6 +89,7 @@ class PlanStatus(Model):
     at: float
     changes: list[str]
     would_stop: list[dict[str, Any]]
+    exposure: list[dict[str, Any]]
     vms: list[dict[str, Any]]
     nft: str | None = None
 
