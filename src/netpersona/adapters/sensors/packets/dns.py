@@ -1,7 +1,8 @@
 r"""One DNS message (RFC 1035), as far as it can be read: questions, answers, response code.
 
-Hostile messages are bounded: a compression pointer must point before the name's own beginning and each further one
-before the last, a name has at most 255 octets, a message at most MOST_QUESTIONS and MOST_ANSWERS that are kept.
+Hostile messages are bounded: a name has few compression pointers, of which the first must point before the name's own
+beginning and each further one before the last; it has at most 255 octets; and of a message at most MOST_QUESTIONS and
+MOST_ANSWERS are kept.
 Octets outside printable ASCII are written \DDD, as in a zone file, so no name carries a control character.
 """
 
@@ -18,6 +19,7 @@ from netpersona.flow.vm import canonical_address
 
 MOST_QUESTIONS = 16
 MOST_ANSWERS = 64
+MOST_POINTERS = 16  # in one name
 LONGEST_TEXT = 255  # characters kept of a TXT answer
 _SHORT = 512  # bytes of a message that is remembered
 
@@ -188,7 +190,7 @@ def _plain_name(labels: bytes) -> str | None:
 def _name(wire: bytes, at: int) -> tuple[str, int]:
     """The name there, and where what follows it begins.  Raises ValueError."""
     labels: list[str] = []
-    end, limit, left = -1, at, 255
+    end, limit, left, pointers = -1, at, 255, 0
     while True:
         if at >= len(wire):
             raise ValueError("the name runs past the message")
@@ -196,8 +198,9 @@ def _name(wire: bytes, at: int) -> tuple[str, int]:
         if size >= 192:
             target = (size & 63) << 8 | wire[at + 1] if at + 1 < len(wire) else limit
             end = at + 2 if end < 0 else end
-            if target >= limit:
-                raise ValueError("a compression pointer does not point back")
+            pointers += 1
+            if target >= limit or pointers > MOST_POINTERS:
+                raise ValueError("a compression pointer does not point back, or there are too many")
             at = limit = target
         elif size == 0:
             return ".".join(labels), at + 1 if end < 0 else end
