@@ -5,20 +5,24 @@
     Feed        everything it says now                  adapters/feeds
     Store       personas, findings, decisions           adapters/stores
     Enforcer    keeps a Ruleset in force                adapters/enforcers
+    History     the flows of the past                   adapters/history
 
 Each seam has one conformance suite (tests/conformance) that every implementation passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import polars as pl
 
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
+from netpersona.intel.hunt import Day
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.persona.state import VmState
 from netpersona.risk.finding import Finding
@@ -182,3 +186,36 @@ class Enforcer(Protocol):
 
     def uninstall(self) -> None:
         """Remove everything that was ever put in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryExtent:
+    """How much a history holds, and what it let go."""
+
+    first: int | None  # µs: the earliest start; None: it is empty
+    last: int | None
+    flows: int
+    octets: int
+    let_go: Mapping[str, int]  # flows, by reason
+
+
+class History(Protocol):
+    """The flows of the past, bounded by age and size.  Raises StoreError; what was written before is still good."""
+
+    def add(self, rows: FlowBatch, view: Callable[[FlowBatch], FlowBatch]) -> int:
+        """Take flows and what was said in them, as `view` orients them (flow.orient, with a `source`).
+
+        Rows that were written before count once; gives how many flows were new.  Nobody reads them before close().
+        """
+
+    def close(self, until: int) -> None:
+        """Write all that was added, for good; let go what is too old at `until` (µs), the oldest first, or too much."""
+
+    def days(self, since: int | None = None, until: int | None = None) -> Iterator[Day]:
+        """The days (UTC) that reach into the time from `since` up to `until` (µs), in order, for a hunt."""
+
+    def flows(self, since: int, until: int) -> pl.LazyFrame:
+        """The flows (FLOW_SCHEMA) that start from `since` up to `until` (µs)."""
+
+    def extent(self) -> HistoryExtent:
+        """How much there is, and what was let go."""

@@ -1,0 +1,1 @@
+"""The flows of the past, by day: Parquet files below a directory, and a history in memory."""
