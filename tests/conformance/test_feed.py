@@ -7,7 +7,12 @@ import gzip
 import polars as pl
 import pytest
 
+from feed_servers import said, served
 from netpersona.adapters.feeds.file import FileFeed
+from netpersona.adapters.feeds.http import HttpSource
+from netpersona.adapters.feeds.local import FileSource, FolderSource
+from netpersona.adapters.feeds.place import WebPlace
+from netpersona.adapters.feeds.source import SourcedFeed
 from netpersona.errors import FeedError
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.indicator import INDICATOR_SCHEMA
@@ -28,9 +33,29 @@ def gzipped_file(tmp_path, content):
     return FileFeed(path, SETTINGS)
 
 
-@pytest.fixture(params=[plain_file, gzipped_file], ids=lambda make: make.__name__)
+def watched_file(tmp_path, content):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    return SourcedFeed(SETTINGS, FileSource(path))
+
+
+def folder(tmp_path, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    return SourcedFeed(SETTINGS, FolderSource(tmp_path))
+
+
+def on_the_web(server, content):
+    server.answer = lambda _: said(content)
+    return SourcedFeed(SETTINGS, HttpSource(WebPlace.of(server.at("/list.txt"), "tests")))
+
+
+@pytest.fixture(params=[plain_file, gzipped_file, watched_file, folder, on_the_web], ids=lambda make: make.__name__)
 def feed_of(request, tmp_path):
-    return lambda content: request.param(tmp_path, content)
+    if request.param is not on_the_web:
+        yield lambda content: request.param(tmp_path, content)
+        return
+    with served() as server:
+        yield lambda content: on_the_web(server, content)
 
 
 def test_it_gives_everything_the_source_says_now(feed_of):

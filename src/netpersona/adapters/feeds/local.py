@@ -39,7 +39,7 @@ class FileSource:
         state = _state(self.path)
         if last is not None and last.marks.get("state") == state:
             return None
-        return Copy.whole(_content(self.path, self.largest), {"state": state})
+        return Copy.whole(_content(self.path, self.largest, self.largest), {"state": state})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class FolderSource:
             return None
         left, parts = self.largest, []
         for path in files:
-            parts.append(Part(path.name, _content(path, left)))
+            parts.append(Part(path.name, _content(path, left, self.largest)))
             left -= len(parts[-1].content)
         return Copy(tuple(parts), {"state": state})
 
@@ -87,16 +87,16 @@ def _state(path: Path) -> str:
     return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
 
 
-def _content(path: Path, largest: int) -> bytes:
-    """The list in a file.  A pipe or a device, which may never end, is refused."""
+def _content(path: Path, left: int, largest: int) -> bytes:
+    """The list in a file, of at most `left` bytes.  A pipe or a device, which may never end, is refused."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(number, "rb") as source:
             if not stat.S_ISREG(os.fstat(number).st_mode):
                 raise FeedError("no plain file; expected a readable file, plain or packed")
-            content = source.read(largest + 1)
+            content = source.read(left + 1)
     except OSError as error:
         raise FeedError(f"{path.name}: {error.strerror}; expected a readable file, plain or packed") from error
-    if len(content) > largest:
+    if len(content) > left:
         raise FeedError(too_much(largest))
-    return unpacked(content, largest)
+    return unpacked(content, left)

@@ -67,7 +67,8 @@ class TaxiiSource:
         marks = {} if last is None else last.marks
         with Web(self.place, self.access, self.limits, nearest_before(marks)) as web:
             found = _Asking(web, self.place).collection(self.collection)
-            since = marks.get("added", "") if marks.get("collection") == str(found) else ""
+            name = found.url.path.rstrip("/").rpartition("/")[2]
+            since = marks.get("added", "") if marks.get("collection") == name else ""
             objects = _kept(last.content) if last is not None and since else {}
             newest, added = since, 0
             for page, until in _pages(web, found, since):
@@ -75,7 +76,7 @@ class TaxiiSource:
                 _lay_over(objects, page)
             if last is not None and since and not added:
                 return None
-            told = {"collection": str(found), "added": newest, "reach": web.reach.name}
+            told = {"collection": name, "added": newest, "reach": web.reach.name}
             return Copy.whole(_bundle(objects), {mark: text for mark, text in told.items() if text})
 
 
@@ -131,12 +132,11 @@ def _pages(web: Web, collection: WebPlace, since: str) -> Iterator[tuple[tuple[m
         yield page.objects, until
         if not page.more:
             return
-        before = dict(asked)
         if page.next:
             asked["next"] = page.next[:1024]
-        elif until:  # a server without `next`: go on after the last object
+        elif until and until != asked.get("added_after"):  # a server without `next`: go on after the last object
             asked["added_after"] = until
-        if asked == before:
+        else:
             raise FeedError("it says that there is more, and not where; expected 'next' in the envelope")
     raise FeedError(f"it has more than {_MOST_PAGES} pages")
 

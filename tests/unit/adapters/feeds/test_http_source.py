@@ -6,8 +6,8 @@ import gzip
 import logging
 import shutil
 import time
-import tracemalloc
 import traceback
+import tracemalloc
 import zlib
 
 import pytest
