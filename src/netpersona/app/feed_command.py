@@ -11,6 +11,7 @@ import click
 from netpersona.app.asking import controlled
 from netpersona.app.feed_check_command import check
 from netpersona.app.output import emit, output_option
+from netpersona.app.warning_list_command import warning_lists
 from netpersona.errors import ConfigError
 from netpersona.flow.words import counted
 
@@ -33,6 +34,7 @@ def feed() -> None:
 
 
 feed.add_command(check)
+feed.add_command(warning_lists)
 
 
 @feed.command("list")

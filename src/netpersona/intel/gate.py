@@ -46,7 +46,7 @@ GATES = (*RANGES, WIDE, FLEET, *LISTS)
 """The names that `allow` may override."""
 
 _EVERYTHING = "everything"  # a gate without a way through
-_SHORTEST = {4: 8, 6: 19}  # prefixes shorter than these are too wide
+SHORTEST = {4: 8, 6: 19}  # by IP version: shorter prefixes are too wide
 _HITS: dict[str, type[pl.DataType]] = {"id": pl.UInt32, "gate": pl.String, "reason": pl.String, "shared": pl.String}
 _HOST = r"^[a-z]+://([^/:?#]+)(?::[0-9]+)?/?$"  # a URL that means its whole host
 
@@ -242,6 +242,6 @@ def _everything(points: pl.DataFrame) -> pl.DataFrame:
 
 
 def _wide(points: pl.DataFrame) -> pl.DataFrame:
-    shortest = pl.col("version").replace_strict(_SHORTEST, default=0, return_dtype=pl.Int64)
+    shortest = pl.col("version").replace_strict(SHORTEST, default=0, return_dtype=pl.Int64)
     why = f"the prefix is wider than /8 (IPv4) or /19 (IPv6) (allow: [{WIDE}] admits it)"
     return points.filter(pl.col("length") < shortest).select("id", gate=pl.lit(WIDE), reason=pl.lit(why))

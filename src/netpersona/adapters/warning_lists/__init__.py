@@ -68,7 +68,7 @@ def public_suffixes() -> WarningList:
 
 
 def _rules(text: str) -> Iterator[str]:
-    """The rules, in A-labels.  Each name below the `*.` of a private rule is one customer's: only its root is shared."""
+    """The rules, in A-labels.  Below the `*.` of a private rule each name is a customer's: only its root is shared."""
     private = False
     for line in text.splitlines():
         private = private or "===BEGIN PRIVATE DOMAINS===" in line
