@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from netpersona.adapters.history import segment as segments_of
-from netpersona.adapters.history.segment import Segment
+from netpersona.adapters.history.segment import Segment, scanned
 from netpersona.intel.rollup import Rollup, together
 
 AT_ONCE = 500_000  # rows that are held in memory, and that small files are joined to
@@ -27,7 +27,9 @@ def put_together(day: Path, *, over: bool) -> None:
     if len(small) < (2 if over else MANY):
         return
     rollups = _rollups(small)
-    parts: dict[str, list[pl.DataFrame | Path]] = {kind: _joined(_files(small, kind)) for kind in ("flows", "said")}
+    parts: dict[str, list[pl.DataFrame | Path]] = {
+        kind: _joined(_files(small, kind), kind) for kind in ("flows", "said")
+    }
     parts |= {"talks": [each.talks for each in rollups], "uses": [each.uses for each in rollups]}
     span = min(each.about.first for each in small), max(each.about.last for each in small)
     segments_of.write(day, small[0].low, small[-1].high, parts, span)
@@ -36,7 +38,7 @@ def put_together(day: Path, *, over: bool) -> None:
 
 def _rollups(those: list[Segment]) -> list[Rollup]:
     rollups = [
-        Rollup(pl.read_parquet(talks), pl.read_parquet(uses))
+        Rollup(scanned([talks], "talks").collect(), scanned([uses], "uses").collect())
         for each in those
         for talks, uses in zip(each.files("talks"), each.files("uses"), strict=True)
     ]
@@ -49,7 +51,7 @@ def _files(those: Iterable[Segment], kind: str) -> list[tuple[Path, int]]:
     return [pair for each in those for pair in zip(each.files(kind), each.about.rows[kind], strict=True)]
 
 
-def _joined(files: list[tuple[Path, int]]) -> list[pl.DataFrame | Path]:
+def _joined(files: list[tuple[Path, int]], kind: str) -> list[pl.DataFrame | Path]:
     """Files that follow each other as tables of up to AT_ONCE rows; those that are as large as that as they are."""
     groups: list[tuple[list[Path], int]] = []
     for path, rows in files:
@@ -57,4 +59,4 @@ def _joined(files: list[tuple[Path, int]]) -> list[pl.DataFrame | Path]:
             groups[-1] = [*groups[-1][0], path], groups[-1][1] + rows
         else:
             groups.append(([path], rows))
-    return [paths[0] if len(paths) == 1 else pl.read_parquet(paths).sort("start") for paths, _ in groups]
+    return [paths[0] if len(paths) == 1 else scanned(paths, kind).sort("start").collect() for paths, _ in groups]

@@ -27,7 +27,7 @@ from netpersona.adapters.history import segment as segments_of
 from netpersona.adapters.history.compaction import AT_ONCE, put_together
 from netpersona.adapters.history.once import unknown
 from netpersona.adapters.history.reading import DayOnDisk, readable
-from netpersona.adapters.history.segment import PARTIAL, Segment
+from netpersona.adapters.history.segment import PARTIAL, Segment, scanned
 from netpersona.errors import StoreError
 from netpersona.flow.table import FLOW_SCHEMA, FlowBatch
 from netpersona.flow.window import DAY
@@ -75,12 +75,12 @@ class ParquetHistory:
         with self._writing(f"cannot take {rows.flows.height:,} flows"):
             for day, now in _by_day(rows):
                 for new in _slices(self._unknown(day, now)):
+                    if self._rows >= AT_ONCE:
+                        self._write()
                     seen = view(new)
                     self._held.setdefault(day, []).append((new, rolled_up(seen.flows, seen.transactions)))
                     self._rows += new.flows.height + new.transactions.height
                     taken += new.flows.height
-                    if self._rows >= AT_ONCE:
-                        self._write()
         return taken
 
     def close(self, until: int) -> None:
@@ -231,8 +231,8 @@ def _new(rows: pl.DataFrame, held: Sequence[Segment], kind: str) -> pl.DataFrame
     ]
     if not files:
         return rows
-    near = pl.scan_parquet(files).filter(pl.col("start").is_between(first, last))
-    return unknown(rows, near.select(rows.columns).collect())
+    near = scanned(files, kind).filter(pl.col("start").is_between(first, last))
+    return unknown(rows, near.collect())
 
 
 def _span(rows: pl.DataFrame) -> tuple[int, ...]:

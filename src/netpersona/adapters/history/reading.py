@@ -14,12 +14,10 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
-from netpersona.adapters.history.segment import KINDS, segments
+from netpersona.adapters.history.segment import KINDS, scanned, segments
 from netpersona.errors import StoreError
-from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA
-from netpersona.intel.rollup import TALK_SCHEMA, USE_SCHEMA, answering, talks_with
+from netpersona.intel.rollup import answering, talks_with
 
-_SCHEMAS = {"flows": FLOW_SCHEMA, "said": TRANSACTION_SCHEMA, "talks": TALK_SCHEMA, "uses": USE_SCHEMA}
 _TRIES = 5  # a writer puts a day's segments together seldom
 
 T = TypeVar("T")
@@ -43,8 +41,7 @@ class DayOnDisk:
 
     def rows(self, kind: str) -> pl.LazyFrame:
         """All rows of a kind: flows, said, talks, uses."""
-        files = [file for each in segments(self.path) for file in each.files(kind)]
-        return pl.scan_parquet(files) if files else pl.LazyFrame(schema=_SCHEMAS[kind])
+        return scanned([file for each in segments(self.path) for file in each.files(kind)], kind)
 
     def peers(self) -> pl.DataFrame:
         """The peers as numbers (version, hi, lo), each once."""

@@ -22,7 +22,11 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-KINDS = ("flows", "said", "talks", "uses")
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA
+from netpersona.intel.rollup import TALK_SCHEMA, USE_SCHEMA
+
+SCHEMAS = {"flows": FLOW_SCHEMA, "said": TRANSACTION_SCHEMA, "talks": TALK_SCHEMA, "uses": USE_SCHEMA}
+KINDS = tuple(SCHEMAS)
 FORMAT = 1
 PARTIAL = ".partial"
 GONE = ".gone"
@@ -109,6 +113,13 @@ def write(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return Segment(final, low, high, about)
+
+
+def scanned(files: Sequence[Path], kind: str) -> pl.LazyFrame:
+    """The rows of files of one kind; a column that they were written without is null."""
+    if not files:
+        return pl.LazyFrame(schema=SCHEMAS[kind])
+    return pl.scan_parquet(list(files), schema=SCHEMAS[kind], missing_columns="insert", extra_columns="ignore")
 
 
 def _put(path: Path, part: pl.DataFrame | Path) -> int:

@@ -8,6 +8,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from netpersona.adapters.history import segment
@@ -209,3 +210,13 @@ def test_another_formats_segment_is_not_taken_for_ours(tmp_path):
 def test_others_cannot_read_it(tmp_path):
     windows(ParquetHistory(tmp_path / "flows"), 1)
     assert (tmp_path / "flows").stat().st_mode & 0o077 == 0
+
+
+def test_what_was_written_before_a_column_was_there_is_read_and_put_together(tmp_path):
+    history = windows(ParquetHistory(tmp_path), 2)
+    for each, kind in zip(segment.segments(tmp_path / FOLDER), ("flows", "talks"), strict=True):
+        (file,) = each.files(kind)
+        pl.read_parquet(file).drop("payload_orig" if kind == "flows" else "answered").write_parquet(file)
+    history.close(AT + DAY)
+    assert history.flows(AT, AT + DAY).collect()["payload_orig"].to_list() == [None, None]
+    assert hunted(history)["answered"].to_list() == [1, 0]
