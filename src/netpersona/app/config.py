@@ -2,7 +2,7 @@
 
     store: netpersona.db                          # or sqlite:///...
     inventory: vms.yaml                           # or {libvirt: "qemu:///system", addresses: [lease]}
-    feeds: [{name: drop, file: drop.txt, confidence: 0.95, half_life: 7d, family: spamhaus, allow: [documentation]}]
+    feeds: [{name: drop, url: "https://...", interval: 1h, confidence: 0.95}, {file: bad.txt}]    # see feed_config
     policies: [policies/]
     window: 5m
     unknown_vm: allow                             # or deny
@@ -17,7 +17,7 @@ Paths are relative to the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,14 +26,12 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
+from netpersona.app.span import duration
 from netpersona.errors import ConfigError
-from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
-from netpersona.intel.feed import FeedSettings
-from netpersona.intel.gate import GATES
+from netpersona.flow.window import HOUR, WINDOW
 from netpersona.policy.model import AlwaysAllow, PolicySet
 from netpersona.policy.values import UnreadableError, network, target
-
-_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
 class _KeysOnce(yaml.SafeLoader):
@@ -47,17 +45,6 @@ class _KeysOnce(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands here twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
-
-
-class _Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    file: str
-    name: str | None = None
-    confidence: float = 0.8
-    half_life: str | None = None
-    family: str | None = None
-    category: str | None = None
-    allow: tuple[str, ...] = ()
-    column: str | int | None = None
 
 
 class _AlwaysAllow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +68,7 @@ class _Libvirt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str | None = None
     inventory: str | _Libvirt | None = None
-    feeds: tuple[_Feed, ...] = ()
+    feeds: tuple[FeedSpec, ...] = ()
     policies: tuple[str, ...] = ()
     window: str = "5m"
     unknown_vm: Literal["allow", "deny"] = "allow"
@@ -89,15 +76,6 @@ class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redirects: dict[str, str] = {}
     enforcer: Literal["nftables", "plan"] = "nftables"
     api: _Api = _Api()
-
-
-@dataclass(frozen=True, slots=True)
-class FeedSource:
-    """A feed as configured: its file, its settings and, for a table, the column to read."""
-
-    file: Path
-    settings: FeedSettings
-    column: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +132,10 @@ def read_config(path: Path | None) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: cannot be read as YAML: {_of_yaml(error)}") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explained(str(error))}") from error
     return _config(root, path)
-
-
-def duration(text: str, what: str) -> int:
-    """A span such as 90s, 5m, 1h or 7d, in µs.  Raises ConfigError."""
-    match = re.fullmatch(r"([0-9]{1,9})\s*([smhd])", text.strip())
-    if match is None or int(match[1]) == 0:
-        raise ConfigError(f"{what}: {text!r} is no span of time; write 90s, 5m, 1h or 7d")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def _config(root: _Root, path: Path) -> Config:
@@ -183,7 +153,7 @@ def _config(root: _Root, path: Path) -> Config:
         store=_located_store(root.store, here),
         inventory=here / root.inventory if isinstance(root.inventory, str) else None,
         libvirt=_libvirt(root.inventory, path) if isinstance(root.inventory, _Libvirt) else None,
-        feeds=tuple(_feed(feed, path) for feed in root.feeds),
+        feeds=_feeds(root.feeds, path),
         policies=tuple(here / policy for policy in root.policies),
         window=window,
         unknown_vm=root.unknown_vm,
@@ -224,18 +194,21 @@ def _located_store(store: str | None, here: Path) -> str | None:
     return str(here / store) if store is not None and ":" not in store else store
 
 
-def _feed(feed: _Feed, path: Path) -> FeedSource:
-    name = feed.name if feed.name is not None else re.sub(r"[^A-Za-z0-9._-]", "-", Path(feed.file).stem)
-    if not 0.0 <= feed.confidence <= 1.0:
-        raise ConfigError(f"{path}: feed {name}: confidence {feed.confidence} is not between 0 and 1")
-    for gate in feed.allow:
-        if gate not in GATES:
-            near = get_close_matches(gate, GATES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(GATES)}"
-            raise ConfigError(f"{path}: feed {name}: allow: there is no gate {gate!r}; {hint}")
-    fade = None if feed.half_life is None else duration(feed.half_life, f"{path}: feed {name}: half_life")
-    settings = FeedSettings(name, feed.confidence, fade, feed.family, feed.category, feed.allow)
-    return FeedSource(path.parent / feed.file, settings, feed.column)
+def _feeds(specs: Sequence[FeedSpec], path: Path) -> tuple[FeedSource, ...]:
+    feeds = tuple(feed_source(spec, path.parent, str(path)) for spec in specs)
+    names = [feed.name for feed in feeds]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path}: two feeds are named {twice[0]}; give each a name of its own")
+    return feeds
+
+
+def _of_yaml(error: Exception) -> str:
+    """What is wrong and where, without the text around it, in which a secret may stand."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
+    return " ".join(str(error).split())
 
 
 def _explained(message: str) -> str:
@@ -243,7 +216,7 @@ def _explained(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown is None:
         return message
-    known = [name for struct in (_Root, _Libvirt, _Feed, _AlwaysAllow, _Api) for name in struct.__struct_fields__]
+    known = [name for struct in (_Root, _Libvirt, FeedSpec, _AlwaysAllow, _Api) for name in struct.__struct_fields__]
     near = get_close_matches(unknown[1], known, n=1)
     return f"unknown key {unknown[1]!r}" + (
         f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

@@ -66,7 +66,7 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         sensor=sensor,
         store=_store(config),
         **_kernel(config, socket),
-        indicators=LiveIndicators([FileFeed(f.file, f.settings, f.column) for f in config.feeds]),
+        indicators=LiveIndicators([FileFeed(f.file, f.settings, f.column) for f in config.feeds if f.file]),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
         steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),

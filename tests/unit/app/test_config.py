@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from netpersona.app.config import Config, duration, read_config
+from netpersona.app.config import Config, read_config
+from netpersona.app.span import duration
 from netpersona.errors import ConfigError
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
 from netpersona.policy.model import AlwaysAllow, PolicySet
