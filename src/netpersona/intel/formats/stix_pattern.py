@@ -18,7 +18,7 @@ _DEEPEST = 50  # parentheses and brackets
 _STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _STEP = rf"(?:[A-Za-z_][\w-]*|{_STRING})"
 _TOKEN = re.compile(
-    rf"""(?:\s|/\*.*?\*/|//[^\n]*(?=\n|$))*
+    rf"""\s*(?:(?:/\*.*?\*/|//[^\n]*)\s*)*
     (?:(?P<path>[A-Za-z_][\w-]*\s*:\s*{_STEP}(?:\s*\.\s*{_STEP}|\s*\[\s*(?:\*|-?\d+)\s*\])*)
     |(?P<text>[thb]?(?:{_STRING}))
     |(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?![\w.]))
@@ -185,9 +185,7 @@ class _Reader:
         return self._sign(")").end, tuple(_literal(token) for token in found)
 
     def _one(self) -> _Token:
-        if self._next.kind in {"text", "number"} or (
-            self._next.kind == "word" and self._word() in {"TRUE", "FALSE"}
-        ):
+        if self._next.kind in {"text", "number"} or (self._next.kind == "word" and self._word() in {"TRUE", "FALSE"}):
             return self._taken()
         raise self._wrong("a value such as 'text' or 5")
 

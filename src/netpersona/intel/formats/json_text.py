@@ -1,0 +1,228 @@
+"""JSON, opened only as far as a format needs: its values stay bytes until somebody asks for them.
+
+A document is one value, an array of values, or a line for each value (JSON lines; lines that begin with # are
+comments).  Every value knows at which byte it begins, so that the line of a record is known without keeping more.
+Untrusted: values that break off, are nested too deeply, or are no JSON raise FormatError with the line; bytes that
+are no UTF-8 become the replacement character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from netpersona.intel.formats.entry import FormatError
+
+T = TypeVar("T")
+
+_BLOCK = 1 << 24  # bytes
+_FIRST = re.compile(rb"(?:\s+|#[^\n]*(?:\n|\Z))*")
+_OPENED = re.compile(rb'\{\s*["}]|\[\s*["{\[\]]')
+_SOMETHING = re.compile(rb"\S")
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_DEEPEST = 500
+_LARGEST_HEAD = 1 << 20  # bytes of a value that is looked at to tell what it is
+
+_TOP: msgspec.json.Decoder[dict[str, msgspec.Raw] | list[msgspec.Raw]] = msgspec.json.Decoder(
+    dict[str, msgspec.Raw] | list[msgspec.Raw]
+)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_ANY: msgspec.json.Decoder[object] = msgspec.json.Decoder()
+
+
+class Value(NamedTuple):
+    """One JSON value of a document, not decoded yet."""
+
+    at: int  # the byte at which it begins; -1: not known
+    raw: msgspec.Raw | memoryview | bytes
+
+
+class BadValueError(ValueError):
+    """One value is no JSON, or not of the wanted form; says why in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A feed in JSON."""
+
+    content: bytes
+    array: tuple[msgspec.Raw, ...] | None = None  # the items, where it is one array
+    lines: bool = False  # whether each line is a value
+
+    def values(self) -> Iterator[Value]:
+        """Its values, one by one: the items of an array, the values of the lines, or the one value."""
+        if self.lines:
+            yield from _lines(self.content)
+        elif self.array is not None:
+            yield from items(self.content, 0, list(self.array))
+        else:
+            yield Value(_begins(self.content), self.content)
+
+
+def looks_like(content: bytes) -> bool:
+    """Whether the content begins as JSON does that a feed could be in."""
+    start = _FIRST.match(content)
+    return _OPENED.match(content, start.end() if start else 0) is not None
+
+
+def opened(content: bytes) -> Document:
+    """The document.  Raises FormatError where it is damaged; of JSON lines, each line is judged on its own."""
+    if _by_lines(content):
+        return Document(content, lines=True)
+    try:
+        top = decoded(_TOP, content)
+    except BadValueError as error:
+        raise damaged(content, error) from error
+    return Document(content, tuple(top) if isinstance(top, list) else None)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | memoryview | bytes) -> T:
+    """The value of a piece of JSON.  Raises BadValueError."""
+    try:
+        return decoder.decode(raw)
+    except UnicodeDecodeError:
+        return _replaced(decoder, raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _bad(error) from error
+
+
+def members(raw: msgspec.Raw | memoryview | bytes) -> dict[str, msgspec.Raw]:
+    """The members of an object, not decoded yet; of equal names the last counts.  Raises BadValueError."""
+    return decoded(_MEMBERS, raw)
+
+
+def plain(raw: msgspec.Raw | memoryview | bytes) -> object:
+    """The whole value as dicts, lists and scalars.  Raises BadValueError."""
+    return decoded(_ANY, raw)
+
+
+def array(content: bytes, at: int, raw: msgspec.Raw) -> Iterator[Value]:
+    """The items of an array that begins at or after the byte `at`.  Raises BadValueError where it is none."""
+    found = decoded(_ITEMS, raw)
+    return items(content, max(content.find(b"[", max(at, 0)), 0), found)
+
+
+def items(content: bytes, at: int, raws: list[msgspec.Raw]) -> Iterator[Value]:
+    """The items of an array that begins at the byte `at`, each with its place: only commas and space lie between."""
+    at = content.find(b"[", at) + 1
+    for raw in raws:
+        view = memoryview(raw)
+        at = content.find(view[:1], at)
+        yield Value(at, raw)
+        at += view.nbytes
+
+
+def placed(content: bytes, at: int, raws: dict[str, msgspec.Raw]) -> Iterator[tuple[str, Value]]:
+    """The members of an object that begins at the byte `at`, each with its place."""
+    for name, raw in raws.items():
+        view = memoryview(raw)
+        found = content.find(view[:64], at)
+        yield name, Value(found, raw)
+        at = max(at, found + view.nbytes)
+
+
+def lines_of(content: bytes, places: pl.Series) -> pl.Series:
+    """The lines (UInt32, from 1) on which these bytes lie; 1 where the byte is not known."""
+    wanted = places.to_numpy()
+    order = np.argsort(wanted, kind="stable")
+    ordered = wanted[order]
+    found = np.ones(len(wanted), dtype=np.uint32)
+    before = 1
+    for start in range(0, len(content), _BLOCK):
+        ends = np.flatnonzero(np.frombuffer(content[start : start + _BLOCK], dtype=np.uint8) == ord("\n")) + start
+        low, high = np.searchsorted(ordered, (start, start + _BLOCK))
+        found[order[low:high]] = before + np.searchsorted(ends, ordered[low:high])
+        before += len(ends)
+    return pl.Series("line", found, dtype=pl.UInt32)
+
+
+def line_of(content: bytes, at: int) -> int:
+    """The line (from 1) on which this byte lies."""
+    return content.count(b"\n", 0, max(at, 0)) + 1
+
+
+def head(document: Document) -> dict[str, msgspec.Raw]:
+    """The members of the first value that is an object, of a few; none where there is none."""
+    for place, value in enumerate(document.values()):
+        if place == 20:
+            break
+        try:
+            return members(value.raw)
+        except BadValueError:
+            continue
+    return {}
+
+
+def damaged(content: bytes, error: BadValueError) -> FormatError:
+    """The error for a document that cannot be read, with its line."""
+    text = str(error)
+    if "nested" in text:
+        return FormatError(line_of(content, _too_deep(content)), f"JSON that is {text}", f"at most {_DEEPEST} levels")
+    byte = _BYTE.search(text)
+    if byte is None:
+        return FormatError(content.count(b"\n") + 1, f"the JSON breaks off ({text})", "the whole file")
+    at = int(byte.group(1))
+    near = content[at : at + 20].decode("utf-8", errors="replace").split("\n")[0]
+    return FormatError(line_of(content, at), f"no JSON from here: {near!r}", "valid JSON, whole")
+
+
+def _begins(content: bytes) -> int:
+    found = _FIRST.match(content)
+    return found.end() if found else 0
+
+
+def _by_lines(content: bytes) -> bool:
+    """Whether the first line is a whole value, and more follows."""
+    start = _begins(content)
+    end = content.find(b"\n", start)
+    if end < 0 or _SOMETHING.search(content, end) is None:
+        return False
+    try:
+        decoded(_TOP, memoryview(content)[start:end])
+    except BadValueError:
+        return False
+    return True
+
+
+def _lines(content: bytes) -> Iterator[Value]:
+    view = memoryview(content)
+    at = 0
+    while at < len(content):
+        end = content.find(b"\n", at)
+        end = len(content) if end < 0 else end
+        first = content[at : min(at + 64, end)].lstrip()[:1]
+        if (first and first != b"#") or (not first and content[at:end].strip()):
+            yield Value(at, view[at:end])
+        at = end + 1
+
+
+def _replaced(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | memoryview | bytes) -> T:
+    try:
+        return decoder.decode(bytes(raw).decode("utf-8", errors="replace"))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _bad(error) from error
+
+
+def _bad(error: Exception) -> BadValueError:
+    if isinstance(error, RecursionError):
+        return BadValueError("nested too deeply")
+    return BadValueError(str(error).removeprefix("JSON is malformed: ").replace("`", "").replace(" - at $", " at "))
+
+
+def _too_deep(content: bytes) -> int:
+    """The byte at which the brackets are nested too deeply."""
+    depth = 0
+    for found in _BRACKETS.finditer(content):
+        sign = found[0][:1]
+        depth += (sign in b"[{") - (sign in b"]}")
+        if depth > _DEEPEST:
+            return found.start()
+    return 0
