@@ -10,6 +10,7 @@
     redirects: {analyser: 10.77.0.9}
     enforcer: nftables                            # or plan: say what would be in force, and touch nothing
     api: {socket: /run/netpersona/api.sock, group: netpersona}
+    history: {path: flows, keep: 30d, max_size: 20GiB}            # what a hunt looks through; none: flows are not kept
 
 Paths are relative to the file.
 """
@@ -27,6 +28,7 @@ import msgspec
 import yaml
 
 from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
+from netpersona.app.history_config import HistoryPlace, HistorySpec, history_place
 from netpersona.app.span import duration
 from netpersona.errors import ConfigError
 from netpersona.flow.window import HOUR, WINDOW
@@ -76,6 +78,7 @@ class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redirects: dict[str, str] = {}
     enforcer: Literal["nftables", "plan"] = "nftables"
     api: _Api = _Api()
+    history: HistorySpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Config:
     redirects: Mapping[str, str] = field(default_factory=dict)
     enforcer: str = "nftables"  # or plan; a replay always plans
     api: Api = field(default_factory=Api)
+    history: HistoryPlace | None = None  # None: flows are not kept
 
     def applied(self, policies: PolicySet) -> PolicySet:
         """The policies with what the configuration says beside them; a policy file's own AlwaysAllow goes first."""
@@ -164,6 +168,7 @@ def _config(root: _Root, path: Path) -> Config:
         },
         enforcer=root.enforcer,
         api=Api(here / root.api.socket, root.api.group),
+        history=None if root.history is None else history_place(root.history, here, str(path)),
     )
 
 
@@ -216,7 +221,8 @@ def _explained(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown is None:
         return message
-    known = [name for struct in (_Root, _Libvirt, FeedSpec, _AlwaysAllow, _Api) for name in struct.__struct_fields__]
+    structs = (_Root, _Libvirt, FeedSpec, _AlwaysAllow, _Api, HistorySpec)
+    known = [name for struct in structs for name in struct.__struct_fields__]
     near = get_close_matches(unknown[1], known, n=1)
     return f"unknown key {unknown[1]!r}" + (
         f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
