@@ -36,16 +36,16 @@ def stated(name, measure):
         ("ipsum/level3.txt", "IPv4", "plain"),
         ("hosts/nocoin-hosts.txt", "domains", "hosts"),
         ("plain/amnesty-nso-domains.txt", "domains", "plain"),
-        ("iprep/iprep-lf.txt", "entries", "csv"),
-        ("iprep/iprep-cr-lf.txt", "entries", "csv"),
-        ("maltrail/mass_scanner_cidr.txt", "entries", "plain"),
-        ("maltrail/crypto_mining.txt", "entries (non-comment, non-blank)", "plain"),
-        ("maltrail/worst_asns.txt", "CIDRs", "csv"),
-        ("maltrail/bogon_ranges.txt", "CIDRs", "plain"),
-        ("intelmq/spamhaus-drop.txt", "networks", "plain"),
+        ("iprep/iprep-lf.txt", "entries", "suricata-iprep"),
+        ("iprep/iprep-cr-lf.txt", "entries", "suricata-iprep"),
+        ("maltrail/mass_scanner_cidr.txt", "entries", "maltrail"),
+        ("maltrail/crypto_mining.txt", "entries (non-comment, non-blank)", "maltrail"),
+        ("maltrail/worst_asns.txt", "CIDRs", "maltrail"),
+        ("maltrail/bogon_ranges.txt", "CIDRs", "maltrail"),
+        ("intelmq/spamhaus-drop.txt", "networks", "spamhaus-drop"),
         ("intelmq/blocklistde-imap.txt", "IPs", "plain"),
-        ("abusech/feodo-ipblocklist.csv", "IPs", "csv"),
-        ("abusech/urlhaus-recent.csv", "URLs", "csv"),
+        ("abusech/feodo-ipblocklist.csv", "IPs", "feodo"),
+        ("abusech/urlhaus-recent.csv", "URLs", "urlhaus"),
     ],
 )
 def test_every_entry_is_read_and_none_refused(name, measure, format_):
@@ -106,10 +106,6 @@ def test_the_gate_keeps_what_every_network_uses_itself():
 @pytest.mark.parametrize(
     "name",
     [
-        "intelmq/malwareurl.html",
-        "stix/apt1.json",
-        "hosts/nocoin-adblock.txt",
-        "misc/moose-ET.rules",
         "fingerprints/p0f.fp",
     ],
 )

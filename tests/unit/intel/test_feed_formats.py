@@ -155,7 +155,14 @@ def test_a_hosts_file_lists_the_names_it_sends_nowhere():
     assert found.format == "hosts"
     assert found.indicators["value"].to_list() == ["evil.example", "worse.example", "bad.example"]
     assert found.indicators["label"].to_list() == ["tracker", "tracker", None]
-    assert [refusal.line for refusal in found.refused] == [6, 7]
+    assert [(refusal.line, refusal.reason) for refusal in found.refused] == [
+        (1, "a name of the machine's own"),
+        (2, "a name of the machine's own"),
+        (3, "a name of the machine's own"),
+        (6, "a single label is no domain"),
+        (7, "it maps a name to an address, and lists nothing"),
+    ]
+    assert found.records == 7
 
 
 def test_a_netset_has_its_headers_category_unless_the_settings_name_one():
@@ -172,7 +179,6 @@ def test_a_netset_has_its_headers_category_unless_the_settings_name_one():
         ("ip,seen\n8.8.4.1,2026\n", None, ["8.8.4.1"]),
         ('"first_seen","dst_ip","port"\r\n"2026","8.8.4.1","443"\r\n# END\r\n', None, ["8.8.4.1"]),
         ('# id,url,tags\n1,http://evil.example/x,"a,b"\n', None, ["http://evil.example/x"]),
-        ("#fields\tindicator\tindicator_type\nevil.example\tIntel::DOMAIN\n", None, ["evil.example"]),
         ("when;host;note\n1;evil.example;x\n", None, ["evil.example"]),
         ("8.8.4.0/24,acme\n8.8.5.0/24,acme\n", None, ["8.8.4.0/24", "8.8.5.0/24"]),
         ("x,8.8.4.1,y\nx,evil.example,y\n", None, ["8.8.4.1", "evil.example"]),
@@ -206,8 +212,6 @@ def test_a_column_that_is_not_there_is_an_error(column, wrong):
     [
         ("<!DOCTYPE html><title>Sign in</title>\nevil.example", "HTML"),
         ('{"ip": "8.8.4.1"}', "JSON"),
-        ("[Adblock Plus 2.0]\n||evil.example^\n", "Adblock"),
-        ("||evil.example^\ngood.example##.banner\n||x.example^\n", "Adblock"),
         ("\0\0\0", "binary"),
     ],
 )

@@ -1,6 +1,7 @@
 """A hosts file that sends bad names nowhere: `0.0.0.0 evil.example`.
 
-Only the names are indicators.  A line that maps a name to a real address lists nothing, and says so.
+Only the names are indicators.  A line that maps a name to a real address lists nothing, nor does one for the machine's
+own names; both are refused, saying so.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import polars as pl
 
 from netpersona.intel.formats.entry import Entries, found
-from netpersona.intel.formats.lines import data_lines, trailing_comment
+from netpersona.intel.formats.lines import data_lines, records, trailing_comment
 
 NAME = "hosts"
 _NOWHERE = r"^(?:0\.0\.0\.0|127\.0\.0\.1|0|::1?)\s+"
-_ENTRY = _NOWHERE + r"[^\s0-9.]*[A-Za-z._-]"
 _OWN = [
-    "localhost", "localhost.localdomain", "local", "localdomain", "broadcasthost", "ip6-localhost", "ip6-loopback",
+    "localhost", "localhost.localdomain", "localhost4", "localhost6", "localhost4.localdomain4",
+    "localhost6.localdomain6", "local", "localdomain", "broadcasthost", "ip6-localhost", "ip6-loopback",
     "ip6-localnet", "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts",
+    "0.0.0.0", "127.0.0.1",  # noqa: S104 (what stands in the file)
 ]  # fmt: skip
 
 
@@ -26,14 +28,24 @@ def recognised(lines: pl.DataFrame) -> bool:
 
 
 def read(lines: pl.DataFrame) -> Entries:
-    """The entries of the file: every name that is sent nowhere, but for the machine's own."""
+    """The entries of the file: every name that is sent nowhere."""
     text = pl.col("text")
-    nowhere = text.str.contains(_NOWHERE)
-    names = text.str.replace(_NOWHERE, "").str.replace(r"\s*#.*$", "").str.split(" ")
-    rows = data_lines(lines).with_columns(
-        pl.when(nowhere).then(names).otherwise(pl.concat_list(text)).alias("raw"),
-        trailing_comment(text).alias("label"),
+    names = text.str.replace(r"\s+#.*$", "").str.replace(r"^\S+\s+", "").str.replace_all(r"\s+", " ").str.split(" ")
+    rows = records(data_lines(lines)).select(
+        "record",
+        "line",
+        "text",
+        nowhere=text.str.contains(_NOWHERE + r"\S"),
+        raw=names,
+        label=trailing_comment(text),
     )
-    each = rows.with_columns(pl.col("raw")).explode("raw").with_columns(pl.col("raw").str.strip_chars())
-    own = pl.col("raw").str.to_lowercase().str.replace(r"^\S+\s+", "").is_in(_OWN)
-    return found(NAME, each.filter((pl.col("raw") != "") & ~own).with_row_index("record", offset=1))
+    each = rows.explode("raw").with_columns(pl.col("raw").str.strip_chars()).filter(pl.col("raw") != "")
+    reason = (
+        pl.when(pl.col("raw").str.to_lowercase().is_in(_OWN))
+        .then(pl.lit("a name of the machine's own"))
+        .when(~pl.col("nowhere"))
+        .then(pl.lit("it maps a name to an address, and lists nothing"))
+    )
+    judged = each.with_columns(reason.alias("reason"))
+    gone = judged.drop_nulls("reason").unique("record", keep="first", maintain_order=True)
+    return found(NAME, judged.filter(pl.col("reason").is_null()), gone.with_columns(pl.col("text").alias("raw")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 
+import numpy as np
 import polars as pl
 
 from netpersona.intel.formats.entry import FormatError
@@ -15,6 +16,9 @@ from netpersona.intel.formats.entry import FormatError
 COMMENT = r"^(?:#|;|//)"
 _TRAILING = r"(?:^|\s)(?:#|;|//)[#;/\s]*(.*)$"
 _LONGEST_LABEL = 200
+_OPENED = r'(?:^|[,;|\t])\s*"(?:[^"]|"")*$'  # a line that ends inside a quoted field
+_CLOSED = r'^(?:[^"]|"")*"\s*(?:[,;|\t]|$)'  # a line that could begin inside one
+_MOST_LINES = 50  # of one record
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -35,6 +39,22 @@ def data_lines(lines: pl.DataFrame) -> pl.DataFrame:
 def records(rows: pl.DataFrame) -> pl.DataFrame:
     """Data lines with `record`: each is one record of the file."""
     return rows.with_row_index("record", offset=1)
+
+
+def joined_quotes(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in which no quoted field is left open: what goes over several lines stands at the first of them."""
+    open_, closed = rows["text"].str.contains(_OPENED), rows["text"].str.contains(_CLOSED)
+    begins, ends = open_.arg_true().to_numpy(), (closed & ~open_).arg_true().to_numpy()
+    if not len(begins) or not len(ends):
+        return rows
+    after = ends[np.minimum(np.searchsorted(ends, begins, side="right"), len(ends) - 1)]
+    near = (after > begins) & (after - begins <= _MOST_LINES)
+    group, last = np.arange(rows.height), -1
+    for begin, end in zip(begins[near].tolist(), after[near].tolist(), strict=True):
+        if begin > last:
+            group[begin : end + 1], last = begin, end
+    grouped = rows.with_columns(pl.Series("group", group)).group_by("group", maintain_order=True)
+    return grouped.agg(pl.col("line").first(), pl.col("text").str.join(" ")).drop("group")
 
 
 def comments(lines: pl.DataFrame, count: int = 200) -> list[str]:
