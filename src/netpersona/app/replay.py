@@ -9,10 +9,13 @@ into the same store brings more of them.  So two runs over two halves end where 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from netpersona.adapters.software import evidence
+from netpersona.app import software
+from netpersona.app.history_view import by_address
 from netpersona.app.judging import Hour, Judging, Verdicts, no_collector
 from netpersona.app.progress import Meter
 from netpersona.app.report import Intake
@@ -23,7 +26,7 @@ from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.window import HOUR, window_of
 from netpersona.pipeline import Fleet, Ground
-from netpersona.ports import Checkpoint, Sensor, Store
+from netpersona.ports import Checkpoint, History, Sensor, Store
 
 LATENESS = HOUR  # µs of event time for which a flow may come late
 ASTRAY = "its time is years away from all other traffic: a clock was wrong"
@@ -47,18 +50,21 @@ def replay(
     store: Store,
     context: Mapping[str, bytes],
     meter: Meter,
+    history: History | None = None,
 ) -> Replayed:
     """Read every sensor to its end, judge what it saw, and write one checkpoint into the store.
 
-    Interrupted at any point before the last, the store is as it was.  Raises SourceError and StoreError.
+    The history takes what it does not have yet.  Interrupted at any point before the last, the store is as it was.
+    Raises SourceError and StoreError.
     """
     with Spool() as spool:
         accounts = _read(sensors, spool, store, meter)
         _check_readable(accounts)
+        runs = software.joined(ground.software, software.heard(spool.banners, fleet))
         with no_collector():
-            passed = _passed(spool, fleet, ground, store, meter)
+            passed = _passed(spool, fleet, replace(ground, software=runs), store, meter, history)
         intake = _intake(accounts, spool, passed, fleet)
-    store.commit(passed.checkpoint(context))
+    store.commit(passed.checkpoint({**context, "software": evidence.to_bytes(runs)}))
     return Replayed(intake, passed.fleet, passed.judging.at, passed.memory_beside)
 
 
@@ -70,7 +76,7 @@ def _read(sensors: Sequence[Sensor], spool: Spool, store: Store, meter: Meter) -
     for sensor in sensors:
         for part in sensor.batches():
             flows = part.flows.with_columns(pl.col("source").fill_null(sensor.path))
-            spool.add(FlowBatch(flows, part.transactions))
+            spool.add(FlowBatch(flows, part.transactions, banners=part.banners))
             meter.advance(flows.height)
         accounts.extend(sensor.accounts())
     return accounts
@@ -118,7 +124,9 @@ class _Passed:
         )
 
 
-def _passed(spool: Spool, fleet: Fleet, ground: Ground, store: Store, meter: Meter) -> _Passed:
+def _passed(
+    spool: Spool, fleet: Fleet, ground: Ground, store: Store, meter: Meter, history: History | None
+) -> _Passed:
     """Every hour judged, by this process alone or, where there is much, by several."""
     astray = spool.discard_astray(store.closed_until())
     horizon = _horizon(spool.last, store.closed_until(), ground.window)
@@ -126,16 +134,18 @@ def _passed(spool: Spool, fleet: Fleet, ground: Ground, store: Store, meter: Met
     done = _Passed(fleet, judging, astray=astray, pending_before=store.pending().flows.height)
     meter.stage("judging flows", spool.total)
     if spool.total <= IN_MEMORY or processors() < 2:
-        _pass(spool, done, store, judging, meter)
+        _pass(spool, done, store, judging, meter, history)
         return done
     with Shards(judging, processors()) as shards:
-        _pass(spool, done, store, shards, meter)
+        _pass(spool, done, store, shards, meter, history)
         done.judging = shards.finish()
         done.memory_beside = shards.memory
     return done
 
 
-def _pass(spool: Spool, done: _Passed, store: Store, judge: Judging | Shards, meter: Meter) -> None:
+def _pass(
+    spool: Spool, done: _Passed, store: Store, judge: Judging | Shards, meter: Meter, history: History | None
+) -> None:
     before, ground = store.closed_until(), done.judging.ground
     for slice_ in spool.hours():
         flows, late = _after(slice_.flows, before, ground.window)
@@ -145,7 +155,12 @@ def _pass(spool: Spool, done: _Passed, store: Store, judge: Judging | Shards, me
         done.learned_before += late
         done.pending.append(_open_part(flows, transactions, done.judging.horizon))
         judge.hour(Hour(flows, transactions, done.fleet, done.fleet.addresses))
+        if history is not None:
+            view = by_address(done.fleet, done.judging.ground.window)
+            history.add(FlowBatch(slice_.flows, slice_.transactions), view)
         meter.advance(slice_.flows.height)
+    if history is not None and spool.last is not None:
+        history.close(spool.last)
 
 
 def _horizon(last: int | None, before: int | None, length: int) -> int | None:

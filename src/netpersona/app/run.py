@@ -6,6 +6,7 @@ Request -> configuration, inventory, feeds, policies -> Fleet, Ground -> replay(
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -20,6 +21,7 @@ from netpersona.adapters.stores import open_store
 from netpersona.app import policies as policy_files
 from netpersona.app import software
 from netpersona.app.config import Config, read_config
+from netpersona.app.history_config import HistoryPlace
 from netpersona.app.progress import Meter
 from netpersona.app.replay import Replayed, replay
 from netpersona.app.report import Stopwatch, report
@@ -49,6 +51,7 @@ class Request:
     config: Path | None = None
     store: str | None = None
     learn_until: int | None = None  # µs
+    history: Path | None = None  # where flows are kept; None: as configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,10 @@ def run(request: Request, watch: Stopwatch) -> Done:
         software.billed(fleet.vms.values()),
     )
     ground = Ground(intel, policies, request.learn_until, config.window, runs)
-    context = {
-        "policies": stored_policies,
-        "indicators": ground.intel.to_bytes(),
-        "software": evidence.to_bytes(runs),
-    }
-    with Meter() as meter:
-        replayed = replay(found.sensors, fleet, ground, store, context, meter)
+    context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
+    place = HistoryPlace(request.history) if request.history is not None else config.history
+    with Meter() as meter, place.opened() if place is not None else nullcontext() as history:
+        replayed = replay(found.sensors, fleet, ground, store, context, meter, history)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
     enforcer = Plan()

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+import polars as pl
+
 from netpersona.adapters.software.cyclonedx import read_bill
 from netpersona.adapters.software.zeek_log import newest, read_software, software_logs
+from netpersona.flow.table import latest_banners
 from netpersona.flow.vm import Vm, VmId, vm_id_of_address
-from netpersona.intel.software import Software
+from netpersona.intel.software import Software, named_in
+from netpersona.persona.resource import rfc3339
 from netpersona.pipeline import Fleet
 
 Evidence = Mapping[VmId, tuple[Software, ...]]
@@ -23,6 +27,19 @@ def seen(sources: Sequence[Path], fleet: Fleet) -> Evidence:
         vm = fleet.owners.get(address) or (vm_id_of_address(address) if fleet.inferred else None)
         if vm is not None:
             found[vm] = (*found.get(vm, ()), *software)
+    return found
+
+
+def heard(banners: pl.DataFrame, fleet: Fleet) -> Evidence:
+    """The software of which VMs' servers told in their banners (BANNER_SCHEMA)."""
+    found: dict[VmId, tuple[Software, ...]] = {}
+    for start, transport, address, port, text in latest_banners(banners).iter_rows():
+        vm = fleet.owners.get(address) or (vm_id_of_address(address) if fleet.inferred else None)
+        if vm is None:
+            continue
+        for product, version in named_in(text):
+            said = Software(product, version, port, transport, said=text, source=f"its banner of {rfc3339(start)}")
+            found[vm] = (*found.get(vm, ()), said)
     return found
 
 

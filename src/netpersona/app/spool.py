@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import polars as pl
 
 from netpersona.flow.distinct import TOLERANCE, distinct, union
-from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch, latest_banners, no_banners
 from netpersona.flow.window import DAY, HOUR
 
 _FLOWS, _TRANSACTIONS = "flows", "transactions"
@@ -50,6 +50,7 @@ class Spool:
         self.first: int | None = None  # µs: the earliest start
         self.last: int | None = None  # µs: the latest start
         self.total = 0  # rows taken
+        self.banners = no_banners()  # the last of each server
         self.repeated = 0  # flows that came more than once: seen by two sensors, or given before
 
     def __enter__(self) -> Self:
@@ -65,6 +66,8 @@ class Spool:
         """Take one batch of what a sensor saw."""
         self._keep(_FLOWS, batch.flows)
         self._keep(_TRANSACTIONS, batch.transactions)
+        if batch.banners.height:
+            self.banners = latest_banners(pl.concat([self.banners, batch.banners]))
         if self._rows > self._limit:
             self._spill()
 

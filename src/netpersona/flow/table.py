@@ -1,9 +1,9 @@
-"""The two columnar tables in which every sensor reports, and how they are typed.
+"""The columnar tables in which every sensor reports, and how they are typed.
 
 `flows` has one row for each flow (RFC 7011): who opened it, who answered, how much went each way.
 `transactions` has one row for each thing that was said *inside* a flow and that judging needs: a DNS
 question with its answers, a TLS hello's server name, an HTTP request, another sensor's alert.  They
-are two tables, because one UDP flow may carry hundreds of DNS questions.
+are two tables, because one UDP flow may carry hundreds of DNS questions.  `banners` has what servers say that they are.
 
 Times are whole microseconds since the epoch (UTC), so that sums do not depend on the order of adding.
 """
@@ -62,10 +62,23 @@ TRANSACTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,  # of a live sensor: the interface it was seen on; null: not said
 }
 
+BANNER_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "start": pl.Int64,  # µs since the epoch
+    "transport": pl.String,
+    "responder": pl.String,  # whose it is
+    "responder_port": pl.UInt16,
+    "text": pl.String,  # as it says it, printable
+}
+
+
+def no_banners() -> pl.DataFrame:
+    """An empty table of banners."""
+    return pl.DataFrame(schema=BANNER_SCHEMA)
+
 
 @dataclass(frozen=True, slots=True)
 class FlowBatch:
-    """What a sensor reports in one go: two tables with the columns of FLOW_SCHEMA and TRANSACTION_SCHEMA.
+    """What a sensor reports in one go: tables with the columns of FLOW_SCHEMA, TRANSACTION_SCHEMA and BANNER_SCHEMA.
 
     The order of the rows carries no meaning.  `skipped` counts the records that could not be read,
     by reason; `records` counts the flow rows that came from the source (for the report's accounting).
@@ -74,6 +87,7 @@ class FlowBatch:
     flows: pl.DataFrame
     transactions: pl.DataFrame
     skipped: dict[str, int] = field(default_factory=dict)
+    banners: pl.DataFrame = field(default_factory=no_banners)
 
 
 def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
@@ -100,6 +114,12 @@ def no_transactions() -> pl.DataFrame:
     return _NO_TRANSACTIONS.clone()
 
 
+def latest_banners(banners: pl.DataFrame) -> pl.DataFrame:
+    """The last banner of each server, in the order of servers; of banners of one instant, the last in their order."""
+    server = ["responder", "responder_port", "transport"]
+    return banners.sort("start", "text").unique(server, keep="last", maintain_order=True).sort(server)
+
+
 _NO_FLOWS, _NO_TRANSACTIONS = pl.DataFrame(schema=FLOW_SCHEMA), pl.DataFrame(schema=TRANSACTION_SCHEMA)
 
 
@@ -107,10 +127,12 @@ def batch(
     flows: pl.DataFrame | None = None,
     transactions: pl.DataFrame | None = None,
     skipped: dict[str, int] | None = None,
+    banners: pl.DataFrame | None = None,
 ) -> FlowBatch:
-    """A FlowBatch with both tables conformed to their schemas."""
+    """A FlowBatch with its tables conformed to their schemas."""
     return FlowBatch(
         flows=no_flows() if flows is None else conform(flows, FLOW_SCHEMA),
         transactions=no_transactions() if transactions is None else conform(transactions, TRANSACTION_SCHEMA),
         skipped=skipped or {},
+        banners=no_banners() if banners is None else conform(banners, BANNER_SCHEMA),
     )

@@ -62,7 +62,12 @@ class Clock:
         if len(self._shifts) == 1 and not self.shift:
             return report
         until, rows = report.until, report.batch
-        moved = batch(self._moved(rows.flows, until), self._moved(rows.transactions, until), rows.skipped)
+        moved = batch(
+            self._moved(rows.flows, until),
+            self._moved(rows.transactions, until),
+            rows.skipped,
+            self._moved(rows.banners, until),
+        )
         return replace(report, batch=moved, asked=self._moved(report.asked, until), until=self.event(until))
 
     def _step(self, until: int, stepped: int) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netpersona.adapters.sensors.packets.assemble import Assembled
+from netpersona.adapters.sensors.packets.banners import Banners
 from netpersona.adapters.sensors.packets.dialogue import PATIENCE, Dialogue, Flow, Said
 from netpersona.adapters.sensors.packets.dissect import TCP, UDP, Headers
 from netpersona.adapters.sensors.packets.dns import read_message
@@ -38,6 +39,7 @@ class Conversations:
         self._impatient = impatient
         self._waiting: deque[Said] = deque()  # in the order of asking; some were told meanwhile
         self._asked: list[Said] = []
+        self.banners = Banners()
 
     def __len__(self) -> int:
         """How many dialogues are open."""
@@ -116,6 +118,8 @@ class Conversations:
             said = dialogue.hear_status(status, at, by_opener)
         else:
             dialogue.recognise("ssh" if kind == _SSH else "ssl")
+        if kind in {_RESPONSE, _SSH}:
+            self.banners.hear(dialogue.flow, by_opener, at, payload)
         self._dialogues[uid] = dialogue
         if dialogue.asked:
             self._waiting += dialogue.asked

@@ -35,7 +35,8 @@ class Meter:
         ended = {name: column[assembled.ended] for name, column in assembled.flows.items()}
         closed, left = self._conversations.close(ended["uid"])
         said = transaction_rows([*heard, *left], self._sensor, None)
-        return batch(flow_rows(ended, closed, self._sensor, None), said, dict(skipped))
+        rows = flow_rows(ended, closed, self._sensor, None)
+        return batch(rows, said, dict(skipped), self._conversations.banners.rows())
 
     def finish(self) -> FlowBatch:
         """The flows that are still open, as they stand."""

@@ -95,7 +95,12 @@ class WindowMeter:
         waiting = self._conversations.waiting_since()
         self._latest = None if self._latest is None else max(self._latest, until)  # what is said to be final, is
         return Report(
-            batch=batch(_latest_of(flows), transaction_rows(said, self._sensor, self._taps), dict(skipped)),
+            batch=batch(
+                _latest_of(flows),
+                transaction_rows(said, self._sensor, self._taps),
+                dict(skipped),
+                self._conversations.banners.rows(),
+            ),
             asked=conform(transaction_rows(self._conversations.asked(), self._sensor, self._taps), TRANSACTION_SCHEMA),
             until=until if waiting is None else min(until, waiting),
         )
