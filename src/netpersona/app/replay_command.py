@@ -26,6 +26,7 @@ _PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is tol
 @click.option(
     "--store", envvar="NETPERSONA_STORE", metavar="URL", help="Where personas are kept: FILE.db, sqlite:///..."
 )
+@click.option("--history", envvar="NETPERSONA_HISTORY", type=_PATH, help="Where the flows are kept for hunts.")
 @click.option("--learn-until", metavar="TIME", help="Flows before TIME (epoch or RFC 3339) are the baseline.")
 @click.option("--report", "report_path", type=_PATH, help="Write the whole report as JSON.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "none"]), default="text", help="What to print.")
@@ -37,6 +38,7 @@ def replay(
     policies: tuple[Path, ...],
     config: Path | None,
     store: str | None,
+    history: Path | None,
     learn_until: str | None,
     report_path: Path | None,
     output: str,
@@ -51,7 +53,7 @@ def replay(
     from netpersona.app.run import Request, run
 
     until = None if learn_until is None else parse_time(learn_until)
-    request = Request(sources, vms, inventory, feeds, policies, config, store, until)
+    request = Request(sources, vms, inventory, feeds, policies, config, store, until, history)
     done = run(request, watch)
     if report_path is not None:
         write_report(report_path, done.report)
