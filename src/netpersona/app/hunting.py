@@ -33,10 +33,17 @@ class Hunted:
     allowed: Mapping[str, AllowEntry]  # by what an allow-list took out
 
 
-def hunted(history: History, indicators: pl.DataFrame, allow: AllowList = EMPTY, days: int | None = None) -> Hunted:
+def hunted(
+    history: History,
+    indicators: pl.DataFrame,
+    allow: AllowList = EMPTY,
+    days: int | None = None,
+    at: int | None = None,
+) -> Hunted:
     """Hold a table of indicators (INDICATOR_SCHEMA) against the last `days` days (UTC) of a history, or all of it.
 
-    The last day is that of the history's last flow; allow-entries are those in force then.  Raises StoreError.
+    The last day is that of the history's last flow; allow-entries are those in force at `at` (µs), or else then.
+    Raises StoreError.
     """
     extent = history.extent()
     sought = quarry(indicators)
@@ -45,7 +52,7 @@ def hunted(history: History, indicators: pl.DataFrame, allow: AllowList = EMPTY,
         return Hunted(None, None, extent, _met(Hunt(sought)), counts, sought.unfit, {})
     until = extent.last + 1
     since = extent.first if days is None else max(extent.first, extent.last // DAY * DAY - (days - 1) * DAY)
-    hunt = Hunt(sought, allow, extent.last)
+    hunt = Hunt(sought, allow, extent.last if at is None else at)
     for day in history.days(since, until):
         hunt.day(day)
     return Hunted(since, until, extent, _met(hunt), counts, sought.unfit, dict(sorted(hunt.allowed.items())))
@@ -120,6 +127,7 @@ def _pair(row: Mapping[str, Any]) -> dict[str, Any]:
         "type": row["type"],
         "feeds": row["feeds"],
         "categories": row["categories"],
+        "confidence": row["confidence"],
         "vm": row["vm"],
         "vm_address": row["vm_address"],
         "first": rfc3339(row["first"]),

@@ -66,7 +66,7 @@ class Day(Protocol):
 class Quarry:
     """What is hunted: `listed` has each (type, value) once, with the feeds and categories that list it."""
 
-    listed: pl.DataFrame  # value, type, feeds, categories
+    listed: pl.DataFrame  # type, value, feeds, categories, confidence: of the surest
     unfit: pl.DataFrame  # value, type: flows say nothing of them
     addresses: AddressMatcher
     domains: pl.DataFrame  # value, indicator (the row of `listed`): stand for names below them too
@@ -79,7 +79,11 @@ def quarry(indicators: pl.DataFrame) -> Quarry:
     once = (
         indicators.with_columns(pl.col("type").cast(pl.String))
         .group_by("type", "value")
-        .agg(feeds=pl.col("feed").unique().sort(), categories=pl.col("category").drop_nulls().unique().sort())
+        .agg(
+            feeds=pl.col("feed").unique().sort(),
+            categories=pl.col("category").drop_nulls().unique().sort(),
+            confidence=pl.col("confidence").max(),
+        )
         .sort("type", "value")
         .with_row_index("indicator")
     )

@@ -106,7 +106,7 @@ def test_allow_lists_win_while_they_are_in_force():
 
 def test_feeds_that_list_the_same_thing_are_told_together():
     lists = [parse(b"203.0.113.7", FeedSettings(name, category=name)).indicators for name in ("b", "a")]
-    assert quarry(pl.concat(lists)).listed.rows() == [("address", "203.0.113.7", ["a", "b"], ["a", "b"])]
+    assert quarry(pl.concat(lists)).listed.rows() == [("address", "203.0.113.7", ["a", "b"], ["a", "b"], 0.8)]
 
 
 def test_days_add_up_and_nothing_depends_on_how_a_day_was_cut():
