@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from urllib.parse import urlsplit
 
 from netpersona.flow.vm import canonical_address
 
@@ -43,12 +44,7 @@ class AllowList:
             network = ip_network(canonical_address(peer))
         except ValueError:
             return None
-        for length in sorted({found.prefixlen for found in self._networks}, reverse=True):
-            if length <= network.prefixlen:
-                for entry in self._networks.get(network.supernet(new_prefix=length), ()):
-                    if entry.in_force(at):
-                        return entry
-        return None
+        return self._network_entry(network, at)
 
     def name_entry(self, name: str, at: int | None) -> AllowEntry | None:
         """The entry that covers this name at `at`, the narrowest first."""
@@ -59,6 +55,16 @@ class AllowList:
                     return entry
             rest = rest.partition(".")[2]
         return None
+
+    def covers(self, value: str, at: int | None) -> bool:
+        """Whether an entry in force at `at` (µs) holds this address, network, name or URL's host."""
+        return self.entry(value, at) is not None
+
+    def entry(self, value: str, at: int | None) -> AllowEntry | None:
+        """The entry that covers this address, network, name or URL's host at `at`, the narrowest first."""
+        host = _host(value)
+        network = _network(host)
+        return self.name_entry(host, at) if network is None else self._network_entry(network, at)
 
     def networks(self, at: int | None) -> tuple[IPv4Network | IPv6Network, ...]:
         """The addresses and networks in force at `at`, in a fixed order."""
@@ -72,6 +78,14 @@ class AllowList:
     def ends(self) -> tuple[int, ...]:
         """Every instant (µs) at which an entry ends, sorted."""
         return tuple(sorted({entry.until for entry in self.entries if entry.until is not None}))
+
+    def _network_entry(self, network: IPv4Network | IPv6Network, at: int | None) -> AllowEntry | None:
+        for length in sorted({found.prefixlen for found in self._networks}, reverse=True):
+            if length <= network.prefixlen:
+                for entry in self._networks.get(network.supernet(new_prefix=length), ()):
+                    if entry.in_force(at):
+                        return entry
+        return None
 
     @cached_property
     def _networks(self) -> dict[IPv4Network | IPv6Network, list[AllowEntry]]:
@@ -96,6 +110,14 @@ class AllowList:
 
 
 EMPTY = AllowList()
+
+
+def _host(value: str) -> str:
+    """The host of a URL; any other value as it is."""
+    try:
+        return (urlsplit(value).hostname if "://" in value else None) or value
+    except ValueError:
+        return value
 
 
 def _network(value: str) -> IPv4Network | IPv6Network | None:

@@ -35,11 +35,15 @@ class Overlap:
     shared: Ints  # (feed, feed): values that both list; on the diagonal all that one lists
     alone: Ints  # by feed: values that no other one lists
 
+    def size(self, feed: str) -> int:
+        """How many values a feed lists."""
+        place = self.feeds.index(feed)
+        return int(self.shared[place, place])
+
     def unique(self, feed: str) -> float:
         """Which share of a feed's values no other one lists, 0 to 1."""
-        place = self.feeds.index(feed)
-        size = int(self.shared[place, place])
-        return int(self.alone[place]) / size if size else 0.0
+        size = self.size(feed)
+        return int(self.alone[self.feeds.index(feed)]) / size if size else 0.0
 
     def with_others(self, feed: str) -> dict[str, int]:
         """The feeds that share values with this one, and how many, the most first."""

@@ -7,7 +7,7 @@ of the set: no question below is answered against it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
@@ -55,6 +55,11 @@ class IndicatorSet:
         again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _SAME)
         stated = frozenset(each.settings.name for each in said if each.settings.family is not None)
         return cls(with_families(rows.filter(~again), stated), allow)
+
+    def split(self, log_only: Collection[str]) -> tuple[IndicatorSet, IndicatorSet]:
+        """What counts, and what these feeds say, which is only watched: it is to reach no decision."""
+        watched = pl.col("feed").is_in(list(log_only))
+        return replace(self, table=self.table.filter(~watched)), replace(self, table=self.table.filter(watched))
 
     def __len__(self) -> int:
         return self.table.height

@@ -1,0 +1,95 @@
+"""What a feed is worth here: how often it is right, how fresh it is, and what it says that no other one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from netpersona.intel.families import Overlap, overlap
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.precision import FLOOR, Estimate, PrecisionLedger, Record, estimate, in_words
+from netpersona.intel.reputation import freshness, in_force
+
+_SHOWN = 5  # feeds with which one shares most
+
+
+class Worth(NamedTuple):
+    """What is known of one feed at an instant."""
+
+    feed: str
+    indicators: int
+    in_force: int
+    sightings: int  # ever
+    listings_met: int  # distinct, of those that are remembered
+    confirmed: float  # by weight, faded
+    refuted: float
+    precision: float | None
+    low: float
+    high: float
+    floor: float
+    log_only_since: int | None  # µs
+    last_met: int | None  # µs
+    freshness: float | None  # mean over what is in force, 0 to 1; None: nothing is
+    unique: float  # share of what it lists that no other feed lists
+    shared_with: Mapping[str, int]  # feeds that list the same, and how much of it
+    copy_of: tuple[str, ...]
+    says: str
+
+
+def worths(
+    ledger: PrecisionLedger, everything: IndicatorSet, at: int, floors: Mapping[str, float] | None = None
+) -> list[Worth]:
+    """What every feed is worth at `at` (µs), in the order of their names; `everything` with those that are log-only."""
+    common = overlap(everything.table)
+    held = everything.table.filter(in_force(at)).with_columns(freshness(at))
+    fresh = {
+        feed: (n, mean) for feed, n, mean in held.group_by("feed").agg(pl.len(), pl.col("freshness").mean()).rows()
+    }
+    names = sorted({*common.feeds, *ledger.feeds})
+    return [_worth(name, ledger, common, fresh.get(name), at, (floors or {}).get(name, FLOOR)) for name in names]
+
+
+def _worth(
+    name: str, ledger: PrecisionLedger, common: Overlap, fresh: tuple[int, float] | None, at: int, floor: float
+) -> Worth:
+    record, listed = ledger.feeds.get(name, Record()), name in common.feeds
+    found = estimate(record, at)
+    unique = common.unique(name) if listed else 0.0
+    sources = common.sources(name) if listed else ()
+    return Worth(
+        feed=name,
+        indicators=common.size(name) if listed else 0,
+        in_force=fresh[0] if fresh else 0,
+        sightings=record.sightings,
+        listings_met=len(record.listings),
+        confirmed=found.right,
+        refuted=found.wrong,
+        precision=found.precision,
+        low=found.low,
+        high=found.high,
+        floor=floor,
+        log_only_since=record.log_only_since,
+        last_met=max((seen.last for seen in record.listings.values()), default=None),
+        freshness=fresh[1] if fresh else None,
+        unique=unique,
+        shared_with=dict(list(common.with_others(name).items())[:_SHOWN]) if listed else {},
+        copy_of=sources,
+        says=_says(record, found, unique, sources, floor),
+    )
+
+
+def _says(record: Record, found: Estimate, unique: float, sources: tuple[str, ...], floor: float) -> str:
+    """Whether it earns its place, in a sentence."""
+    alone = f"{unique:.0%} of what it lists no other feed lists"
+    if record.log_only_since is not None:
+        return f"log-only: {in_words(found)}"
+    if sources and unique < 0.01:
+        return f"adds nothing: a copy of {', '.join(sources[:3])}; {alone}"
+    if found.precision is None:
+        met = "it was met here, but not judged" if record.listings else "nothing that it lists was met here"
+        return f"not known yet: {met}; {alone}"
+    if found.low >= floor:
+        return f"earns its place: {in_words(found)}; {alone}"
+    return f"not sure yet: {in_words(found)}; {alone}"
