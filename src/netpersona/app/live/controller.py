@@ -13,7 +13,7 @@ from netpersona.app.live.orders import PATIENCE, Orders
 from netpersona.app.live.parts import Parts
 from netpersona.app.live.service import Applied, FeedState, PolicyVersion
 from netpersona.app.standing import Standing
-from netpersona.errors import FeedError, NetpersonaError
+from netpersona.errors import FeedError
 from netpersona.flow.vm import VmId
 from netpersona.persona.model import Persona
 from netpersona.ports import Store
@@ -128,16 +128,18 @@ class Controller:
 
     def feeds(self) -> Sequence[FeedState]:
         """Every feed, in the order of their names."""
-        return self._orders.ask(self.loop.threats.indicators.states)
+        return self.loop.threats.states()
 
     def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:  # noqa: ARG002
         """Add to a feed that is pushed to, or take out of it."""
-        if self._over.is_set():
-            raise NetpersonaError("the controller is ending; nothing was pushed")
-        pushed = self._orders.ask(lambda: self.loop.push(feed, values, remove=remove))
-        if not pushed.at_once and not pushed.worked_in.wait(PATIENCE):
+        threats, enforcing = self.loop.threats, self.loop.enforcing
+        pushed = threats.push(feed, values, remove=remove)
+        if remove:
+            enforcing.take_back(pushed.values)
+        at_once = not pushed.values or (not remove and enforcing.lend(feed, pushed.values, pushed.number))
+        if not at_once and not threats.wait(pushed.number, PATIENCE):
             raise FeedError(f"feed {feed}: what was pushed is kept, and not in force yet; see 'netpersona status'")
-        return pushed.changed
+        return len(pushed.values)
 
     def vms(self) -> Mapping[VmId, Persona]:
         """The VMs that exist now, with their personas."""

@@ -1,27 +1,36 @@
-"""What is in force in the kernel: resolved anew when something changed, healed, shown, and guarded while on trial."""
+"""What is in force in the kernel: resolved anew when something changed, healed, shown, and guarded while on trial.
+
+Addresses that were pushed are lent to the kernel's sets at once (loans.py), by whoever pushes them: the enforcer has a
+lock of its own, so that this waits for no judging.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from netpersona.app.live.indicators import PUSHED_CONFIDENCE
 from netpersona.app.live.judge import LiveJudge
+from netpersona.app.live.loans import Loans, admitting
 from netpersona.app.live.parts import Parts
 from netpersona.app.live.rules import LiveRules
 from netpersona.app.live.supervisor import Supervisor
+from netpersona.app.live.threats import Known, Prepare
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import SECOND
 from netpersona.policy.model import PolicySet
+from netpersona.ports import Drift
+from netpersona.ruleset.criteria import Criterion
 from netpersona.ruleset.diff import Changes, diff
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.render import render
 from netpersona.ruleset.words import plan
 
 _LOOK = SECOND  # µs between looks at the answers that are held
+_ENDS = 5 * SECOND  # µs between looks at what ended, while listings that ended are worked in
 
 
 class Enforcing:
@@ -31,9 +40,13 @@ class Enforcing:
         self.rules = LiveRules.of_bytes(parts.store.context("rules"))
         self.ruleset: Ruleset | None = None
         self.installed = True
+        self.pushes = self._known_pushes = 0  # how many are in force, and in what the judge's ground knows
         self._enforcer, self._hold = parts.enforcer, parts.hold
         self._guard, self._receipts = parts.guard, parts.receipts
         self._judge, self._supervisor = judge, supervisor
+        self._kernel = threading.Lock()  # on the enforcer and the loans
+        self._loans = Loans()
+        self._criteria: Mapping[str, Criterion] = {}  # of the sets in force
         self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
         self._behind = True  # whether the kernel may not have what it should: it refused, or was not asked yet
         self._healed = 0
@@ -62,6 +75,12 @@ class Enforcing:
         if changed or self._behind or self._ends():
             self.enforce(changed)
 
+    def know(self, known: Known) -> None:
+        """This is what the judge's ground knows of threats from now on."""
+        self._known_pushes = known.pushes
+        if known.prepared is not None:
+            self.rules.adopt(known.prepared, self._judge.personas())
+
     def enforce(self, changed: Collection[VmId]) -> None:
         """Bring what the moment asks for in force; where that fails, what was in force stays."""
         self._behind = True
@@ -69,6 +88,8 @@ class Enforcing:
         self.rules.forget(self._supervisor.now)
         if self.installed:
             self._supervisor.part("enforcer", lambda: self.bring(()))
+        else:
+            self.pushes = self._known_pushes
 
     def bring(self, changed: Iterable[VmId]) -> Changes:
         """Bring in force what follows from all that has changed since this was last done.  Raises NetpersonaError."""
@@ -79,7 +100,13 @@ class Enforcing:
             self._changed |= self.rules.take(learned, now)
             desired = self.rules.resolved(personas, self._changed, ground, now)
             self._changed = set()
-            changes = self._enforcer.apply(desired)
+            self._loans.added_to(desired)  # made ready before anybody who lends has to wait
+            with self._kernel:
+                self._loans.are_in(self._known_pushes)
+                changes = self._enforcer.apply(self._loans.added_to(desired))
+                self.pushes = self._known_pushes
+                criteria = self.rules.criteria()
+                self._criteria = {name: criteria[name] for name in desired.sets.keys() & criteria.keys()}
             if hold is not None:
                 hold.publish(desired, ground, personas)
         if changes or self.ruleset is None:
@@ -93,8 +120,7 @@ class Enforcing:
         """See whether the kernel holds what we put there, and put it there again where it does not."""
         if self.ruleset is None or not self.installed:
             return
-        with self._quiet():
-            drift = self._supervisor.part("kernel", self._enforcer.heal)
+        drift = self._supervisor.part("kernel", self._as_applied)
         if drift:
             self._healed += len(drift)
             self._supervisor.ill("kernel", "healed: " + "; ".join(each.what for each in drift))
@@ -103,7 +129,7 @@ class Enforcing:
 
     def in_force(self) -> Ruleset:
         """The rules in force."""
-        return self.ruleset or self._enforcer.in_force()
+        return self._enforcer.in_force()
 
     def planned(self, policies: PolicySet) -> tuple[Ruleset, Changes]:
         """What these policies would come to, and how that differs from what is in force."""
@@ -115,40 +141,48 @@ class Enforcing:
 
     def shown(self) -> Mapping[str, Any]:
         """What the kernel holds; see Service.firewall."""
-        held = self._enforcer.in_force()
-        with self._quiet():
-            counters = self._enforcer.counters()
+        with self._quiet(), self._kernel:
+            held, counters = self._enforcer.in_force(), self._enforcer.counters()
         shown = {"installed": self.installed, "vms": plan(held), "nft": render(held), "counters": counters}
         return {**shown, **self.verified()}
 
     def verified(self) -> Mapping[str, Any]:
         """Read the kernel back now; see Service.verify."""
-        with self._quiet():
+        with self._quiet(), self._kernel:
             drift = self._enforcer.verify() if self.installed else ()
         if drift:
             self.heal()  # at once, so that it is counted before a change mends it by the way
         return {"well": not drift, "drift": drift, "healed": self._healed}
 
-    def lend(self, feed: str, values: Sequence[str]) -> bool:
-        """Put addresses into the kernel's sets at once, before all else is worked out; whether that was all."""
+    def lend(self, feed: str, values: Sequence[str], number: int) -> bool:
+        """Put pushed addresses into the kernel's sets at once, before all else is worked out; whether that was all.
+
+        Called from any thread; `number` is that of the push.
+        """
         lend = getattr(self._enforcer, "lend", None)
-        sets = () if self.ruleset is None else self.ruleset.sets.keys()
-        names = [name for name in self.rules.admitting(feed, PUSHED_CONFIDENCE) if name in sets]
-        allow = self._judge.ground.intel.allow
-        if lend is None or not self.installed or not all(map(_is_address, values)):
+        if lend is None or not all(map(_is_address, values)):
             return False
-        wanted = [value for value in values if not allow.covers_address(value, self._supervisor.now)]
-        with self._quiet():
-            for name in names:
+        allow, now = self._judge.ground.intel.allow, self._supervisor.now
+        wanted = [value for value in values if not allow.covers_address(value, now)]
+        with self._quiet(), self._kernel:
+            if not self.installed or self.ruleset is None:
+                return False
+            for name in admitting(self._criteria, feed):
+                self._loans.add(name, wanted, number)
                 lend(name, wanted, None)
         return True
+
+    def take_back(self, values: Sequence[str]) -> None:
+        """These are lent no more, from the next time on that anything is brought in force."""
+        with self._kernel:
+            self._loans.drop(values)
 
     def uninstall(self, who: str) -> None:
         """Take every rule of ours out of the kernel."""
         self.let_go()
-        with self._quiet():
+        with self._quiet(), self._kernel:
             self._enforcer.uninstall()
-        self.installed, self.ruleset = False, None
+            self.installed, self.ruleset = False, None
         self._supervisor.well("enforcer", f"uninstalled by {who}; apply policies to install again")
 
     def installed_again(self) -> None:
@@ -169,8 +203,8 @@ class Enforcing:
         """
         if self._guard is None or self.ruleset is None:
             return False
-        with self._quiet():
-            self._guard.arm(self.ruleset, seconds)
+        with self._quiet(), self._kernel:
+            self._guard.arm(self._enforcer.in_force(), seconds)
         return True
 
     def disarm(self) -> None:
@@ -178,9 +212,27 @@ class Enforcing:
         if self._guard is not None:
             self._guard.disarm()
 
+    def preparing(self) -> Prepare:
+        """What makes ready, in another thread, the rules that follow from other indicators."""
+        judge = self._judge
+        return self.rules.preparing(judge.personas(), judge.ground.policies, self._supervisor.now)
+
+    def listings_ended(self) -> bool:
+        """Whether what intelligence says stands no more as it was resolved, and must be prepared anew."""
+        return self.rules.ended(self._supervisor.now)
+
+    def _as_applied(self) -> Sequence[Drift]:
+        with self._quiet(), self._kernel:
+            drift = self._enforcer.verify()
+            if drift and self.ruleset is not None:
+                self._enforcer.apply(self._loans.added_to(self.ruleset))
+        return drift
+
     def _ends(self) -> bool:
         until = None if self.ruleset is None else self.ruleset.until
-        return until is not None and until <= self._supervisor.now
+        if until is None or until > self._supervisor.now:
+            return False
+        return not self.listings_ended() or self._supervisor.is_due("ends", _ENDS)
 
     def _quiet(self) -> AbstractContextManager[object]:
         """Nobody else uses the enforcer meanwhile: answers that come are lent to it in another thread."""

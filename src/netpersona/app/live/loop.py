@@ -11,12 +11,10 @@ here drops a packet: the kernel keeps the last good rules.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
 
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.sensors.packets.window_meter import Report
@@ -28,7 +26,7 @@ from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
 from netpersona.app.live.service import Applied, PolicyVersion
 from netpersona.app.live.supervisor import Supervisor
-from netpersona.app.live.threats import Threats
+from netpersona.app.live.threats import Known, Threats
 from netpersona.errors import ConfigError, InventoryError, NetpersonaError, SourceError
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import SECOND
@@ -43,14 +41,6 @@ _LOOK = SECOND  # µs between looks at the inventory
 _SAVE = 5 * SECOND  # µs between checkpoints
 _FADE = 5 * SECOND  # µs between resolutions where nothing happened: risk fades, listings end
 _HEAL = 3 * SECOND  # µs between looks whether the kernel still holds our rules
-
-
-class Pushed(NamedTuple):
-    """How many values changed, whether all of it is in force already, and what is set once it is."""
-
-    changed: int
-    at_once: bool
-    worked_in: threading.Event
 
 
 class Loop:
@@ -68,7 +58,7 @@ class Loop:
         self._told_taps: set[str] = set()
         policies = self.policies.understood(self.policies.texts)
         parts.indicators.resume(store.context("pushed"))
-        ground = Ground(self.threats.load(store.vms(), policies), policies, None, parts.window)
+        ground = Ground(self.threats.load(store.vms(), policies).intel, policies, None, parts.window)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
         self.judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
         self.enforcing = Enforcing(parts, self.judge, self.supervisor)
@@ -112,15 +102,17 @@ class Loop:
         if report is not None:
             changed |= self._take(report)
         changed |= judge.on_timer(self.now)
-        if (intel := self.threats.news()) is not None:
-            self._reground(replace(judge.ground, intel=intel))
-            self.threats.in_force()
+        known = self.threats.news(self.enforcing.preparing, ended=self.enforcing.listings_ended())
+        if known is not None:
+            self._know(known, judge.ground.policies)
+            changed |= judge.fleet.vms.keys()
         self._go_back_in_time()
         self._read_receipts()
         self._judged_since = self._judged_since or bool(changed)
         if supervisor.is_due("fade", _FADE):
             changed |= judge.worried()
         self.enforcing.follow(changed)
+        self.threats.came(self.enforcing.pushes)
         if supervisor.is_due("heal", _HEAL):
             self.enforcing.heal()
         if supervisor.is_due("save", _SAVE):
@@ -140,7 +132,7 @@ class Loop:
             **self.policies.to_bytes(),
             "rules": self.enforcing.rules.to_bytes(),
             "aside": self.judge.to_bytes(),
-            **self._parts.indicators.context(),
+            **self.threats.context(),
         }
         self._parts.store.commit(self.judge.checkpoint(context))
         self.judge.stored()
@@ -182,12 +174,6 @@ class Loop:
         self.enforcing.disarm()
         self.save()
         return version
-
-    def push(self, feed: str, values: Sequence[str], *, remove: bool) -> Pushed:
-        """Add values to a feed or take them out, and put addresses into the kernel's sets at once."""
-        moved, worked_in = self.threats.push(feed, values, remove=remove)
-        at_once = not moved or (not remove and self.enforcing.lend(feed, moved))
-        return Pushed(len(moved), at_once, worked_in)
 
     def edit(self, persona: Persona, why: str) -> None:
         """Store what a person changed of a persona."""
@@ -258,12 +244,13 @@ class Loop:
         return self.enforcing.arm(confirm_within / SECOND)
 
     def _reload(self, policies: PolicySet) -> None:
-        intel = self.threats.load(self.judge.fleet.vms.values(), policies)
-        self.judge.reground(replace(self.judge.ground, policies=policies, intel=intel), self.now)
+        known = self.threats.load(self.judge.fleet.vms.values(), policies)
+        self._know(known, policies)
 
-    def _reground(self, ground: Ground) -> None:
-        self.judge.reground(ground, self.now)
-        self.enforcing.enforce(self.judge.fleet.vms)
+    def _know(self, known: Known, policies: PolicySet) -> None:
+        """Judge by what is known now; the rules are to follow."""
+        self.judge.reground(replace(self.judge.ground, policies=policies, intel=known.intel), self.now)
+        self.enforcing.know(known)
 
     def _tell_of_clock(self) -> None:
         shift = round(self._clock.shift / SECOND)

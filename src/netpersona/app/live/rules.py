@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+
+import polars as pl
 
 from netpersona.adapters.dns_relay.admission import Learned
 from netpersona.flow.table import FlowBatch
@@ -13,7 +15,7 @@ from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Ground
 from netpersona.policy.model import PolicySet
-from netpersona.ruleset.criteria import covered
+from netpersona.ruleset.criteria import Criterion, covered
 from netpersona.ruleset.members import Answers
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.resolve import Resolver
@@ -22,7 +24,16 @@ LINGERS = 60_000_000  # µs: an answer is honoured for this long at least, as re
 ANSWERS_KEPT = 5_000  # names for each VM; the ones that ended first go
 
 _Basis = tuple[PolicySet, IndicatorSet, Mapping[VmId, str]]
+_ANYWHERE = "192.0.2.1"
 _Answers = dict[str, dict[str, int]]  # name -> address -> until when, µs
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A resolver that was made elsewhere, of personas as they stood then."""
+
+    basis: _Basis
+    resolver: Resolver
 
 
 @dataclass(slots=True)
@@ -34,6 +45,7 @@ class LiveRules:
     _names: dict[VmId, Answers] = field(default_factory=dict)  # the answers, as a resolver reads them
     _resolver: Resolver | None = None
     _basis: _Basis | None = None  # what the resolver was made of
+    _since: set[VmId] = field(default_factory=set)  # who changed since preparing() was called
 
     def hear(self, rows: FlowBatch, taps: Mapping[str, VmId]) -> set[VmId]:
         """Take the DNS answers that these VMs were given; gives the VMs that can reach something new by a name.
@@ -90,35 +102,58 @@ class LiveRules:
 
         Raises InventoryError for an interface that no kernel has.
         """
-        interfaces = {vm: p.base.interface for vm, p in personas.items() if p.base.interface is not None}
-        resolver, ended = self._standing((ground.policies, ground.intel, interfaces), now)
+        resolver, ended = self._standing((ground.policies, ground.intel, _interfaces(personas)), now)
         resolver.move(now)
-        for vm in {*changed, *ended} if resolver is self._resolver else personas:
+        again = {*changed, *ended}
+        self._since |= again
+        for vm in again if resolver is self._resolver else personas:
             self._put(resolver, vm, personas)
         self._resolver = resolver
         ruleset = resolver.ruleset()
         self._begin(ruleset, now)
         return ruleset
 
-    def admitting(self, feed: str, confidence: float) -> list[str]:
-        """The sets in force that hold a peer as soon as this feed lists it, whatever others say of it."""
-        if self._resolver is None:
-            return []
-        return [
-            name
-            for name, criterion in self._resolver.criteria().items()
-            if (criterion.kind == "reputation_below" and 1.0 - confidence < float(criterion.values[0]))
-            or (criterion.kind == "feeds" and feed in criterion.values)
-        ]
+    def preparing(
+        self, personas: Mapping[VmId, Persona], policies: PolicySet, now: int
+    ) -> Callable[[IndicatorSet], Prepared]:
+        """What makes a resolver of other indicators, with all shared sets, in another thread; see adopt()."""
+        interfaces, names, began = _interfaces(personas), self._names, self.began  # read there, changed here
+        self._since = set()
 
-    def _standing(self, basis: _Basis, now: int) -> tuple[Resolver, set[VmId]]:
+        def prepare(intel: IndicatorSet) -> Prepared:
+            resolver = Resolver(policies, intel, now, interfaces=interfaces, names=names, began=began)
+            for persona in personas.values():
+                resolver.put(persona)
+            resolver.ruleset()
+            intel.match_addresses(pl.Series([_ANYWHERE]))
+            intel.match_names(pl.Series(["example.com"]))
+            return Prepared((policies, intel, interfaces), resolver)
+
+        return prepare
+
+    def adopt(self, prepared: Prepared, personas: Mapping[VmId, Persona]) -> None:
+        """Go on with what was prepared; the VMs that changed since then are put into it again."""
+        resolver = prepared.resolver
+        for vm in {*self._since, *personas}:
+            if vm in self._since or vm not in resolver:
+                self._put(resolver, vm, personas)
+        self._resolver, self._basis = resolver, prepared.basis
+
+    def criteria(self) -> dict[str, Criterion]:
+        """What the sets that rules ask for are about, by name."""
+        return {} if self._resolver is None else dict(self._resolver.criteria())
+
+    def ended(self, now: int) -> bool:
+        """Whether a listing has ended, or one began, since the resolver was made: then it must be made anew."""
+        return self._resolver is not None and self._resolver.ended(now) is None
+
+    def _standing(self, basis: _Basis, now: int) -> tuple[Resolver, Collection[VmId]]:
         """The resolver so far with the VMs of which something ended; a new one where it rests on something else."""
         if self._resolver is not None and self._basis is not None:
             policies, intel, interfaces = self._basis
             if policies is basis[0] and intel is basis[1] and interfaces == basis[2]:
-                ended = self._resolver.ended(now)
-                if ended is not None:
-                    return self._resolver, ended
+                ended = self._resolver.ended(now)  # None: listings ended, and another one is prepared for that
+                return self._resolver, self.answers.keys() if ended is None else ended
         self._basis = basis
         policies, intel, interfaces = basis
         return Resolver(policies, intel, now, interfaces=interfaces, names=self._names, began=self.began), set()
@@ -167,3 +202,7 @@ class LiveRules:
         order = sorted(names, key=lambda name: (covered(name, asked), max(names[name].values())))
         for name in order[: ANSWERS_KEPT // 10]:
             del names[name]
+
+
+def _interfaces(personas: Mapping[VmId, Persona]) -> dict[VmId, str]:
+    return {vm: persona.base.interface for vm, persona in personas.items() if persona.base.interface is not None}

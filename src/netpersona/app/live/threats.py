@@ -1,75 +1,179 @@
-"""What is known of threats: feeds that are read anew, and values that are pushed and worked in beside, in a thread."""
+"""What is known of threats: feeds that are read anew, and values that are pushed, worked in beside in a thread.
+
+    push() --> kept here, lent to the kernel by who pushed --+
+    a feed says something new -------------------------------+--> merged, and prepared for the rules --> news()
+                                                                    (another thread, for seconds)
+
+Working in a million indicators costs seconds of a processor.  So after it was done it rests for a multiple of the time
+that it took: what is pushed meanwhile is in force already, as it is lent, and waits for that no longer than REST_MOST.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from netpersona.app.live.indicators import LiveIndicators, Rebuilt
+from netpersona.app.live.rules import Prepared
+from netpersona.app.live.service import FeedState
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.run import allowed
+from netpersona.errors import NetpersonaError
 from netpersona.flow.vm import Vm
-from netpersona.flow.window import SECOND
+from netpersona.flow.window import MINUTE, SECOND
+from netpersona.intel.allow import AllowList
 from netpersona.intel.gate import Protected
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.policy.model import PolicySet
 
 _LOOK = SECOND  # µs between looks at the feeds
+_REST = 20  # times as long as working in took
+REST_MOST = MINUTE  # µs
+
+Prepare = Callable[[IndicatorSet], Prepared]
+
+
+class Known(NamedTuple):
+    """What is known now, and how many pushes are in it; `prepared`: what rules make of it, where that was done."""
+
+    intel: IndicatorSet
+    pushes: int
+    prepared: Prepared | None = None
+
+
+class Pushed(NamedTuple):
+    """The values that changed, and the number of this push."""
+
+    values: Sequence[str]
+    number: int
+
+
+class _Work(NamedTuple):
+    began: int  # µs
+    pushes: int
+    done: Future[tuple[Rebuilt | None, IndicatorSet, Prepared]]
 
 
 class Threats:
-    """Gives the indicators whenever they change; whoever takes them says so when they are in force."""
+    """`push`, `hurry`, `wait`, `states` and `context` may be called from any thread, all else from the loop's."""
 
     def __init__(self, indicators: LiveIndicators, supervisor: Supervisor) -> None:
-        self.indicators = indicators
-        self._supervisor = supervisor
-        self._beside = ThreadPoolExecutor(1, "indicators")  # works in what was pushed
-        self._rebuilding: Future[Rebuilt] | None = None
-        self._worked_in = threading.Event()
-        self._protected = Protected()
+        self._indicators, self._supervisor = indicators, supervisor
+        self._lock = threading.Condition(threading.RLock())  # on the indicators; told when more is in force
+        self._beside = ThreadPoolExecutor(1, "indicators")
+        self._work: _Work | None = None
+        self._rest_until = 0  # µs
+        self._pushes = self._worked_in = self._in_force = 0  # how many there were, are in what is known, are in force
+        self._stale = False  # whether what is known lacks a push, or the indicators do not know that it has it
+        self._fresh = False  # whether a feed said something that is not prepared yet
+        self._urgent = False  # whether somebody waits for a push to be worked in
+        self._gate: tuple[Protected, AllowList] | None = None  # that let pass what is known
+        self._known = IndicatorSet.merge([])
+        self._closed = False
 
-    def load(self, vms: Iterable[Vm], policies: PolicySet) -> IndicatorSet:
-        """Everything anew, as the gate lets it pass that protects these VMs."""
-        self._protected = Protected.of(vms, policies.always.management)
-        return self.indicators.load(self._protected, allowed(policies), self._supervisor.now)
+    # Turn by turn
+
+    def load(self, vms: Iterable[Vm], policies: PolicySet) -> Known:
+        """All that is known, as the gate lets it pass that protects these VMs."""
+        gate = (Protected.of(vms, policies.always.management), allowed(policies))
+        with self._lock:
+            if gate != self._gate:
+                self._gate, self._work = gate, None
+                self._known = self._indicators.load(*gate, self._supervisor.now)
+                self._worked_in, self._stale, self._fresh = self._pushes, False, False
+            return Known(self._known, self._worked_in)
 
     def concerns(self, vms: Iterable[Vm], policies: PolicySet) -> bool:
         """Whether the gate has to protect others now, so that all must be loaded anew."""
-        return Protected.of(vms, policies.always.management) != self._protected
+        return self._gate is None or Protected.of(vms, policies.always.management) != self._gate[0]
 
-    def news(self) -> IndicatorSet | None:
-        """The indicators, if a feed says something new or what was pushed is worked in; else None."""
-        if self._rebuilding is not None and self._rebuilding.done():
-            intel = self.indicators.adopt(self._rebuilding.result())
-            self._rebuilding = None
-            if intel is not None:
-                return intel
-            self._rebuild()
-        return self._refreshed() if self._supervisor.is_due("feeds", _LOOK) else None
+    def news(self, preparing: Callable[[], Prepare], *, ended: bool) -> Known | None:
+        """What is known, if that changed and is prepared; None: nothing new yet.  `ended`: a listing did, or began."""
+        if self._work is None:
+            self._supervisor.part("indicators", lambda: self._begin(preparing, ended=ended))
+        elif self._work.done.done():
+            return self._supervisor.part("indicators", self._adopted)
+        return None
 
-    def in_force(self) -> None:
-        """What news() gave last is in force."""
-        if self._rebuilding is None:
-            self._worked_in.set()
-
-    def push(self, feed: str, values: Sequence[str], *, remove: bool) -> tuple[Sequence[str], threading.Event]:
-        """The values that changed, and what is set when they are in force.  Raises FeedError, ConfigError."""
-        moved = self.indicators.push(feed, values, self._supervisor.now, remove=remove)
-        if moved and self._rebuilding is None:
-            self._worked_in = threading.Event()
-            self._rebuild()
-        return moved, self._worked_in
+    def came(self, pushes: int) -> None:
+        """So many pushes are in force, as part of what is known."""
+        if pushes != self._in_force:
+            with self._lock:
+                self._in_force = pushes
+                self._lock.notify_all()
 
     def close(self) -> None:
-        """Work nothing in any more."""
+        """Take no push any more, and work nothing in."""
+        with self._lock:
+            self._closed = True
         self._beside.shutdown()
 
-    def _rebuild(self) -> None:
-        self._rebuilding = self._beside.submit(self.indicators.rebuild())
+    # What others ask
+
+    def push(self, feed: str, values: Sequence[str], *, remove: bool) -> Pushed:
+        """Add values to a feed or take them out.  Raises FeedError, ConfigError."""
+        with self._lock:
+            if self._closed:
+                raise NetpersonaError("the controller is ending; nothing was pushed")
+            moved = self._indicators.push(feed, values, self._supervisor.now, remove=remove)
+            if moved:
+                self._pushes += 1
+                self._stale = True
+            return Pushed(moved, self._pushes)
+
+    def wait(self, number: int, seconds: float) -> bool:
+        """Have this push worked in soon, and wait until it is in force; whether it is."""
+        with self._lock:
+            self._urgent = True
+            return self._lock.wait_for(lambda: self._in_force >= number, seconds)
+
+    def states(self) -> list[FeedState]:
+        """Every feed, in the order of their names."""
+        with self._lock:
+            return self._indicators.states()
+
+    def context(self) -> Mapping[str, bytes]:
+        """What the store keeps of it."""
+        with self._lock:
+            return self._indicators.context()
+
+    def _begin(self, preparing: Callable[[], Prepare], *, ended: bool) -> None:
+        """Begin to work in what is new, if anything is."""
+        now = self._supervisor.now
+        rested = now >= self._rest_until
+        with self._lock:
+            if self._supervisor.is_due("feeds", _LOOK) and (intel := self._refreshed()) is not None:
+                self._known, self._fresh = intel, True
+            stale = self._stale and (rested or self._urgent or self._fresh)
+            if not (stale or self._fresh or (ended and rested)):
+                return
+            rebuild = self._indicators.rebuild() if stale else None
+            known, prepare = self._known, preparing()
+
+            def work() -> tuple[Rebuilt | None, IndicatorSet, Prepared]:
+                rebuilt = rebuild() if rebuild is not None else None
+                intel = known if rebuilt is None else rebuilt.indicators
+                return rebuilt, intel, prepare(intel)
+
+            pushes = self._pushes if stale else self._worked_in
+            self._work = _Work(now, pushes, self._beside.submit(work))
+
+    def _adopted(self) -> Known:
+        assert self._work is not None
+        work, self._work = self._work, None
+        now = self._supervisor.now
+        self._rest_until = now + min(REST_MOST, _REST * (now - work.began))
+        rebuilt, intel, prepared = work.done.result()
+        with self._lock:
+            if rebuilt is not None and self._indicators.adopt(rebuilt) is not None:
+                self._stale = self._urgent = False
+            self._known, self._worked_in, self._fresh = intel, work.pushes, False
+        return Known(intel, work.pushes, prepared)
 
     def _refreshed(self) -> IndicatorSet | None:
-        indicators = self.indicators
+        indicators = self._indicators
         intel = indicators.refreshed(self._supervisor.now)
         for feed in indicators.feeds:
             name = feed.settings.name

@@ -145,6 +145,13 @@ class Rig:
         for _ in range(count):
             self.controller.turn()
 
+    def until(self, condition):
+        """Turns until it holds; what is worked out beside takes its time."""
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, "it never came to be so"
+            self.controller.turn()
+
     def ask(self, call):
         """What another thread is answered, while turns go on."""
         from threading import Thread
