@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from netpersona.intel.formats import json_document, texts
+from netpersona.intel.formats import json_document, markup, texts
 from netpersona.intel.formats.entry import (
     ENTRY_SCHEMA,
     REFUSED_SCHEMA,
@@ -49,7 +49,7 @@ class Document(Protocol):
         """Its entries.  Raises FormatError where the content breaks off or is damaged."""
 
 
-DOCUMENTS: tuple[Document, ...] = (json_document,)
+DOCUMENTS: tuple[Document, ...] = (json_document, markup)
 
 
 def read(content: bytes, column: str | int | None = None) -> Entries:

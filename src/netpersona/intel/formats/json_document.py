@@ -6,8 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from netpersona.intel.formats import stix
-from netpersona.intel.formats.entry import Entries, FormatError
+from netpersona.intel.formats import json_rows, misp, otx, stix, warning_list
+from netpersona.intel.formats.entry import Entries
 from netpersona.intel.formats.json_text import Document, head, looks_like, opened
 
 NAME = "json"
@@ -25,7 +25,7 @@ class Reader(Protocol):
         """Its entries.  Raises FormatError where nothing of the document is what it seems."""
 
 
-READERS: tuple[Reader, ...] = (stix,)
+READERS: tuple[Reader, ...] = (misp, stix, warning_list, otx, json_rows)
 
 
 def recognised(content: bytes) -> bool:
@@ -37,7 +37,4 @@ def read(content: bytes) -> Entries:
     """The entries of a feed in JSON.  Raises FormatError where it is damaged or of no format that is known."""
     document = opened(content)
     known = head(document)
-    for reader in READERS:
-        if reader.recognised(known):
-            return reader.read(document)
-    raise FormatError(1, "JSON of no known format", "STIX")
+    return next(reader for reader in READERS if reader.recognised(known)).read(document)

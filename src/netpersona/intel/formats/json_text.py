@@ -22,13 +22,13 @@ from netpersona.intel.formats.entry import FormatError
 T = TypeVar("T")
 
 _BLOCK = 1 << 24  # bytes
-_FIRST = re.compile(rb"(?:\s+|#[^\n]*(?:\n|\Z))*")
-_OPENED = re.compile(rb'\{\s*["}]|\[\s*["{\[\]]')
+_FIRST = re.compile(rb"(?>\s+|#[^\n]*(?:\n|\Z))*+")
+_OPENED = re.compile(rb'\{\s*["}]|\[\s*(?:["{\[\]]|-?\d+(?:\.\d+)?\s*[,\]])')
 _SOMETHING = re.compile(rb"\S")
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _DEEPEST = 500
-_LARGEST_HEAD = 1 << 20  # bytes of a value that is looked at to tell what it is
+_TELLING = 64  # bytes of a value by which it is found again
 
 _TOP: msgspec.json.Decoder[dict[str, msgspec.Raw] | list[msgspec.Raw]] = msgspec.json.Decoder(
     dict[str, msgspec.Raw] | list[msgspec.Raw]
@@ -54,7 +54,7 @@ class Document:
     """A feed in JSON."""
 
     content: bytes
-    array: tuple[msgspec.Raw, ...] | None = None  # the items, where it is one array
+    array: list[msgspec.Raw] | None = None  # the items, where it is one array
     lines: bool = False  # whether each line is a value
 
     def values(self) -> Iterator[Value]:
@@ -62,7 +62,7 @@ class Document:
         if self.lines:
             yield from _lines(self.content)
         elif self.array is not None:
-            yield from items(self.content, 0, list(self.array))
+            yield from items(self.content, _begins(self.content), self.array)
         else:
             yield Value(_begins(self.content), self.content)
 
@@ -81,7 +81,7 @@ def opened(content: bytes) -> Document:
         top = decoded(_TOP, content)
     except BadValueError as error:
         raise damaged(content, error) from error
-    return Document(content, tuple(top) if isinstance(top, list) else None)
+    return Document(content, top if isinstance(top, list) else None)
 
 
 def decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | memoryview | bytes) -> T:
@@ -104,18 +104,19 @@ def plain(raw: msgspec.Raw | memoryview | bytes) -> object:
     return decoded(_ANY, raw)
 
 
-def array(content: bytes, at: int, raw: msgspec.Raw) -> Iterator[Value]:
+def array(content: bytes, at: int, raw: msgspec.Raw | memoryview | bytes) -> Iterator[Value]:
     """The items of an array that begins at or after the byte `at`.  Raises BadValueError where it is none."""
     found = decoded(_ITEMS, raw)
-    return items(content, max(content.find(b"[", max(at, 0)), 0), found)
+    return items(content, content.find(memoryview(raw)[:_TELLING], max(at, 0)), found)
 
 
 def items(content: bytes, at: int, raws: list[msgspec.Raw]) -> Iterator[Value]:
-    """The items of an array that begins at the byte `at`, each with its place: only commas and space lie between."""
-    at = content.find(b"[", at) + 1
+    """The items of an array that begins at the byte `at` (-1: not known); only commas and space lie between them."""
+    known = at >= 0
+    at += 1
     for raw in raws:
         view = memoryview(raw)
-        at = content.find(view[:1], at)
+        at = content.find(view[:1], at) if known else -1
         yield Value(at, raw)
         at += view.nbytes
 
@@ -124,7 +125,7 @@ def placed(content: bytes, at: int, raws: dict[str, msgspec.Raw]) -> Iterator[tu
     """The members of an object that begins at the byte `at`, each with its place."""
     for name, raw in raws.items():
         view = memoryview(raw)
-        found = content.find(view[:64], at)
+        found = content.find(view[:_TELLING], at)
         yield name, Value(found, raw)
         at = max(at, found + view.nbytes)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,12 +21,12 @@ import polars as pl
 from netpersona.intel.formats.entry import Entries, typed
 from netpersona.intel.formats.gathered import ENTERED, Gathered, Record
 from netpersona.intel.formats.instants import instants
-from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, decoded, members, plain
+from netpersona.intel.formats.json_fields import Fields, shown
+from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, plain
 from netpersona.intel.formats.stix_shapes import sufficient_values
 
 NAME = "stix"
 _PART = 10_000
-_NULL = msgspec.Raw(b"null")
 _ID = re.compile(r"^[a-z0-9-]+--[0-9a-fA-F-]{36}$")
 _CVE = re.compile(r"CVE-\d{4}-\d{4,}", re.IGNORECASE)
 _TLP = {
@@ -65,10 +64,7 @@ class _Object(msgspec.Struct, gc=False):
     objects: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_OBJECT = msgspec.json.Decoder(_Object)
-_FIELDS = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(_Object) if field.name != "type"
-}
+_OBJECT = Fields(_Object)
 _TYPES = {
     "anomalous-activity", "anonymization", "benign", "compromised", "malicious-activity", "attribution", "unknown",
 }  # fmt: skip
@@ -146,28 +142,13 @@ def _objects(document: Document) -> Iterator[_Placed]:
 
 def _object(value: Value) -> _Placed:
     try:
-        return _Placed(value.at, decoded(_OBJECT, value.raw))
-    except BadValueError:
-        pass
-    try:
-        return _Placed(value.at, _mended(members(value.raw)))
+        return _Placed(value.at, _OBJECT.read(value))
     except BadValueError as error:
         return _bad(value, error)
 
 
-def _mended(told: dict[str, msgspec.Raw]) -> _Object:
-    """The object without those of its fields that are of a type that nobody expects.  Raises BadValueError."""
-    kind = plain(told.get("type", _NULL))
-    made = _Object(type=kind if isinstance(kind, str) else None)
-    for name in _FIELDS.keys() & told.keys():
-        with suppress(BadValueError):
-            setattr(made, name, decoded(_FIELDS[name], told[name]))
-    return made
-
-
 def _bad(value: Value, error: BadValueError) -> _Placed:
-    text = bytes(memoryview(value.raw)[:200]).decode("utf-8", errors="replace")
-    return _Placed(value.at, _Object(), (text, f"no STIX object: {error}"))
+    return _Placed(value.at, _Object(), (shown(value), f"no STIX object: {error}"))
 
 
 def _table(listed: list[_Placed], before: int) -> pl.DataFrame:

@@ -18,7 +18,7 @@ _DEEPEST = 50  # parentheses and brackets
 _STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _STEP = rf"(?:[A-Za-z_][\w-]*|{_STRING})"
 _TOKEN = re.compile(
-    rf"""\s*(?:(?:/\*.*?\*/|//[^\n]*)\s*)*
+    rf"""(?>\s+|/\*.*?\*/|//[^\n]*)*+
     (?:(?P<path>[A-Za-z_][\w-]*\s*:\s*{_STEP}(?:\s*\.\s*{_STEP}|\s*\[\s*(?:\*|-?\d+)\s*\])*)
     |(?P<text>[thb]?(?:{_STRING}))
     |(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?![\w.]))

@@ -1,0 +1,229 @@
+"""One row of a feed in JSON: which of its members are its values, what kind they are, and what else it says.
+
+Services that are known are told by the members of their rows (`SERVICES`).  In other rows the value is what a
+general name holds (`indicator`, `value`), with the type beside it; else what a telling name holds (`url`, `ip`): a URL
+before an address, an address before a name, since rows about a URL say its address too, and rows about an address the
+name of its provider.  The order of the members never matters.
+
+Sources: the interfaces that abuse.ch, Spamhaus, CISA, FIRST, CrowdSec, GreyNoise, AbuseIPDB and PhishTank document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import polars as pl
+
+from netpersona.intel.formats.stix_values import NO_MATCH
+from netpersona.intel.formats.words import CATEGORIES, CONFIDENCES, LABELS, TYPES, name_of, stated_type, unusable
+
+GENERIC = "json"
+"""The service of rows of which no service is known."""
+
+_GENERAL = ("indicator", "indicator_value", "ioc_value", "ioc", "observable", "value")
+_TELLING: tuple[tuple[str | None, tuple[str, ...]], ...] = (
+    ("url", ("url", "uri", "phish_url", "malicious_url", "urls")),
+    ("ja3", ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint", "ja3_digest")),
+    (None, (
+        "ip", "ip_address", "ipaddress", "ip_addr", "ipv4", "ipv6", "ipv4_address", "ipv6_address", "address", "addr",
+        "dst_ip", "dstip", "dest_ip", "src_ip", "srcip", "source_ip", "c2_ip", "attacker_ip", "host_ip", "query_ip",
+        "cidr", "network", "subnet", "netblock", "range", "ip_range", "prefix", "ip_prefix", "ipv6_prefix",
+        "ipv4prefix", "ipv6prefix", "ips", "ip_addresses", "addresses", "networks", "cidrs", "prefixes", "subnets",
+    )),
+    ("domain", (
+        "domain", "domain_name", "domainname", "hostname", "host", "host_name", "fqdn", "c2_domain", "domains",
+    )),
+    ("hash", (
+        "sha256", "sha256_hash", "sha_256", "sha1", "sha1_hash", "sha_1", "md5", "md5_hash", "hash", "file_hash",
+        "hashes",
+    )),
+    ("cve", ("cve", "cveid", "cve_id", "cveids", "cve_ids", "cves")),
+    ("asn", ("asn", "as_number")),
+)  # fmt: skip
+_ALL = "hash"  # every name of this kind is a value of its own
+_FIRST = (
+    "first_seen_utc", "first_seen", "firstseen", "first_ts", "dateadded", "date_added", "ts", "submission_time", "date",
+    "created", "created_at", "timestamp", "seen", "last_seen", "lastseen", "last_reported_at", "lastreportedat",
+)  # fmt: skip
+_LAST = ("valid_until", "expires", "expires_at", "expiration", "expiry", "until")
+_OBJECTIONS: tuple[tuple[str, tuple[object, ...], str], ...] = (
+    ("classification", ("benign",), "the feed calls it benign"),
+    ("riot", (True,), "the feed calls it a common service"),
+    ("iswhitelisted", (True,), "the feed calls it allowed"),
+    ("is_whitelisted", (True,), "the feed calls it allowed"),
+    ("false_positive", (True,), "the feed calls it a false positive"),
+    ("revoked", (True,), "revoked by its author"),
+    ("is_active", (False, 0, "0"), "no longer active, says the feed"),
+    ("simulated", (True,), "a simulated decision"),
+    ("verified", ("no", False), "the feed has not verified it"),
+)
+_SCOPES = {"ip": "address", "range": "network", "as": "asn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How one service writes its rows."""
+
+    name: str
+    members: frozenset[str]  # all of these are there
+    values: tuple[tuple[str, str | None], ...]  # (member, type); each that is there is a value
+
+
+def _service(name: str, members: str, *values: tuple[str, str | None]) -> Service:
+    return Service(name, frozenset(members.split()), values)
+
+
+SERVICES = (
+    _service("threatfox", "ioc_value ioc_type threat_type", ("ioc_value", None)),
+    _service("threatfox", "ioc ioc_type threat_type", ("ioc", None)),
+    _service("urlhaus", "url url_status", ("url", "url")),
+    _service("urlhaus", "sha256_hash urlhaus_download", ("sha256_hash", "hash"), ("md5_hash", "hash")),
+    _service(
+        "malwarebazaar", "sha256_hash sha1_hash", ("sha256_hash", "hash"), ("sha1_hash", "hash"), ("md5_hash", "hash"),
+    ),
+    _service("feodo", "ip_address malware", ("ip_address", "address")),
+    _service("sslbl", "sha1 reason", ("sha1", "hash")),
+    _service("ja3", "ja3 reason", ("ja3", "ja3")),
+    _service("spamhaus-drop", "cidr sblid", ("cidr", "network")),
+    _service("spamhaus-asndrop", "asn asname", ("asn", "asn")),
+    _service("cisa-kev", "cveid vendorproject", ("cveid", "cve")),
+    _service("epss", "cve epss", ("cve", "cve")),
+    _service("crowdsec", "scope value scenario", ("value", None)),
+    _service("crowdsec", "scope value origin duration", ("value", None)),
+    _service("greynoise", "ip classification", ("ip", "address")),
+    _service("abuseipdb", "ipaddress abuseconfidencescore", ("ipaddress", "address")),
+    _service("phishtank", "phish_id url", ("url", "url")),
+)  # fmt: skip
+
+
+class Row(NamedTuple):
+    """What one row says."""
+
+    service: str
+    values: tuple[tuple[str, str | None], ...]  # (as it stands, type)
+    objection: str | None = None  # why it is refused
+    label: str | None = None
+    category: str | None = None
+    confidence: float | None = None
+    start: object = None
+    stop: object = None
+
+
+def read_row(told: Mapping[str, object]) -> Row | None:
+    """What the row says; None where none of its members is telling."""
+    named: dict[str, object] = {}
+    for name, member in told.items():
+        if member is not None and member != "":
+            named.setdefault(_name(name[:80]), member)
+    service = next((each for each in SERVICES if named.keys() >= each.members), None)
+    values = _of_service(named, service) if service is not None else _values(named)
+    if not values:
+        return None
+    label = _first_text(named, ("scenario", *LABELS))
+    return Row(
+        service.name if service is not None else GENERIC,
+        values,
+        _objection(named),
+        label,
+        _first_text(named, CATEGORIES),
+        _confidence(named),
+        _first(named, _FIRST),
+        _first(named, _LAST),
+    )
+
+
+def _of_service(named: dict[str, object], service: Service) -> tuple[tuple[str, str | None], ...]:
+    kind = _stated(named)
+    return tuple((text, given or kind) for name, given in service.values for text in _texts(named.get(name)))
+
+
+def _values(named: dict[str, object]) -> tuple[tuple[str, str | None], ...]:
+    """The values of a row of a service that is not known."""
+    for name in _GENERAL:
+        if texts := _texts(named.get(name)):
+            kind = _stated(named)
+            return tuple((text, kind) for text in texts)
+    for kind, names in _TELLING:
+        held = [text for name in names for text in _texts(named.get(name))]
+        if held:
+            first = held if kind == _ALL else _texts(next(named[name] for name in names if _texts(named.get(name))))
+            return tuple((text, kind) for text in dict.fromkeys(first))
+    return ()
+
+
+def _stated(named: dict[str, object]) -> str | None:
+    """The type that stands beside the value."""
+    scope = named.get("scope")
+    if isinstance(scope, str) and scope.lower() in _SCOPES:
+        return _SCOPES[scope.lower()]
+    word = next((named[name] for name in TYPES if isinstance(named.get(name), str)), None)
+    return _meaning(str(word)[:80])[0] if word is not None else None
+
+
+def _objection(named: dict[str, object]) -> str | None:
+    """Why the row is refused as a whole."""
+    for name, values, reason in _OBJECTIONS:
+        if any(named.get(name) is value or (isinstance(value, str) and named.get(name) == value) for value in values):
+            return reason
+    if str(named.get("duration", "")).startswith("-"):
+        return "the decision has run out"
+    scope = named.get("scope")
+    if isinstance(scope, str) and "value" in named and scope.lower() not in _SCOPES and "scenario" in named:
+        return f"{scope[:40]}: {NO_MATCH}"
+    if any(name in named for name in _GENERAL):
+        for name in TYPES:
+            word = named.get(name)
+            if isinstance(word, str) and _meaning(word[:80])[1]:
+                return f"{word[:40]}: {NO_MATCH}"
+    return None
+
+
+def _confidence(named: dict[str, object]) -> float | None:
+    """0 to 1, from a probability or from percent."""
+    for name in CONFIDENCES:
+        try:
+            number = float(str(named[name])) if name in named else None
+        except ValueError:
+            continue
+        if number is not None and 0 <= number <= 100:
+            return number / 100 if number > 1 or name not in {"epss", "epss_score", "confidence"} else number
+    return None
+
+
+def _first(named: dict[str, object], names: tuple[str, ...]) -> object:
+    return next((named[name] for name in names if isinstance(named.get(name), str | int | float)), None)
+
+
+def _first_text(named: dict[str, object], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        texts = [text[:200] for text in _texts(named.get(name))[:5]]
+        if texts:
+            return ", ".join(texts)
+    return None
+
+
+def _texts(member: object) -> list[str]:
+    """The texts that a member holds: itself, or those of a list."""
+    if isinstance(member, str):
+        return [member]
+    if isinstance(member, bool) or member is None:
+        return []
+    if isinstance(member, int | float):
+        return [str(member)]
+    return [each for each in member if isinstance(each, str) and each] if isinstance(member, list) else []
+
+
+@lru_cache(maxsize=4096)
+def _name(name: str) -> str:
+    return name_of(name)
+
+
+@lru_cache(maxsize=4096)
+def _meaning(word: str) -> tuple[str | None, bool]:
+    """The type that a feed's word means, and whether it means something that is no indicator here."""
+    text = pl.lit(word, dtype=pl.String)
+    kind, silent = pl.select(stated_type(text).cast(pl.String).alias("kind"), unusable(text).alias("silent")).row(0)
+    return kind, bool(silent)
