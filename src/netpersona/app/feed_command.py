@@ -10,6 +10,7 @@ import click
 
 from netpersona.app.asking import controlled
 from netpersona.app.feed_check_command import check
+from netpersona.app.feed_precision_command import precision
 from netpersona.app.output import emit, output_option
 from netpersona.app.warning_list_command import warning_lists
 from netpersona.errors import ConfigError
@@ -34,6 +35,7 @@ def feed() -> None:
 
 
 feed.add_command(check)
+feed.add_command(precision)
 feed.add_command(warning_lists)
 
 

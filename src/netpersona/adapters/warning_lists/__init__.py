@@ -7,7 +7,7 @@ the bundled one, the bundled one counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +78,7 @@ def _rules(text: str) -> Iterator[str]:
             yield ("" if private else sign) + rule[len(sign) :].lower().encode("idna").decode()
 
 
-@cache
+@lru_cache(maxsize=4)
 def _as_one(lists: tuple[WarningList, ...]) -> WarningLists:
     """The same value for the same lists, so that what was computed of them is kept."""
     return WarningLists(lists)
@@ -86,10 +86,18 @@ def _as_one(lists: tuple[WarningList, ...]) -> WarningLists:
 
 def _renewed(path: Path) -> WarningList | None:
     """A renewed list; None where there is none.  Raises OSError, and ValueError for what is no list of that name."""
-    if not path.exists():
+    try:
+        found = path.stat()
+    except FileNotFoundError:
         return None
-    if path.stat().st_size > _LARGEST:
+    if found.st_size > _LARGEST:
         raise ValueError(f"larger than {_LARGEST} bytes")
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=4 * len(BUNDLED))
+def _read(path: Path, _changed: int, _size: int) -> WarningList:
+    """The list of a file, read again only when it has changed.  Raises OSError, ValueError."""
     found = read(path.read_text(encoding="utf-8"))
     if found.name != path.stem:
         raise ValueError(f"holds the list {found.name}")
