@@ -7,6 +7,7 @@ and services that show such tables have the same as CSV or JSON.
 from __future__ import annotations
 
 import re
+from html import unescape
 
 from netpersona.intel.formats import openioc
 from netpersona.intel.formats.entry import Entries, FormatError
@@ -44,4 +45,5 @@ def read(content: bytes) -> Entries:
 
 
 def _printable(text: bytes) -> str:
-    return "".join(sign if sign.isprintable() else " " for sign in text.decode("utf-8", errors="replace"))[:80]
+    plain = unescape(text.decode("utf-8", errors="replace"))
+    return "".join(sign if sign.isprintable() else " " for sign in plain)[:80]

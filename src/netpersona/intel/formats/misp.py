@@ -35,7 +35,6 @@ _TYPES: dict[str, tuple[str | None, ...]] = {
     "domain|ip": ("domain", "address"),
     "url": ("url",),
     "uri": ("url",),
-    "link": ("url",),
     "AS": ("asn",),
     "vulnerability": ("cve",),
     "ja3-fingerprint-md5": ("ja3",),

@@ -11,6 +11,7 @@ Sources: the schemas http://schemas.mandiant.com/2010/ioc and http://openioc.org
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 from xml.parsers import expat
 
 from netpersona.intel.formats.entry import Entries, FormatError
@@ -168,7 +169,7 @@ def safe_parser(content: bytes) -> expat.XMLParserType:
     parser = expat.ParserCreate("utf-8" if _is_utf8(content) else None)
     parser.buffer_text = True
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object) -> NoReturn:
         raise FormatError(parser.CurrentLineNumber, "XML that declares entities", f"{_EXPECTED} without them")
 
     parser.EntityDeclHandler = refuse
