@@ -17,7 +17,7 @@ import polars as pl
 
 from netpersona.flow.vm import canonical_address
 from netpersona.flow.window import MINUTE
-from netpersona.intel import codec, matching
+from netpersona.intel import codec, matching, urls
 from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
 from netpersona.intel.explanation import Explanation, explanation
 from netpersona.intel.families import with_families
@@ -93,11 +93,18 @@ class IndicatorSet:
     def match_names(self, names: pl.Series, at: int | None = None) -> pl.DataFrame:
         """(name, indicator) for every domain that is a unique name or stands above it; `at` as in match_addresses."""
         pairs = matching.match_names(names.cast(pl.String), self._domains)
-        covered = pairs["name"].unique().to_list()
-        allowed = pl.DataFrame(
-            {"name": [name for name in covered if self.allow.covers_name(name, at)]}, schema={"name": pl.String}
-        )
+        allowed = self._allowed_hosts(pairs["name"], at)
         return self._dated(pairs.join(allowed, on="name", how="anti"), at).sort("name", "indicator")
+
+    def match_requests(self, requests: pl.DataFrame, at: int | None = None) -> pl.DataFrame:
+        """(name, port, detail, indicator) for each listed URL that a request asks for; see urls.  `at` as above."""
+        pairs = urls.match_requests(requests, self._urls)
+        return self._dated(pairs.join(self._allowed_hosts(pairs["name"], at), on="name", how="anti"), at)
+
+    def match_url_hosts(self, names: pl.Series, at: int | None = None) -> pl.DataFrame:
+        """(name, indicator) for each listed URL whose host is a name: a note, which is no reason to block."""
+        pairs = urls.match_hosts(names, self._urls)
+        return self._dated(pairs.join(self._allowed_hosts(pairs["name"], at), on="name", how="anti"), at)
 
     def listed(self, values: pl.Series | npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Whether any address or network indicator covers each address, in force or not; allow-lists are not asked.
@@ -206,6 +213,10 @@ class IndicatorSet:
         rows = self.table.select("value", "type").with_row_index("indicator")
         return rows.filter(pl.col("type") == "domain").select("value", "indicator")
 
+    @cached_property
+    def _urls(self) -> pl.DataFrame:
+        return urls.url_table(self.table)
+
     def _address_pairs(self, peers: pl.Series) -> pl.DataFrame:
         unique = peers.cast(pl.String).drop_nulls().unique(maintain_order=True).alias("peer")
         points = pl.concat([unique.to_frame(), prefixes(unique)], how="horizontal").with_row_index("id")
@@ -219,6 +230,11 @@ class IndicatorSet:
             return pl.DataFrame(schema={"peer": pl.String})
         points = pl.concat([peers.to_frame("peer"), prefixes(peers)], how="horizontal").with_row_index("id")
         return points.join(AddressMatcher(networks).covering(points), on="id", how="semi").select("peer")
+
+    def _allowed_hosts(self, names: pl.Series, at: int | None) -> pl.DataFrame:
+        """The names (column `name`), or addresses in their place, that an allow-entry covers."""
+        covered = [name for name in names.unique().to_list() if self.allow.covers(name, at)]
+        return pl.DataFrame({"name": covered}, schema={"name": pl.String})
 
     def _dated(self, pairs: pl.DataFrame, at: int | None) -> pl.DataFrame:
         if at is None:
