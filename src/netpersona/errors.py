@@ -34,3 +34,7 @@ class StoreError(NetpersonaError):
 
 class EnforcerError(NetpersonaError):
     """The kernel refused a transaction: nothing of it is in force, the rules before it still are."""
+
+
+class SinkError(NetpersonaError):
+    """Findings cannot be told: they wait, and are told again later; nothing else is held up by it."""

@@ -6,6 +6,7 @@
     Store       personas, findings, decisions           adapters/stores
     Enforcer    keeps a Ruleset in force                adapters/enforcers
     History     the flows of the past                   adapters/history
+    Sink        where findings are told                 adapters/sinks
 
 Each seam has one conformance suite (tests/conformance) that every implementation passes.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
@@ -219,3 +220,32 @@ class History(Protocol):
 
     def extent(self) -> HistoryExtent:
         """How much there is, and what was let go."""
+
+
+class News(NamedTuple):
+    """A finding that is to be told."""
+
+    finding: Finding
+    again: bool  # whether it was told before, and goes on
+
+
+class Told(NamedTuple):
+    """What became of findings that were told."""
+
+    taken: int = 0
+    left_out: int = 0  # that say nothing that may be told there
+    refused: int = 0  # that the other side did not want, for good
+
+
+class Sink(Protocol):
+    """Where findings are told.  Raises SinkError; then telling them again is safe, as their ids stay the same.
+
+    A sink may take its time: adapters.sinks.delivery stands between it and everything that may not wait.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where that is, for people; without secrets."""
+
+    def tell(self, news: Sequence[News]) -> Told:
+        """Tell them all."""
