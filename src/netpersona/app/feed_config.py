@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from netpersona.adapters.feeds.file import feed_name
+from netpersona.adapters.feeds.file import FileFeed, feed_name
 from netpersona.adapters.feeds.http import HttpSource
 from netpersona.adapters.feeds.local import FileSource, FolderSource
 from netpersona.adapters.feeds.misp import MispFeedSource, MispSource
@@ -91,10 +91,9 @@ class FeedSource:
     spec: FeedSpec = field(default_factory=FeedSpec, repr=False)  # with absolute paths
 
     @classmethod
-    def of_file(cls, path: Path, settings: FeedSettings) -> FeedSource:
+    def of_file_feed(cls, feed: FileFeed) -> FeedSource:
         """A file that is watched."""
-        spec = FeedSpec(file=str(path.absolute()), name=settings.name)
-        return cls(settings, FileSource(path), "file", None, spec=spec)
+        return cls(feed.settings, FileSource(feed.path), "file", None, feed.column)
 
     @property
     def name(self) -> str:

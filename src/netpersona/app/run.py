@@ -33,7 +33,7 @@ from netpersona.intel.indicators import AllowEntry, AllowList, IndicatorSet
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
-from netpersona.ports import Store
+from netpersona.ports import Feed, Store
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.resolve import resolve
 from netpersona.ruleset.words import plan
@@ -160,12 +160,12 @@ def _vm(text: str) -> Vm:
 
 def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnapshot]:
     protected = Protected.of(fleet.vms.values(), config.always_allow.management)
-    feeds = [FileFeed(f.file, f.settings, f.column) for f in config.feeds]
+    feeds: list[Feed] = [source.feed for source in config.feeds]
     feeds += [FileFeed(path, FeedSettings(name)) for path, name in _feed_names(request.feeds, feeds).items()]
     return [refuse(feed.fetch(), protected) for feed in feeds]
 
 
-def _feed_names(paths: Sequence[Path], named: Sequence[FileFeed]) -> dict[Path, str]:
+def _feed_names(paths: Sequence[Path], named: Sequence[Feed]) -> dict[Path, str]:
     """A name for each feed file, no two alike: its stem, with its ending where that tells it apart, else numbered."""
     names: dict[Path, str] = {}
     taken = {feed.settings.name for feed in named}

@@ -55,18 +55,19 @@ def up(path: Path | None, socket: Path | None) -> None:
 
 
 def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
-    from netpersona.adapters.feeds.file import FileFeed
     from netpersona.app import policies as policy_files
     from netpersona.app.live.controller import Controller
+    from netpersona.app.live.feed_fetching import LiveFeeds
     from netpersona.app.live.indicators import LiveIndicators
     from netpersona.app.live.parts import Parts
 
+    store = _store(config)
     parts = Parts(
         inventory=inventory_of(config),
         sensor=sensor,
-        store=_store(config),
+        store=store,
         **_kernel(config, socket),
-        indicators=LiveIndicators([FileFeed(f.file, f.settings, f.column) for f in config.feeds if f.file]),
+        indicators=LiveIndicators(LiveFeeds(config.feeds, _beside(store))),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
         steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
@@ -92,6 +93,12 @@ def _store(config: Config) -> Store:
 
     store = open_store(config.store if config.store is not None else STORE)
     return SqliteStore(f"sqlite:///{store.path}", busy_timeout=_BUSY) if isinstance(store, SqliteStore) else store
+
+
+def _beside(store: Store) -> Path | None:
+    """Where the last good copies of feeds are kept: beside the store; None where it is only in memory."""
+    path = getattr(store, "path", None)
+    return Path(f"{path}.feeds") if path is not None else None
 
 
 def _kernel(config: Config, socket: Path) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Copies:
         path = self.path(label.feed, which)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.with_suffix(f".{which}.new").open("wb", opener=_private) as target:
+            with open(path.with_suffix(f".{which}.new"), "wb", opener=_private) as target:
                 target.write(_HEAD + whole.hexdigest().encode() + b"\n")
                 for piece in pieces:
                     target.write(piece)

@@ -9,9 +9,9 @@ from fastapi import Depends, Path, Query, Request
 
 from netpersona.app.answers.known import InService
 from netpersona.app.api.access import who
-from netpersona.app.span import duration
 from netpersona.app.live.service import Service
 from netpersona.app.replay_command import parse_time
+from netpersona.app.span import duration
 
 
 def _service(request: Request) -> Service:

@@ -1,17 +1,21 @@
-"""The indicators of the moment: feed files, read again when they change, and feeds that are pushed to.
+"""The indicators of the moment: what feeds say that are read, and what is pushed to feeds of one's own.
 
-What a feed said last stays in force while it cannot be read; what the gate refuses never gets in, pushed or not.
+What the gate refuses never gets in, pushed or not.  What a feed says is kept on disk (feed_fetching.py); here is what
+of it passed the gate.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import polars as pl
+
 from netpersona.adapters.feeds.file import FileFeed
-from netpersona.app.live.service import FeedState
+from netpersona.app.feed_config import FeedSource
+from netpersona.app.live.feed_fetching import LiveFeeds
+from netpersona.app.live.feed_state import REFUSALS_SHOWN, FeedState
 from netpersona.errors import ConfigError, FeedError
 from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
 from netpersona.intel.formats import FormatError
@@ -26,24 +30,23 @@ class Rebuilt(NamedTuple):
     """What rebuild() came to."""
 
     generation: int
-    snapshots: Mapping[str, FeedSnapshot]
+    snapshots: Mapping[str, FeedSnapshot | None]  # of the feeds that had changed; None: it is gone
     indicators: IndicatorSet
 
 
-@dataclass(slots=True)
 class LiveIndicators:
-    """All feeds with what each says now; `pushed` holds the values of feeds that have no file."""
+    """All feeds with what each says now; `pushed` holds the values of feeds that are pushed to."""
 
-    feeds: Sequence[FileFeed]
-    pushed: dict[str, list[str]] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)  # feed -> why it cannot be read now
-    _allow: AllowList = field(default_factory=AllowList)
-    _protected: Protected = field(default_factory=Protected)
-    _snapshots: dict[str, FeedSnapshot] = field(default_factory=dict)
-    _read: dict[str, tuple[int, int]] = field(default_factory=dict)  # feed -> its file's time of change (ns) and size
-    _stale: set[str] = field(default_factory=set)  # feeds that were pushed to since the last rebuild
-    _generation: int = 0  # rises with every change
-    _at: dict[str, int] = field(default_factory=dict)  # feed -> when it was last read or pushed to, µs
+    def __init__(self, feeds: LiveFeeds | Sequence[FileFeed] = ()) -> None:
+        """The feeds that are read; files are watched."""
+        self.feeds = feeds if isinstance(feeds, LiveFeeds) else LiveFeeds([FeedSource.of_file_feed(f) for f in feeds])
+        self.pushed: dict[str, list[str]] = {}
+        self._allow, self._protected = AllowList(), Protected()
+        self._snapshots: dict[str, FeedSnapshot] = {}
+        self._stale: set[str] = set()  # feeds that say something else since the last rebuild
+        self._generation = 0  # rises with every change
+        self._at: dict[str, int] = {}  # feed -> when it was last pushed to, µs
+        self._started = False
 
     @property
     def snapshots(self) -> Mapping[str, FeedSnapshot]:
@@ -53,29 +56,31 @@ class LiveIndicators:
     def load(self, protected: Protected, allow: AllowList, at: int) -> IndicatorSet:
         """Everything anew, as the gate lets it pass that protects these addresses."""
         self._protected, self._allow = protected, allow
-        self._read.clear()
-        self._refresh(at)
-        for feed in self.pushed:
-            self._snapshots[feed] = _of_pushed(feed, self.pushed[feed], protected)
+        if not self._started:
+            self.feeds.start(at)
+            self._started = True
+        names = {*self.feeds.names, *self.pushed}
+        self._snapshots = {name: said for name in sorted(names) if (said := self._gated(name)) is not None}
         self._stale.clear()
         self._generation += 1
-        return self._merged()
+        return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow)
 
-    def refreshed(self, at: int) -> IndicatorSet | None:
-        """The indicators, if a file has changed since it was read; None if none has."""
-        if not self._refresh(at):
-            return None
-        self._generation += 1
-        return self._merged()
+    def look(self, at: int) -> bool:
+        """Have those feeds read that are due; whether any says something else now, which rebuild() works in."""
+        changed = self.feeds.look(at)
+        self._stale |= changed
+        self._generation += bool(changed)
+        return bool(changed)
 
     def push(self, feed: str, values: Sequence[str], at: int, *, remove: bool) -> list[str]:
         """Add values to a feed that is pushed to, or take them out; gives those that are new, or gone.
 
         They count with the next rebuild().  Raises FeedError for values that are none or that the gate refuses, and
-        for a feed that is a file, ConfigError for one to take out of that is not there; then nothing is changed.
+        for a feed that is read, ConfigError for one to take out of that is not there; then nothing is changed.
         """
-        if any(feed == known.settings.name for known in self.feeds):
-            raise FeedError(f"feed {feed} is a file; change the file, or push to a feed of another name")
+        if (source := self.feeds.source(feed)) is not None:
+            where = f"{source.kind}: {source.source.shown}"
+            raise FeedError(f"feed {feed} is read by itself ({where}); push to a feed of another name")
         if remove and feed not in self.pushed:
             raise ConfigError(f"nothing was ever pushed to a feed {feed}; 'netpersona feed list' names the feeds")
         before = dict.fromkeys(self.pushed.get(feed, ()))
@@ -91,15 +96,23 @@ class LiveIndicators:
         self._generation += 1
         return moved
 
+    def drop(self, feed: str) -> None:
+        """Forget a feed that was pushed to, and all that was.  Raises ConfigError."""
+        if feed not in self.pushed:
+            raise ConfigError(f"there is no feed {feed[:64]}; 'netpersona feed list' names the feeds")
+        del self.pushed[feed]
+        self._stale.add(feed)
+        self._generation += 1
+
     def rebuild(self) -> Callable[[], Rebuilt]:
-        """What brings up to date what was pushed: it may be called in another thread, and its result adopted here."""
-        pushed = {feed: list(self.pushed[feed]) for feed in self._stale}
-        others = {name: s for name, s in self._snapshots.items() if name not in pushed}
+        """What works in all that changed: it may be called in another thread, and its result adopted here."""
+        stale, pushed = sorted(self._stale), {feed: list(values) for feed, values in self.pushed.items()}
+        others = {name: said for name, said in self._snapshots.items() if name not in stale}
         generation, allow, protected = self._generation, self._allow, self._protected
 
         def rebuilt() -> Rebuilt:
-            fresh = {feed: _of_pushed(feed, values, protected) for feed, values in pushed.items()}
-            everything = {**others, **fresh}
+            fresh = {feed: _passed(feed, self.feeds, pushed, protected) for feed in stale}
+            everything = {**others, **{feed: said for feed, said in fresh.items() if said is not None}}
             merged = IndicatorSet.merge([everything[name] for name in sorted(everything)], allow)
             return Rebuilt(generation, fresh, merged)
 
@@ -109,9 +122,33 @@ class LiveIndicators:
         """Take over what was rebuilt; None where more has changed meanwhile, so that it must be done again."""
         if rebuilt.generation != self._generation:
             return None
-        self._snapshots.update(rebuilt.snapshots)
+        for feed, said in rebuilt.snapshots.items():
+            if said is None:
+                self._snapshots.pop(feed, None)
+            else:
+                self._snapshots[feed] = said
         self._stale.clear()
         return rebuilt.indicators
+
+    def wrong(self) -> dict[str, str | None]:
+        """Every feed that is read, and why it is not in order, if it is not."""
+        return {name: self.feeds.wrong(name) for name in self.feeds.names}
+
+    def states(self) -> list[FeedState]:
+        """Every feed, in the order of their names."""
+        return [self._state(name) for name in sorted({*self.feeds.names, *self.pushed})]
+
+    def context(self) -> dict[str, bytes]:
+        """What the store keeps of it."""
+        return {"pushed": json.dumps(self.pushed).encode(), "feeds": self.feeds.context()}
+
+    def resume(self, pushed: bytes | None, feeds: bytes | None = None) -> None:
+        """Take back what the store kept."""
+        self.pushed = {} if pushed is None else json.loads(pushed)
+        self.feeds.resume(feeds)
+
+    def _gated(self, feed: str) -> FeedSnapshot | None:
+        return _passed(feed, self.feeds, self.pushed, self._protected)
 
     def _check(self, feed: str, values: Sequence[str]) -> None:
         """Raises FeedError where one of the values is none, or the gate refuses it."""
@@ -128,52 +165,39 @@ class LiveIndicators:
         if refused:
             raise FeedError(f"feed {feed}: {refused[0].value!r} is refused: {refused[0].reason}; nothing was pushed")
 
-    def states(self) -> list[FeedState]:
-        """Every feed, in the order of their names."""
-        return [self._state(name, self._snapshots.get(name)) for name in sorted({*self._snapshots, *self.errors})]
-
-    def _state(self, name: str, said: FeedSnapshot | None) -> FeedState:
+    def _state(self, name: str) -> FeedState:
+        said, source = self._snapshots.get(name), self.feeds.source(name)
+        settings = source.settings if source is not None else FeedSettings(name, PUSHED_CONFIDENCE)
+        fetching = self.feeds.fetching(name) if source is not None else None
+        wrong = self.feeds.wrong(name) if source is not None else None
         refused = f"{said.refused_total} refused" if said is not None and said.refused_total else ""
         return FeedState(
             name=name,
             indicators=0 if said is None else said.indicators.height,
-            confidence=0.0 if said is None else said.settings.confidence,
-            pushed=name in self.pushed,
-            family=None if said is None else said.settings.family,
-            read=self._at.get(name),
-            well=name not in self.errors,
-            says=self.errors.get(name, refused),
+            confidence=settings.confidence,
+            pushed=source is None,
+            family=settings.family,
+            read=self._at.get(name) if fetching is None else fetching.succeeded,
+            well=wrong is None,
+            says=refused if wrong is None else wrong,
+            half_life=settings.half_life,
+            category=settings.category,
+            allow=settings.allow,
+            counts={} if said is None else _counts(said.indicators),
+            refused=0 if said is None else said.refused_total,
+            refusals=() if said is None else said.refused[:REFUSALS_SHOWN],
+            fetching=fetching,
         )
 
-    def context(self) -> dict[str, bytes]:
-        """What the store keeps of it."""
-        return {"pushed": json.dumps(self.pushed).encode()}
 
-    def resume(self, content: bytes | None) -> None:
-        """Take back what the store kept."""
-        self.pushed = {} if content is None else json.loads(content)
-
-    def _refresh(self, at: int) -> bool:
-        changed = False
-        for feed in self.feeds:
-            name = feed.settings.name
-            try:
-                found = feed.path.stat()
-                state = (found.st_mtime_ns, found.st_size)
-                if self._read.get(name) != state:
-                    self._snapshots[name] = refuse(feed.fetch(), self._protected)
-                    self._read[name] = state
-                    self._at[name] = at
-                    changed = True
-                self.errors.pop(name, None)
-            except FeedError as error:
-                self.errors[name] = str(error)
-            except OSError as error:
-                self.errors[name] = f"{feed.path}: {error.strerror}; what it said last stays"
-        return changed
-
-    def _merged(self) -> IndicatorSet:
-        return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow)
+def _passed(
+    feed: str, feeds: LiveFeeds, pushed: Mapping[str, Sequence[str]], protected: Protected
+) -> FeedSnapshot | None:
+    """What a feed says, as far as the gate lets it pass; None where it says nothing any more."""
+    if feed in pushed:
+        return _of_pushed(feed, pushed[feed], protected)
+    said = feeds.said(feed)
+    return None if said is None else refuse(said, protected)
 
 
 def _of_pushed(feed: str, values: Sequence[str], protected: Protected) -> FeedSnapshot:
@@ -182,3 +206,8 @@ def _of_pushed(feed: str, values: Sequence[str], protected: Protected) -> FeedSn
         return refuse(parse("\n".join(values).encode(), settings), protected)
     except FormatError as error:
         raise FeedError(f"feed {feed}: {error.wrong}; expected {error.expected}; nothing was pushed") from error
+
+
+def _counts(indicators: pl.DataFrame) -> dict[str, int]:
+    counted = indicators.group_by("type").len().sort(pl.col("type").cast(pl.String))
+    return {str(kind): int(number) for kind, number in counted.iter_rows()}

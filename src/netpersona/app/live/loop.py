@@ -24,6 +24,7 @@ from netpersona.app.live.enforcing import Enforcing
 from netpersona.app.live.judge import REMEMBERED, resumed
 from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
+from netpersona.app.live.saving import Saving
 from netpersona.app.live.service import Applied, PolicyVersion
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.live.threats import Known, Threats
@@ -33,7 +34,6 @@ from netpersona.flow.window import SECOND
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Ground
 from netpersona.policy.model import PolicySet
-from netpersona.ports import Store
 
 TURN = 0.1  # s: how long the sensor is listened to before what it heard is judged
 RECEIPTS_KEPT = 10_000
@@ -54,10 +54,11 @@ class Loop:
         self.policies = LivePolicies(parts.policies, store, texts, self.now)
         self.threats = Threats(parts.indicators, self.supervisor)
         self.receipts: deque[Receipt] = deque(maxlen=RECEIPTS_KEPT)
-        self._judged_since = False  # whether anything was judged since the last checkpoint
+        self.saving = Saving(store)
+        self._unsaved = False  # whether anything was judged, or decided, since the last checkpoint was begun
         self._told_taps: set[str] = set()
         policies = self.policies.understood(self.policies.texts)
-        parts.indicators.resume(store.context("pushed"))
+        parts.indicators.resume(store.context("pushed"), store.context("feeds"))
         ground = Ground(self.threats.load(store.vms(), policies).intel, policies, None, parts.window)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
         self.judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
@@ -108,44 +109,64 @@ class Loop:
             changed |= judge.fleet.vms.keys()
         self._go_back_in_time()
         self._read_receipts()
-        self._judged_since = self._judged_since or bool(changed)
+        self._unsaved = self._unsaved or bool(changed)
         if supervisor.is_due("fade", _FADE):
             changed |= judge.worried()
         self.enforcing.follow(changed)
         self.threats.came(self.enforcing.pushes)
         if supervisor.is_due("heal", _HEAL):
             self.enforcing.heal()
-        if supervisor.is_due("save", _SAVE):
-            self.save()
+        self._saved()
+        if not self.saving.busy and not supervisor.rests("store") and supervisor.is_due("save", _SAVE):
+            self._save()
         if supervisor.is_due("notify", _LOOK):
             notify.alive(f"watching {len(taps)} taps")
             self._tell_of_clock()
 
-    def save(self) -> None:
-        """Write a checkpoint; where that fails, it is tried again soon."""
-        if self.supervisor.part("store", self.stored) is None:
-            self.supervisor.put_off("save", _LOOK)
+    def close(self) -> None:
+        """Write one last checkpoint, and end."""
+        self.threats.close()
+        self.saving.finish()
+        self._saved()
+        self._save()
+        self.saving.finish()
+        self._saved()
+        self.saving.close()
 
-    def stored(self) -> bool:
-        """Write a checkpoint.  Raises StoreError."""
-        context = {
+    def _save(self) -> None:
+        """Begin to write a checkpoint."""
+        self.saving.begin(self.judge.checkpoint(self._context()))
+        self._unsaved = False
+
+    def _context(self) -> dict[str, bytes]:
+        return {
             **self.policies.to_bytes(),
             "rules": self.enforcing.rules.to_bytes(),
             "aside": self.judge.to_bytes(),
             **self.threats.context(),
         }
-        self._parts.store.commit(self.judge.checkpoint(context))
-        self.judge.stored()
-        self._judged_since = False
-        return True
+
+    def _saved(self) -> None:
+        """Where a checkpoint is done: it is stored; or it was refused, and is tried again soon."""
+        done = self.saving.over()
+        if done is None:
+            return
+        if self.supervisor.tried("store", lambda: done() is None):
+            self.judge.stored()
+        else:
+            self.judge.not_stored()
+            self._unsaved = True
+            self.supervisor.put_off("save", _LOOK)
 
     # What others ask, between two turns
 
-    def store(self) -> Store:
-        """The store, with all that was judged up to now."""
-        if self._judged_since:
-            self.save()
-        return self._parts.store
+    def unsaved(self) -> int:
+        """The number of the checkpoint in which all is that was judged and decided up to now; see Saving.wait."""
+        if self._unsaved and not self.saving.busy:
+            self._save()
+        elif self._unsaved:
+            self.supervisor.bring_forward("save")
+        return self.saving.next - (not self._unsaved)
 
     def put(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None = None) -> Applied:
         """Put these policies in force, in place of all others.  Raises NetpersonaError; then nothing was changed."""
@@ -165,27 +186,30 @@ class Loop:
         self.enforcing.installed_again()
         confirm_by = None if confirm_within is None else self.now + confirm_within
         version = self.policies.came(texts, policies, self.now, who, why, confirm_by)
-        self.save()
+        self._unsaved = True
         return Applied(version, changes, confirm_by)
 
     def confirm(self) -> PolicyVersion:
         """Keep what waits to be confirmed.  Raises ConfigError where nothing does."""
         version = self.policies.ledger.confirm()
         self.enforcing.disarm()
-        self.save()
+        self._unsaved = True
         return version
 
     def edit(self, persona: Persona, why: str) -> None:
         """Store what a person changed of a persona."""
-        self.stored()
-        judge = self.judge
+        judge, store = self.judge, self._parts.store
+        self.saving.finish()
+        self._saved()
+        store.commit(self.judge.checkpoint(self._context()))
+        judge.stored()
         now = judge.persona(persona.vm)
         if persona.version != now.version + 1:  # judged meanwhile: the change is kept, and what was learned too
             persona = replace(persona, version=now.version + 1)
         if now.risk_ledger and not persona.risk_ledger:
             judge.set_aside(persona.vm, self.now)
-        self._parts.store.put_persona(persona, self.now, why)
-        judge.edited(self._parts.store.states(), self.now)
+        store.put_persona(persona, self.now, why)
+        judge.edited(store.states(), self.now)
         self.enforcing.enforce(judge.fleet.vms)
 
     def _follow(self) -> set[VmId]:

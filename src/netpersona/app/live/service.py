@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
+from netpersona.app.live.feed_state import FeedState
 from netpersona.app.live.health import Health
 from netpersona.app.standing import Standing
 from netpersona.flow.vm import VmId
@@ -17,6 +18,8 @@ from netpersona.persona.model import Persona
 from netpersona.ports import Store
 from netpersona.ruleset.diff import Changes
 from netpersona.ruleset.model import Ruleset
+
+__all__ = ["Applied", "FeedState", "PolicyVersion", "Service"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +42,6 @@ class Applied:
     version: PolicyVersion
     changes: Changes
     confirm_by: int | None  # µs: when it goes back by itself; None: it stays
-
-
-@dataclass(frozen=True, slots=True)
-class FeedState:
-    """A feed as it stands: how much it says, and whether it could be read last."""
-
-    name: str
-    indicators: int
-    confidence: float  # 0 to 1
-    pushed: bool = False  # True: it holds what is pushed to it; nothing is fetched
-    family: str | None = None
-    read: int | None = None  # µs: when it was last read, or pushed to
-    well: bool = True
-    says: str = ""  # the error, or what was refused
 
 
 class Service(Protocol):

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from netpersona.app.feed_config import FeedSource
+from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.indicators import LiveIndicators, Rebuilt
 from netpersona.app.live.rules import Prepared
 from netpersona.app.live.service import FeedState
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.run import allowed
-from netpersona.errors import NetpersonaError
+from netpersona.errors import ConfigError, NetpersonaError
 from netpersona.flow.vm import Vm
 from netpersona.flow.window import MINUTE, SECOND
 from netpersona.intel.allow import AllowList
@@ -28,7 +30,7 @@ from netpersona.intel.gate import Protected
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.policy.model import PolicySet
 
-_LOOK = SECOND  # µs between looks at the feeds
+_LOOK = SECOND  # µs between looks at how the feeds are
 _REST = 20  # times as long as working in took
 REST_MOST = MINUTE  # µs
 
@@ -67,7 +69,8 @@ class Threats:
         self._rest_until = 0  # µs
         self._pushes = self._worked_in = self._in_force = 0  # how many there were, are in what is known, are in force
         self._stale = False  # whether what is known lacks a push, or the indicators do not know that it has it
-        self._fresh = False  # whether a feed said something that is not prepared yet
+        self._fresh = False  # whether a feed said something that is not worked in yet
+        self._told: dict[str, str | None] = {}  # how each feed was
         self._urgent = False  # whether somebody waits for a push to be worked in
         self._gate: tuple[Protected, AllowList] | None = None  # that let pass what is known
         self._known = IndicatorSet.merge([])
@@ -108,6 +111,7 @@ class Threats:
         """Take no push any more, and work nothing in."""
         with self._lock:
             self._closed = True
+        self._indicators.feeds.close()
         self._beside.shutdown()
 
     # What others ask
@@ -129,6 +133,28 @@ class Threats:
             self._urgent = True
             return self._lock.wait_for(lambda: self._in_force >= number, seconds)
 
+    def add(self, source: FeedSource, who: str) -> None:
+        """Read a feed from now on.  Raises ConfigError."""
+        with self._lock:
+            if source.name in self._indicators.pushed:
+                raise ConfigError(f"feed {source.name} is pushed to; take another name, or remove it first")
+            self._indicators.feeds.add(source, who)
+
+    def remove(self, feed: str, who: str, why: str) -> None:
+        """Forget a feed, and all that it said.  Raises ConfigError."""
+        with self._lock:
+            if self._indicators.feeds.source(feed) is not None:
+                self._indicators.feeds.remove(feed, who, why)
+            else:
+                self._indicators.drop(feed)
+                self._pushes += 1
+                self._stale = self._urgent = True
+
+    @property
+    def feeds(self) -> LiveFeeds:
+        """Those that are read; what they say comes with news()."""
+        return self._indicators.feeds
+
     def states(self) -> list[FeedState]:
         """Every feed, in the order of their names."""
         with self._lock:
@@ -144,10 +170,12 @@ class Threats:
         now = self._supervisor.now
         rested = now >= self._rest_until
         with self._lock:
-            if self._supervisor.is_due("feeds", _LOOK) and (intel := self._refreshed()) is not None:
-                self._known, self._fresh = intel, True
+            if self._indicators.look(now):
+                self._stale = self._fresh = True
+            if self._supervisor.is_due("feeds", _LOOK):
+                self._tell()
             stale = self._stale and (rested or self._urgent or self._fresh)
-            if not (stale or self._fresh or (ended and rested)):
+            if not (stale or (ended and rested)):
                 return
             rebuild = self._indicators.rebuild() if stale else None
             known, prepare = self._known, preparing()
@@ -172,13 +200,14 @@ class Threats:
             self._known, self._worked_in, self._fresh = intel, work.pushes, False
         return Known(intel, work.pushes, prepared)
 
-    def _refreshed(self) -> IndicatorSet | None:
-        indicators = self._indicators
-        intel = indicators.refreshed(self._supervisor.now)
-        for feed in indicators.feeds:
-            name = feed.settings.name
-            if name in indicators.errors:
-                self._supervisor.ill(f"feed {name}", indicators.errors[name])
-            else:
+    def _tell(self) -> None:
+        """How each feed is; what is wrong with one is told once."""
+        wrong = self._indicators.wrong()
+        for name in self._told.keys() - wrong.keys():
+            self._supervisor.health.gone(f"feed {name}")
+        for name, why in wrong.items():
+            if why is None:
                 self._supervisor.well(f"feed {name}")
-        return intel
+            elif self._told.get(name) != why:
+                self._supervisor.ill(f"feed {name}", why)
+        self._told = wrong
