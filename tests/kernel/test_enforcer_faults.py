@@ -44,7 +44,7 @@ def handle_of(chain: str, place: int) -> int:
     made = wire.Wire()
     found = list(installed.rules(made, "inet", chain))
     made.close()
-    return found[place].placed.handle
+    return found[place].handle
 
 
 def test_a_rule_deleted_by_hand_is_named_and_healed(enforcer):

@@ -95,10 +95,10 @@ def test_outside_text_never_changes_the_shape(world: World, data: st.DataObject)
 
 
 def _shape(text: str) -> list[str]:
-    """The lines without quoted text and without the names of chains and limits that carry a rule's name."""
+    """The lines without quoted text and without the names of chains and sets that carry a rule's name or hash."""
     bare = re.sub(r'"[^"]*"', '""', text)
     return [
-        re.sub(r"\b((?:deny|reject|log|stage|limit)\.)(?!spoofed|unknown)\S+", r"\1", line)
+        re.sub(r"\b((?:deny|reject|log|stage|limit|hits|from|to|nat)\.)(?!spoofed|unknown)\S+", r"\1", line)
         for line in bare.splitlines()
     ]
 

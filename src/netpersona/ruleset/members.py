@@ -19,7 +19,7 @@ from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Place, PolicySet
 from netpersona.ruleset.criteria import Criterion, covered, known_peers, set_name
-from netpersona.ruleset.model import ALLOW_SET
+from netpersona.ruleset.model import ALLOW_NAMES, ALLOW_SET
 from netpersona.ruleset.peers import PeerSet, canonical, numerically, peer_set
 from netpersona.ruleset.reasons import hosts, instant
 
@@ -149,7 +149,7 @@ class Members:
 
 
 def _allow_name(vm: VmId) -> str:
-    return f"allow_names.{vm}"
+    return f"{ALLOW_NAMES}.{vm}"
 
 
 def _noted(notes: list[tuple[str, str]], why: str) -> PeerSet:

@@ -17,6 +17,7 @@ from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode, Policy
 from netpersona.ruleset.peers import PeerSet
 
 ALLOW_SET = "allow_list"
+ALLOW_NAMES = "allow_names"  # a set of each VM's own
 
 PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")  # transports whose header opens with two ports
 

@@ -1,11 +1,13 @@
-"""One VM's chains, in the order that verdict.py draws.
+"""The chains that a VM's packets go through, in the order that verdict.py draws.
 
-    from_VM    what the VM sends: outbound flows, and, in from_VM.reply, its answers to inbound ones
-    to_VM      what it is sent: inbound flows, and, in to_VM.reply, the answers to outbound ones
-    nat_VM     new outbound flows that a rule redirects
+    from_VM, to_VM    what is particular to the VM: its gateways, its resolvers, its own addresses
+    from.LIKE         what it sends, rules for all VMs that have the same ones: outbound flows, and, in
+                      from.LIKE.reply, its answers to inbound ones
+    to.LIKE           what it is sent: inbound flows, and, in to.LIKE.reply, the answers to outbound ones
+    nat_VM, nat.LIKE  new outbound flows that a rule redirects
 
-Where the tap is bridged, the kernel may not track connections; then render_flows.py tells established flows apart,
-and they have chains of their own: from_VM.going, to_VM.going.
+LIKE is a hash of the rules.  Where the tap is bridged, the kernel may not track connections; then render_flows.py
+tells established flows apart, and they have chains of their own: from.LIKE.going, to.LIKE.going.
 
 Allow is `return`, so that the peer VM's chains and the host's own firewall still have their say.
 """
@@ -17,7 +19,8 @@ from functools import lru_cache
 from itertools import groupby
 
 from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode
-from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules, last_concerning_established
+from netpersona.ruleset.endings import SPOOFED, STRANGER
+from netpersona.ruleset.model import ALLOW_NAMES, ResolvedRule, VmRules, last_concerning_established
 from netpersona.ruleset.nft_text import address, comment, one_of, peers, port_ranges, protocols
 from netpersona.ruleset.peers import peer_set, version_of
 from netpersona.ruleset.render_flows import (
@@ -25,55 +28,74 @@ from netpersona.ruleset.render_flows import (
     FROM_VM,
     ONLY_IP,
     OPENING,
-    SPOOFED,
     TO_VM,
     Way,
     link_anti_spoof,
 )
 from netpersona.ruleset.render_rules import FAMILIES, NEW, RuleText, Side, set_parts
 from netpersona.ruleset.verdict import DHCP, DHCP_EVERYBODY, MESSAGES_FROM_VM, MESSAGES_TO_VM
+from netpersona.ruleset.whose import Whose, own_set
 
 Chains = dict[str, list[str]]
 
-STRANGER = "deny.unknown_vm"
 _ASKED = {Direction.OUTBOUND: Side("daddr", "dport"), Direction.INBOUND: Side("saddr", "dport")}
 _ANSWERED = {Direction.OUTBOUND: Side("saddr", "sport"), Direction.INBOUND: Side("daddr", "sport")}
 
 
-def vm_chains(ruleset: Ruleset, rules: VmRules, text: RuleText) -> Chains:
-    """The chains of one VM, by name."""
+def vm_chains(
+    always: AlwaysAllow, unknown_vm: str, rules: VmRules, likes: dict[Whose, str], *, nat: bool, bridged: bool
+) -> Chains:
+    """The chains of one VM, by name; `likes` are the names of the rules that it has, by what tells its packets."""
     sending, receiving = f"from_{rules.vm}", f"to_{rules.vm}"
+    sent = _always(always, rules, sending=True, bridged=bridged)
+    received = _always(always, rules, sending=False, bridged=bridged)
     if not rules.known:
         return {
-            sending: _of_stranger(ruleset, rules, "daddr", text),
-            receiving: _of_stranger(ruleset, rules, "saddr", text),
+            sending: _of_stranger(unknown_vm, sent, bridged),
+            receiving: _of_stranger(unknown_vm, received, bridged),
         }
     chains: Chains = {sending: [], receiving: []}
-    if text.bridged:
+    if bridged:
         chains[sending] += link_anti_spoof(rules)
         chains[receiving] += [ONLY_IP, ADDRESS_RESOLUTION]
-    chains[sending] += [*_always(ruleset.always, rules, "daddr", text), *_anti_spoof(rules)]
-    chains[receiving] += _always(ruleset.always, rules, "saddr", text)
-    for name, field in ((sending, "daddr"), (receiving, "saddr")):
-        chains[name] += _allow_lists(ruleset, rules, field)
-    _ways(text, rules, (Direction.OUTBOUND, Direction.INBOUND), sending, chains)
-    _ways(text, rules, (Direction.INBOUND, Direction.OUTBOUND), receiving, chains)
-    if _redirects(rules) and not text.bridged:
-        chains[f"nat_{rules.vm}"] = list(_nat(ruleset, rules, text))
+    chains[sending] += [*sent, *_anti_spoof(rules), *_on("from", likes)]
+    chains[receiving] += [*received, *_on("to", likes)]
+    if nat:
+        exempt = _always_conditions(always, rules.gateways, rules.resolvers, sending=True, tracked=True)
+        chains[f"nat_{rules.vm}"] = [*(f"{condition} return" for condition, _ in exempt), *_on("nat", likes)]
     return chains
 
 
-def _redirects(rules: VmRules) -> int:
+def shared_chains(rules: VmRules, like: str, allow: tuple[str, ...], text: RuleText) -> Chains:
+    """The chains of all VMs that have the same rules as this one, and whose peers in these sets are allow-listed."""
+    sending, receiving = f"from.{like}", f"to.{like}"
+    chains: Chains = {sending: [], receiving: []}
+    for name, side in ((sending, _ASKED[Direction.OUTBOUND]), (receiving, _ASKED[Direction.INBOUND])):
+        chains[name] += [f"{asked} counter return {comment('allow-list')}" for asked in _allowed(allow, side, text)]
+    _ways(text, rules, (Direction.OUTBOUND, Direction.INBOUND), sending, chains)
+    _ways(text, rules, (Direction.INBOUND, Direction.OUTBOUND), receiving, chains)
+    if redirects(rules) and not text.bridged:
+        chains[f"nat.{like}"] = list(_nat(rules, allow, text))
+    return chains
+
+
+def redirects(rules: VmRules) -> int:
     """How many outbound rules, counted from the first, the nat chain must know."""
     places = enumerate(rules.outbound, 1)
     return max((place for place, rule in places if rule.target is not None and rule.mode is Mode.ENFORCE), default=0)
 
 
-def _always(always: AlwaysAllow, rules: VmRules, field: str, text: RuleText) -> list[str]:
+def _on(side: str, likes: dict[Whose, str]) -> Iterator[str]:
+    for whose, like in likes.items():
+        only = "" if len(whose.versions) == 2 else f"{FAMILIES[whose.versions[0]][1]} "
+        yield f"{only}goto {side}.{like}"
+
+
+def _always(always: AlwaysAllow, rules: VmRules, *, sending: bool, bridged: bool) -> list[str]:
     return [
         f"{condition} counter return {comment(f'always: {why}')}"
         for condition, why in _always_conditions(
-            always, rules.gateways, rules.resolvers, sending=field == "daddr", tracked=not text.bridged
+            always, rules.gateways, rules.resolvers, sending=sending, tracked=not bridged
         )
     ]
 
@@ -124,19 +146,23 @@ def _anti_spoof(rules: VmRules) -> Iterator[str]:
         yield f"{condition} counter goto {SPOOFED} {comment('anti-spoof')}"
 
 
-def _allow_lists(ruleset: Ruleset, rules: VmRules, field: str) -> Iterator[str]:
-    for name in rules.allow:
-        for version, (family, _) in FAMILIES.items():
-            for part in set_parts(name, ruleset.sets[name], version):
-                yield f"{family} {field} @{part} counter return {comment('allow-list')}"
+def _allowed(allow: tuple[str, ...], side: Side, text: RuleText) -> Iterator[str]:
+    """The conditions that tell a packet whose peer is allow-listed."""
+    for name in allow:
+        own = name == ALLOW_NAMES
+        for version in text.whose.versions:
+            field = f"{FAMILIES[version][0]} {side.peer}"
+            if own:
+                yield f"{text.whose.field(sending=side.sending)} . {field} @{own_set(name, text.whose, version)}"
+            else:
+                yield from (f"{field} @{part}" for part in set_parts(name, version))
 
 
-def _of_stranger(ruleset: Ruleset, rules: VmRules, field: str, text: RuleText) -> list[str]:
-    if ruleset.unknown_vm != "deny":
+def _of_stranger(unknown_vm: str, always: list[str], bridged: bool) -> list[str]:
+    if unknown_vm != "deny":
         return [f"counter return {comment('unknown_vm: allow')}"]
-    always = _always(ruleset.always, rules, field, text)
     return [
-        *([ADDRESS_RESOLUTION] if text.bridged else []),
+        *([ADDRESS_RESOLUTION] if bridged else []),
         *always,
         f"counter goto {STRANGER} {comment('unknown_vm: deny')}",
     ]
@@ -145,27 +171,27 @@ def _of_stranger(ruleset: Ruleset, rules: VmRules, field: str, text: RuleText) -
 def _ways(text: RuleText, rules: VmRules, directions: tuple[Direction, Direction], chain: str, chains: Chains) -> None:
     """The packets that a chain is asked about: those of flows in their own direction, and answers to the others."""
     asked, answered = directions
-    reply = _concerning_established(text, rules, answered, _ANSWERED[answered], f"{chain}.reply", chains)
+    reply = _concerning_established(text, rules.rules(answered), _ANSWERED[answered], f"{chain}.reply", chains)
+    own, side = rules.rules(asked), _ASKED[asked]
     if text.bridged:
-        going = _concerning_established(text, rules, asked, _ASKED[asked], f"{chain}.going", chains)
+        going = _concerning_established(text, own, side, f"{chain}.going", chains)
         way = FROM_VM if asked is Direction.OUTBOUND else TO_VM
-        chains[chain] += _untracked(text, rules, asked, way, chain, chains=chains, reply=reply, going=going)
+        chains[chain] += _untracked(text, own, side, way, chain, chains=chains, reply=reply, going=going)
         return
     chains[chain].append(f"ct direction reply {reply}")
-    own, side = rules.rules(asked), _ASKED[asked]
     split = _split(own)
-    chains[chain] += _ordered(text, rules, own[:split], side, chain, chains=chains, guarded=True)
+    chains[chain] += _ordered(text, own[:split], side, chain, chains=chains, guarded=True)
     chains[chain].append("ct state established,related return")
-    chains[chain] += _ordered(text, rules, own[split:], side, chain, chains=chains, guarded=False)
+    chains[chain] += _ordered(text, own[split:], side, chain, chains=chains, guarded=False)
 
 
 def _concerning_established(
-    text: RuleText, rules: VmRules, direction: Direction, side: Side, name: str, chains: Chains
+    text: RuleText, rules: tuple[ResolvedRule, ...], side: Side, name: str, chains: Chains
 ) -> str:
     """The chain in which only what concerns established flows is asked, as the verdict that leads there."""
-    own = rules.rules(direction)[: _split(rules.rules(direction))]
+    own = rules[: _split(rules)]
     asked = [rule for rule in own if rule.concerns_established or rule.action is Action.ALLOW]
-    body = list(_ordered(text, rules, asked, side, name, chains=chains, guarded=False))
+    body = list(_ordered(text, asked, side, name, chains=chains, guarded=False))
     if not body:
         return "return"
     chains[name] = body
@@ -174,8 +200,8 @@ def _concerning_established(
 
 def _untracked(
     text: RuleText,
-    rules: VmRules,
-    direction: Direction,
+    rules: tuple[ResolvedRule, ...],
+    side: Side,
     way: Way,
     chain: str,
     *,
@@ -187,9 +213,7 @@ def _untracked(
     new = f"{chain}.new"
     yield f"{OPENING} goto {new}"
     yield from way.lines(reply, going)
-    chains[new] = list(
-        _ordered(text, rules, rules.rules(direction), _ASKED[direction], new, chains=chains, guarded=False)
-    )
+    chains[new] = list(_ordered(text, rules, side, new, chains=chains, guarded=False))
     yield f"goto {new}"
 
 
@@ -203,8 +227,7 @@ def _split(rules: tuple[ResolvedRule, ...]) -> int:
 
 def _ordered(
     text: RuleText,
-    rules: VmRules,
-    own: Iterable[ResolvedRule],
+    rules: Iterable[ResolvedRule],
     side: Side,
     chain: str,
     *,
@@ -212,11 +235,9 @@ def _ordered(
     guarded: bool,
 ) -> Iterator[str]:
     """The statements of these rules in their order; a staged policy stands in a chain of its own and is jumped to."""
-    for (policy, mode), group in groupby(own, key=lambda rule: (rule.policy, rule.mode)):
+    for (policy, mode), group in groupby(rules, key=lambda rule: (rule.policy, rule.mode)):
         body = [
-            line
-            for rule in group
-            for line in text.statements(rule, rules, side, NEW if guarded and _is_for_new(rule) else "")
+            line for rule in group for line in text.statements(rule, side, NEW if guarded and _is_for_new(rule) else "")
         ]
         if mode is not Mode.STAGE:
             yield from body
@@ -230,27 +251,25 @@ def _is_for_new(rule: ResolvedRule) -> bool:
     return not rule.concerns_established and rule.action is not Action.ALLOW
 
 
-def _nat(ruleset: Ruleset, rules: VmRules, text: RuleText) -> Iterator[str]:
+def _nat(rules: VmRules, allow: tuple[str, ...], text: RuleText) -> Iterator[str]:
     """What stands before a redirect in the rules' order keeps a flow from being redirected."""
     side = _ASKED[Direction.OUTBOUND]
-    sent = _always_conditions(ruleset.always, rules.gateways, rules.resolvers, sending=True, tracked=True)
-    for condition, _ in sent:
-        yield f"{condition} return"
-    for line in _allow_lists(ruleset, rules, "daddr"):
-        yield line.replace(" counter ", " ")
-    for rule in rules.outbound[: _redirects(rules)]:
+    for asked in _allowed(allow, side, text):
+        yield f"{asked} return"
+    for rule in rules.outbound[: redirects(rules)]:
         if rule.mode is Mode.ENFORCE and rule.decides:
-            for condition in text.conditions(rule, rules, side):
-                yield f"{condition} {_translation(rule)} {comment(rule.name)}".lstrip()
+            for condition in text.conditions(rule, side):
+                yield f"{condition} {_translation(rule, text, side)} {comment(rule.name)}".lstrip()
 
 
-def _translation(rule: ResolvedRule) -> str:
+def _translation(rule: ResolvedRule, text: RuleText, side: Side) -> str:
     if rule.target is None:
         return "return"
     family, _ = FAMILIES[version_of(rule.target.address)]
     where = address(rule.target.address)
+    counted = text.counted(rule, side)
     if rule.target.port is None:
-        return f"counter dnat {family} to {where}"
+        return f"{counted} dnat {family} to {where}"
     where = f"[{where}]" if version_of(where) == 6 else where
     tcp_or_udp = protocols(("tcp", "udp"))
-    return f"{tcp_or_udp} counter dnat {family} to {where}:{rule.target.port}"
+    return f"{tcp_or_udp} {counted} dnat {family} to {where}:{rule.target.port}"

@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from netpersona.ruleset.endings import NOT_IP, SPOOFED
 from netpersona.ruleset.model import PORTED, VmRules
 from netpersona.ruleset.nft_text import address, comment, protocols
 from netpersona.ruleset.peers import version_of
+from netpersona.ruleset.tables import Filled
 
-SETS = ("opened", "answered", "received", "served")
-SIZE = 1 << 18  # flows that a set holds; beyond it a flow stays new, and is asked every rule
+_SETS = ("opened", "answered", "received", "served")
+_SIZE = 1 << 18  # flows that a set holds; beyond it a flow stays new, and is asked every rule
 OPENING = "tcp flags & (syn | ack) == syn"  # it belongs to no established flow, whatever was remembered
-SPOOFED = "deny.spoofed"
-NOT_IP = "deny.not_ip"
 ONLY_IP = f"meta protocol != {{ ip, ip6, arp }} counter goto {NOT_IP} {comment('not IP')}"
 ADDRESS_RESOLUTION = "meta protocol arp return"
 
@@ -91,6 +91,15 @@ class Way:
         own, peer = (f"{ip} {host} . {number}" for host in (self.own[0], self.peer[0]))
         return f"{self.interface} . {own} . {peer} . meta l4proto"
 
+
+_ADDRESS = {4: "ipv4_addr", 6: "ipv6_addr"}
+FLOW_SETS = {
+    f"{name}.{version}": Filled(
+        ("iface_index", address_type, "inet_service", address_type, "inet_service", "inet_proto"), _SIZE, forgets=True
+    )
+    for name in _SETS
+    for version, address_type in _ADDRESS.items()
+}
 
 FROM_VM = Way("iif", ("saddr", "sport"), ("daddr", "dport"), ("opened", "answered"), ("received", "served"))
 TO_VM = Way("oif", ("daddr", "dport"), ("saddr", "sport"), ("received", "served"), ("opened", "answered"))

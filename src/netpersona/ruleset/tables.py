@@ -1,4 +1,4 @@
-"""What stands in the kernel, as a value: tables of chains, sets, maps and limits, with no order of loading in it.
+"""What stands in the kernel, as a value: tables of chains, sets and maps, with no order of loading in it.
 
 render.py makes it from a ruleset and writes it as text; the nftables enforcer compares it with what the kernel has.
 """
@@ -6,13 +6,19 @@ render.py makes it from a ruleset and writes it as text; the nftables enforcer c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 
+from netpersona.flow.vm import VmId
 from netpersona.ruleset.peers import PeerSet
 
 NAME = "netpersona"
+
+ADDRESS_TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
+
+Chains = dict[str, tuple[str, ...]]
+"""Lines of nft text by the chain's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,11 @@ class SetPart:
     version: int  # 4 | 6
     prefixes: bool
     of: PeerSet
-    lasting: bool = False  # members may be put into it for a time
+
+    @property
+    def type(self) -> str:
+        """Nft's type of the key."""
+        return ADDRESS_TYPES[self.version]
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -38,18 +48,46 @@ class SetPart:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowSet:
-    """A set that the kernel fills itself: flows seen, told by interface, both ends with ports, and protocol."""
+class Owned:
+    """What one VM has in a set of all VMs' own; `whose`: its interface, or the addresses by which it is told."""
 
-    version: int
+    whose: tuple[str, ...]
+    members: tuple[str, ...]  # the rest of the key, its parts joined by " . "
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The keys, as nft writes them but for quotes."""
+        return tuple(f"{each} . {member}" for each in self.whose for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSet:
+    """A set in which every VM has its own members: the first part of the key says whose they are."""
+
+    key: tuple[str, ...]  # nft's types
+    of: Mapping[VmId, Owned]
+    lasting: bool = False  # members may be put into it for a time
+
+    @property
+    def elements(self) -> Iterator[str]:
+        """All keys."""
+        return (element for owned in self.of.values() for element in owned.elements)
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A set that rules fill: with flows seen, with what they counted, with token buckets."""
+
+    key: tuple[str, ...]  # nft's types
     size: int
+    forgets: bool = False  # members end by themselves
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
     """A verdict map from an interface name or an address to the chain that is jumped to."""
 
-    kind: str  # interface | v4 | v6
+    key: str  # nft's type
     chains: Mapping[str, str]
 
 
@@ -70,9 +108,9 @@ class Table:
     """One table, `family netpersona`.  Chains hold a line of nft text for each rule."""
 
     family: str  # inet | bridge
-    limits: Mapping[str, str] = field(default_factory=dict)
     sets: Mapping[str, SetPart] = field(default_factory=dict)
-    flows: Mapping[str, FlowSet] = field(default_factory=dict)
+    own: Mapping[str, OwnSet] = field(default_factory=dict)
+    filled: Mapping[str, Filled] = field(default_factory=dict)
     interfaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     maps: Mapping[str, Dispatch] = field(default_factory=dict)
     hooks: Mapping[str, Hook] = field(default_factory=dict)

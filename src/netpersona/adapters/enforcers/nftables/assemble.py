@@ -200,11 +200,8 @@ class _Reader:
         self._parts.append(x.verdict(word, self._next() if word in {"jump", "goto"} else None))
 
     def _limit(self) -> None:
-        if self._next() == "name":
-            self._parts.append(x.named_limit(self._next().strip('"')))
-            return
-        words = ["rate", *self._until("packets"), "packets"]
-        self._parts.append(x.expression("limit", *limit_data(" ".join(words))))
+        words = [*self._until("packets"), "packets"]
+        self._parts.append(x.expression("limit", *_limit_data(" ".join(words))))
 
     def _log(self) -> None:
         self._next("prefix")
@@ -232,17 +229,21 @@ class _Reader:
         self._parts.append(x.translate(2 if family == "ip" else 10, 1, None if port is None else 2))
 
     def _remember(self) -> None:
-        """As in `update @set { field . field timeout 60s }`."""
+        """As in `update @set { field . field timeout 60s }`, `{ field counter }` or `{ field limit rate ... }`."""
         name = self._next()[1:]
         self._next("{")
         register = _FIRST
         for field in self._fields():
             self._parts.append(field.load(register))
             register += (field.length + 3) // 4
-        self._next("timeout")
-        seconds = int(self._next().removesuffix("s"))
-        self._next("}")
-        self._parts.append(x.remember(name, _FIRST, seconds * 1000))
+        word, *words = self._until("}")
+        if word == "timeout":
+            made = x.remember(name, _FIRST, int(words[0].removesuffix("s")) * 1000)
+        elif word == "counter":
+            made = x.remember(name, _FIRST, doing=x.bare("counter"))
+        else:
+            made = x.remember(name, _FIRST, doing=x.bare("limit", *_limit_data(" ".join(words))))
+        self._parts.append(made)
 
     def _say(self) -> None:
         self._comment = self._next().strip('"')
@@ -259,7 +260,7 @@ _ACTIONS: dict[str, Callable[[_Reader], None]] = {
 } | {word: (lambda reader, word=word: reader._go(word)) for word in x.VERDICTS}  # type: ignore[misc]  # noqa: SLF001
 
 
-def limit_data(words: str) -> tuple[bytes, ...]:
+def _limit_data(words: str) -> tuple[bytes, ...]:
     """`rate over 125000 bytes/second burst 24224 bytes`, or packets, as a token bucket."""
     found = re.fullmatch(r"rate (over )?(\d+)( bytes)?/second burst (\d+) (bytes|packets)", words)
     if found is None:

@@ -1,7 +1,7 @@
 """What must be sent so that the kernel has a table: the difference to what it has, as one transaction.
 
-    limits, sets, lists, maps: made empty -> elements -> chains -> rules (removed, added) -> map elements
-    -> maps and chains that nothing leads to -> sets that nobody asks -> limits
+    sets, lists, maps: made empty -> elements -> chains -> rules (removed, added) -> map elements
+    -> maps and chains that nothing leads to -> sets that nobody asks
 
 All of it is one batch, so no packet ever meets half of it; the order only makes each name exist before it is used
 and unused before it goes.  A rule that stays keeps its handle and its counter, an unchanged chain is not touched.
@@ -9,7 +9,7 @@ and unused before it goes.  A rule that stays keeps its handle and its counter, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
@@ -19,10 +19,10 @@ from netpersona.adapters.enforcers.nftables import expressions as x
 from netpersona.adapters.enforcers.nftables.assemble import Statement, assemble
 from netpersona.adapters.enforcers.nftables.installed import Installed, Placed
 from netpersona.ruleset.diff import differences
-from netpersona.ruleset.tables import NAME, SetPart, Table
+from netpersona.ruleset.tables import NAME, OwnSet, SetPart, Table
 
-Read = Callable[[str, SetPart], tuple[elements.Keys, elements.Keys]]
-"""Reads a set of the kernel whose members are not known: keys, and ends of intervals."""
+Read = Callable[[str, int], tuple[elements.Keys, elements.Keys]]
+"""Reads a set of the kernel whose members are not known, by name and bytes of a key: keys, and ends of intervals."""
 Differences = Callable[[SetPart, SetPart], tuple[tuple[str, ...], tuple[str, ...]]]
 """What came into a set, and what went."""
 Lent = Mapping[tuple[str, str], set[str]]
@@ -101,9 +101,6 @@ class _Change:
         before, table = self._before, self._table
         if self._new:
             self._say(objects.table(self._family))
-        for name, rate in table.limits.items():
-            if before.limits.get(name) != rate:
-                self._make(objects.limit(self._family, name, rate))
         changed = self._changed()
         self._values(changed)
         self._sets()
@@ -137,25 +134,31 @@ class _Change:
         for name, part in table.sets.items():
             if self._before.sets.get(name) is not part or (self._family, name) in self._lent:
                 self._say(*self._members(name, part))
+        for name, own in table.own.items():
+            known = self._before.own.get(name)
+            if known is None or known.of != own.of or (self._family, name) in self._lent:
+                self._say(*self._own(name, own))
         for name, taps in table.interfaces.items():
             old = self._before.interfaces.get(name, ())
             self._say(*self._taps(wire.DEL_ELEMENT, name, [tap for tap in old if tap not in set(taps)]))
             self._say(*self._taps(wire.NEW_ELEMENT, name, [tap for tap in taps if tap not in set(old)]))
 
     def _empty_sets(self) -> Iterator[bytes]:
-        """The sets that are new: the kernel looks through them in this order, so shared ones stand first."""
+        """The sets that are new."""
         before, table, family = self._before, self._table, self._family
-        for name in table.flows.keys() - before.flows:
-            yield objects.flow_set(family, name, table.flows[name])
+        for name in sorted(table.filled.keys() - before.filled):
+            yield objects.filled_set(family, name, table.filled[name])
         for name in table.interfaces.keys() - before.interfaces.keys():
             yield objects.interface_set(family, name)
         for name in table.maps.keys() - before.maps.keys():
             yield objects.dispatch(family, name, table.maps[name])
-        for name in sorted(table.sets.keys() - before.sets.keys(), key=lambda name: not table.sets[name].of.shared):
+        for name in sorted(table.sets.keys() - before.sets.keys()):
             yield objects.peer_set(family, name, table.sets[name])
+        for name in sorted(table.own.keys() - before.own.keys()):
+            yield objects.own_set(family, name, table.own[name])
 
     def _taps(self, kind: int, name: str, taps: Sequence[str]) -> Iterator[bytes]:
-        keys, _ = elements.intervals([(_padded(tap), _padded(tap)) for tap in taps], 16)
+        keys, _ = elements.intervals([(elements.packed_name(tap),) * 2 for tap in taps], 16)
         yield from elements.of_keys(kind, self._family, NAME, name, keys)
 
     def _members(self, name: str, part: SetPart) -> Iterator[bytes]:
@@ -163,17 +166,52 @@ class _Change:
         if name not in self._before.sets:
             yield from of_members(wire.NEW_ELEMENT, self._family, name, part, part.members)
         elif old is None:
-            yield from _reconciled(self._family, name, part, *self._read(name, part))
+            yield from _reconciled(self._family, name, part, *self._read(name, 4 if part.version == 4 else 16))
         elif old.of is not part.of or (self._family, name) in self._lent:
             added, removed = self._into.differences(old, part)
             lent = self._lent.get((self._family, name), set())
-            if lent:  # it may be gone by itself, and what stays must stay for good
+            if lent:  # it may be there for good now
                 keys = elements.addresses(sorted(lent), part.version)
                 yield from elements.of_keys(wire.DROP_ELEMENT, self._family, NAME, name, keys)
                 removed = tuple(each for each in removed if each not in lent)
                 added = (*added, *(each for each in sorted(lent.difference(added)) if part.holds(each)))
             yield from of_members(wire.DEL_ELEMENT, self._family, name, part, removed)
             yield from of_members(wire.NEW_ELEMENT, self._family, name, part, added)
+
+    def _own(self, name: str, own: OwnSet) -> Iterator[bytes]:
+        """The members of all VMs' own: those that came and went, VM by VM."""
+        old = self._before.own.get(name)
+        if name in self._before.own and old is None:
+            yield from self._own_reconciled(name, own)
+            return
+        lent = self._lent.get((self._family, name), set())
+        added: list[str] = []
+        removed: list[str] = []
+        had = {} if old is None else old.of
+        for vm in had.keys() | own.of.keys() if had else own.of.keys():
+            before, after = had.get(vm), own.of.get(vm)
+            if before is after or before == after:
+                continue
+            here = set() if before is None else set(before.elements)
+            wanted = set() if after is None else set(after.elements)
+            added += wanted - here
+            removed += here - wanted
+        if lent:  # it may be gone by itself, and what stays must stay for good
+            yield from self._of_own(wire.DROP_ELEMENT, name, own, lent)
+            removed = [each for each in removed if each not in lent]
+            added += lent.intersection(own.elements).difference(added)
+        yield from self._of_own(wire.DEL_ELEMENT, name, own, removed)
+        yield from self._of_own(wire.NEW_ELEMENT, name, own, added)
+
+    def _of_own(self, kind: int, name: str, own: OwnSet, texts: Collection[str]) -> Iterator[bytes]:
+        if texts:
+            yield from elements.of_keys(kind, self._family, NAME, name, elements.joined(own.key, sorted(texts)))
+
+    def _own_reconciled(self, name: str, own: OwnSet) -> Iterator[bytes]:
+        """The same for a set that was read back."""
+        wanted = elements.joined(own.key, sorted(own.elements))
+        keys = self._read(name, wanted.shape[1])[0]
+        yield from _brought(self._family, name, keys, wanted, lasting=own.lasting)
 
     def _changed(self) -> dict[str, list[Statement]]:
         """The chains that may differ, ready for the kernel."""
@@ -259,7 +297,7 @@ class _Change:
     def _pairs(self, kind: int, name: str, chains: Mapping[str, str]) -> None:
         interface = name.endswith("_interface")
         pairs = [
-            (_padded(key) if interface else elements.addresses([key], 6 if ":" in key else 4).tobytes(),
+            (elements.packed_name(key) if interface else elements.addresses([key], 6 if ":" in key else 4).tobytes(),
              x.verdict_data("jump", chain))
             for key, chain in chains.items()
         ]  # fmt: skip
@@ -271,21 +309,20 @@ class _Change:
         for had, wanted in (
             (before.interfaces, table.interfaces),
             (before.sets, table.sets),
-            (sorted(before.flows), table.flows),
+            (before.own, table.own),
+            (sorted(before.filled), table.filled),
             (sorted(before.lists), self._lists),
         ):
             self._say(*(objects.no_set(self._family, name) for name in had if name not in wanted))
-        for name in before.limits:
-            if name not in table.limits:
-                self._say(objects.no_limit(self._family, name))
+        self._say(*(objects.no_limit(self._family, name) for name in sorted(before.limits)))
 
     def _after(self) -> Installed:
         table = self._table
         return Installed(
             family=self._family,
-            limits=dict(table.limits),
             sets=dict(table.sets),
-            flows=set(table.flows),
+            own=dict(table.own),
+            filled=set(table.filled),
             lists=self._lists,
             interfaces=dict(table.interfaces),
             maps={name: dict(dispatch.chains) for name, dispatch in table.maps.items()},
@@ -322,8 +359,12 @@ def _reconciled(family: str, name: str, part: SetPart, keys: elements.Keys, ends
             yield wire.message(wire.DEL_ELEMENT, family, _whole(name))
             yield from elements.of_intervals(wire.NEW_ELEMENT, family, NAME, name, starts, behind)
         return
-    wanted = elements.addresses(part.members, part.version)
-    if part.lasting:  # what was lent before would run out by itself, and what stays must stay for good
+    yield from _brought(family, name, keys, elements.addresses(part.members, part.version), lasting=False)
+
+
+def _brought(family: str, name: str, keys: elements.Keys, wanted: elements.Keys, *, lasting: bool) -> Iterator[bytes]:
+    """From these keys to those that are wanted."""
+    if lasting:  # what was lent before would run out by itself, and what stays must stay for good
         yield from elements.of_keys(wire.DROP_ELEMENT, family, NAME, name, keys)
         yield from elements.of_keys(wire.NEW_ELEMENT, family, NAME, name, wanted)
         return
@@ -337,10 +378,6 @@ def _whole(name: str) -> bytes:
 
 def _same(one: elements.Keys, other: elements.Keys) -> bool:
     return len(one) == len(other) and not len(elements.without(one, other))
-
-
-def _padded(interface: str) -> bytes:
-    return interface.encode().ljust(16, b"\0")
 
 
 def _same_ends(old: Sequence[Placed], new: Sequence[Statement]) -> tuple[int, int]:

@@ -1,21 +1,20 @@
-"""Where the kernel differs from what was applied, in words; and what its rules counted."""
+"""Where the kernel differs from what was applied, in words."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 
 from netpersona.adapters.enforcers.nftables import elements
 from netpersona.adapters.enforcers.nftables.assemble import Statement, assemble
-from netpersona.adapters.enforcers.nftables.installed import NO_TAG, Found, Installed, Placed
-from netpersona.flow.vm import VmId
-from netpersona.ports import Count, Drift
-from netpersona.ruleset.model import Ruleset
+from netpersona.adapters.enforcers.nftables.installed import NO_TAG, Installed, Placed
+from netpersona.ports import Drift
 from netpersona.ruleset.tables import NAME, SetPart, Table
 
-Members = Callable[[str, str, SetPart], tuple[elements.Keys, elements.Keys]]
-"""Reads a set back: family, name, part."""
+Members = Callable[[str, str, int], tuple[elements.Keys, elements.Keys]]
+"""Reads a set back: family, name, bytes of a key."""
 Lent = Collection[tuple[str, str]]
 """Sets, by family and name, into which members were put beside the ruleset."""
 
@@ -40,28 +39,6 @@ def of(
                 yield from _of_members(table, found, members, lent)
 
 
-def counted(rules: Iterable[tuple[str, Found]], ruleset: Ruleset) -> Iterator[Count]:
-    """The counters by VM, policy and rule, in that order."""
-    packets: Counter[tuple[VmId, str, str, int]] = Counter()
-    octets: Counter[tuple[VmId, str, str, int]] = Counter()
-    for chain, found in rules:
-        vm, said = vm_of(chain, ruleset), named(found.comment)
-        if vm is not None and said is not None:
-            packets[vm, *said] += found.packets
-            octets[vm, *said] += found.octets
-    for key in sorted(packets):
-        yield Count(*key, packets[key], octets[key])
-
-
-def vm_of(chain: str, ruleset: Ruleset) -> VmId | None:
-    """Whose chain it is; None: one that VMs share."""
-    for side in ("from_", "to_", "nat_"):
-        if chain.startswith(side):
-            vm = VmId(chain.removeprefix(side).partition(".")[0])
-            return vm if vm in ruleset.vms else None
-    return None
-
-
 @lru_cache(maxsize=4096)
 def named(comment: str) -> tuple[str, str, int] | None:
     """Policy, rule and version of `policy/rule@version`; None for a comment that is none."""
@@ -73,9 +50,10 @@ def named(comment: str) -> tuple[str, str, int] | None:
 def _of_table(table: Table, has: Installed, lent: Lent) -> Iterator[str]:
     for what, wanted, found in (
         ("chain", table.chains, has.chains),
-        ("set", {**table.sets, **table.interfaces}, {**has.sets, **has.interfaces}),
+        ("set", {**table.sets, **table.own, **table.interfaces}, {**has.sets, **has.own, **has.interfaces}),
+        ("set", table.filled, has.filled),
         ("map", table.maps, has.maps),
-        ("limit", table.limits, has.limits),
+        ("limit", (), has.limits),
     ):
         yield from (f"{what} {name} is gone" for name in wanted if name not in found)
         yield from (f"{what} {name} is not ours" for name in found if name not in wanted)
@@ -97,10 +75,10 @@ def _elsewhere(table: Table, has: Installed, lent: Lent) -> Iterator[str]:
     for name, taps in table.interfaces.items():
         if has.interfaces.get(name, taps) != taps:
             yield f"set {name} holds other interfaces"
-    for name, part in table.sets.items():
-        wanted = _count(part)
-        may_hold_more = part.lasting or (table.family, name) in lent
-        if not may_hold_more and has.counts.get(name, wanted) != wanted:
+    numbers = {name: _count(part) for name, part in table.sets.items()}
+    numbers |= {name: sum(1 for _ in own.elements) for name, own in table.own.items() if not own.lasting}
+    for name, wanted in numbers.items():
+        if (table.family, name) not in lent and has.counts.get(name, wanted) != wanted:
             yield f"set {name} holds {has.counts[name]} members instead of {wanted}"
 
 
@@ -128,12 +106,20 @@ def _of_chain(name: str, lines: tuple[str, ...], wanted: list[Statement], found:
 
 
 def _of_members(table: Table, has: Installed, members: Members, lent: Lent) -> Iterator[Drift]:
-    for name, part in table.sets.items():
-        if name not in has.sets:
-            continue
-        keys, _ = members(table.family, name, part)
-        wanted = (elements.prefixes(part.members, part.version)[0] if part.prefixes
-                  else elements.addresses(part.members, part.version))  # fmt: skip
+    parts = ((name, _keys(part), False) for name, part in table.sets.items() if name in has.sets)
+    own = (
+        (name, elements.joined(each.key, list(each.elements)), each.lasting)
+        for name, each in table.own.items()
+        if name in has.own
+    )
+    for name, wanted, lasting in chain(parts, own):
+        keys, _ = members(table.family, name, wanted.shape[1])
         missing, extra = len(elements.without(wanted, keys)), len(elements.without(keys, wanted))
-        if missing or (extra and not part.lasting and (table.family, name) not in lent):
+        if missing or (extra and not lasting and (table.family, name) not in lent):
             yield Drift(f"{table.family} {NAME}", f"set {name}: {missing} members are gone, {extra} are not ours")
+
+
+def _keys(part: SetPart) -> elements.Keys:
+    if part.prefixes:
+        return elements.prefixes(part.members, part.version)[0]
+    return elements.addresses(part.members, part.version)

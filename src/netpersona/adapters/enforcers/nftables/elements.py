@@ -6,7 +6,7 @@ it begins, and, marked as an end, the first key behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -28,6 +28,31 @@ def addresses(texts: Sequence[str], version: int) -> Keys:
     family, width = (AF_INET, 4) if version == 4 else (AF_INET6, 16)
     packed = b"".join(map(inet_pton, repeat(family), texts))
     return np.frombuffer(packed, dtype=np.uint8).reshape(-1, width)
+
+
+def joined(key: tuple[str, ...], texts: Sequence[str]) -> Keys:
+    """Keys of several parts, as in `tap-1 . 192.0.2.1` for ("ifname", "ipv4_addr"); an interface stands without quotes.
+
+    Each part fills words of four bytes.
+    """
+    packs = [_PACKED[each] for each in key]
+    rows = [b"".join([pack(part) for pack, part in zip(packs, text.split(" . "), strict=True)]) for text in texts]
+    return _rows(b"".join(rows), sum(len(pack(_EXAMPLE[each])) for pack, each in zip(packs, key, strict=True)))
+
+
+def packed_name(interface: str) -> bytes:
+    """The name of an interface as the kernel's key."""
+    return interface.encode().ljust(16, b"\0")
+
+
+_PACKED: dict[str, Callable[[str], bytes]] = {
+    "ifname": packed_name,
+    "ipv4_addr": lambda text: inet_pton(AF_INET, text),
+    "ipv6_addr": lambda text: inet_pton(AF_INET6, text),
+    "inet_proto": lambda text: bytes([int(text), 0, 0, 0]),
+    "inet_service": lambda text: int(text).to_bytes(2, "big") + b"\0\0",
+}
+_EXAMPLE = {"ifname": "", "ipv4_addr": "0.0.0.0", "ipv6_addr": "::", "inet_proto": "0", "inet_service": "0"}  # noqa: S104
 
 
 def prefixes(texts: Sequence[str], version: int) -> tuple[Keys, Keys]:

@@ -12,7 +12,17 @@ import contextlib
 import gc
 from collections.abc import Iterator, Sequence
 
-from netpersona.adapters.enforcers.nftables import changes, conntrack, drift, elements, installed, links, wire
+from netpersona.adapters.enforcers.nftables import (
+    changes,
+    conntrack,
+    counters,
+    drift,
+    elements,
+    installed,
+    lending,
+    links,
+    wire,
+)
 from netpersona.adapters.enforcers.nftables.capabilities import Capabilities, probe
 from netpersona.adapters.enforcers.nftables.installed import Installed
 from netpersona.errors import EnforcerError
@@ -93,7 +103,7 @@ class Nftables:
 
     def counters(self, vm: VmId | None = None) -> tuple[Count, ...]:
         """Packets and bytes by VM, policy and rule; of one VM, or of all."""
-        return tuple(drift.counted(self._rules_of(vm), self._in_force))
+        return tuple(counters.counted(self._wire, self._tables, self._in_force, vm))
 
     def uninstall(self) -> None:
         """Remove our tables whole; nothing else was ever touched."""
@@ -130,15 +140,10 @@ class Nftables:
         messages: list[bytes] = []
         known = False
         for family, table in self._tables.items():
-            for version in (4, 6):
-                part = f"{name}.a{version}"
-                if part not in table.sets:
-                    continue
+            for part, key, found in lending.wanted(table, name, addresses):
                 known = True
-                in_set = table.sets[part].holds
-                found = [each for each in addresses if (":" in each) is (version == 6) and not in_set(each)]
                 if found:
-                    keys = elements.addresses(found, version)
+                    keys = elements.joined(key, found)
                     lasts = None if seconds is None else int(seconds * 1000)
                     if lasts:  # an element that is there would keep its old end
                         messages += elements.of_keys(wire.DROP_ELEMENT, family, NAME, part, keys)
@@ -164,6 +169,7 @@ class Nftables:
             table, has = tables.get(family), self._has.get(family)
             if table is not None:
                 changes.change(has, table, self._reader(family), transaction, self._lent)
+                transaction.messages += counters.forgotten(has, table, found)
             elif has is not None:
                 changes.removal(family, transaction)
         self._send(transaction)
@@ -199,19 +205,13 @@ class Nftables:
         return {family: installed.read(self._wire, family) for family in self.capabilities.families}
 
     def _reader(self, family: str) -> changes.Read:
-        return lambda name, part: self._members(family, name, part)
+        return lambda name, width: self._members(family, name, width)
 
-    def _members(self, family: str, name: str, part: SetPart) -> tuple[elements.Keys, elements.Keys]:
-        return installed.members(self._wire, family, name, 4 if part.version == 4 else 16)
+    def _members(self, family: str, name: str, width: int) -> tuple[elements.Keys, elements.Keys]:
+        return installed.members(self._wire, family, name, width)
 
-    def _unreadable(self, name: str, part: SetPart) -> tuple[elements.Keys, elements.Keys]:
-        raise AssertionError(f"a new table has no {name} of {part.version}")
-
-    def _rules_of(self, vm: VmId | None) -> Iterator[tuple[str, installed.Found]]:
-        for family, table in self._tables.items():
-            for chain in table.chains:
-                if vm is None or drift.vm_of(chain, self._in_force) == vm:
-                    yield from ((chain, found) for found in installed.rules(self._wire, family, chain))
+    def _unreadable(self, name: str, width: int) -> tuple[elements.Keys, elements.Keys]:
+        raise AssertionError(f"a new table has no {name} of {width} bytes")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,12 @@ VERDICTS = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
 
 def expression(name: str, *data: bytes) -> bytes:
     """One expression of a rule."""
-    return a.nest(LIST_ELEMENT, a.text(1, name), a.nest(2, *data))
+    return a.nest(LIST_ELEMENT, bare(name, *data))
+
+
+def bare(name: str, *data: bytes) -> bytes:
+    """An expression that is in no list."""
+    return a.text(1, name) + a.nest(2, *data)
 
 
 def value(data: bytes) -> bytes:
@@ -91,9 +96,11 @@ def dispatch(name: str, register: int) -> bytes:
     return expression("lookup", a.text(1, name), a.u32(2, register), a.u32(3, 0))
 
 
-def remember(name: str, register: int, milliseconds: int) -> bytes:
-    """Put the register into the set, or renew it there, for so long."""
-    return expression("dynset", a.text(1, name), a.u32(4, register), a.u32(3, 1), a.u64(6, milliseconds))
+def remember(name: str, register: int, milliseconds: int | None = None, doing: bytes = b"") -> bytes:
+    """Put the register into the set, or find it there; for so long; `doing` what the member then does itself."""
+    lasting = b"" if milliseconds is None else a.u64(6, milliseconds)
+    what = b"" if not doing else a.attribute(7 | a.NESTED, doing)
+    return expression("dynset", a.text(1, name), a.u32(4, register), a.u32(3, 1), lasting, what)
 
 
 def verdict(word: str, chain: str | None = None) -> bytes:
@@ -113,13 +120,8 @@ def counter(packets: int = 0, octets: int = 0) -> bytes:
 
 
 def limit(rate: int, burst: int, *, octets: bool, over: bool) -> tuple[bytes, ...]:
-    """A token bucket for each second, as data of an expression or of an object."""
+    """A token bucket for each second, as data of an expression."""
     return a.u64(1, rate), a.u64(2, 1), a.u32(3, burst), a.u32(4, int(octets)), a.u32(5, int(over))
-
-
-def named_limit(name: str) -> bytes:
-    """Ask the token bucket of this name."""
-    return expression("objref", a.u32(1, 4), a.text(2, name))
 
 
 def log(group: int, prefix: str, length: int) -> bytes:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import elements, objects, wire
-from netpersona.ruleset.tables import NAME, SetPart, Table
+from netpersona.ruleset.tables import NAME, OwnSet, SetPart, Table
 
 NO_TAG = b""  # of a rule that we did not make
 
@@ -27,24 +27,16 @@ class Placed(NamedTuple):
     handle: int
 
 
-class Found(NamedTuple):
-    """A rule as it was read back."""
-
-    placed: Placed
-    comment: str
-    packets: int
-    octets: int
-
-
 @dataclass(slots=True)
 class Installed:
-    """One table.  `sets` holds None for a set whose members are not known."""
+    """One table.  `sets` and `own` hold None for a set whose members are not known."""
 
     family: str
-    limits: dict[str, str] = field(default_factory=dict)
+    limits: set[str] = field(default_factory=set)  # an earlier version made such
     sets: dict[str, SetPart | None] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # members of sets, where the kernel tells (Linux 6.17)
-    flows: set[str] = field(default_factory=set)  # sets that rules fill
+    own: dict[str, OwnSet | None] = field(default_factory=dict)  # None: its members are not known
+    filled: set[str] = field(default_factory=set)  # sets that rules fill
     lists: set[str] = field(default_factory=set)  # sets of constants
     interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
     maps: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -65,22 +57,30 @@ def read(wire_: wire.Wire, family: str) -> Installed | None:
         found.chains[name] = []
         if 4 in chain:
             found.hooks[name] = _hook(chain)
-    for name, placed in found.chains.items():
-        placed += [rule.placed for rule in rules(wire_, family, name)]
+    for name in found.chains:
+        found.chains[name] = list(rules(wire_, family, name))
     for limit in _ours(wire_, wire.GET_OBJECT, family):
-        found.limits[a.name(limit[2])] = _rate(limit)
+        found.limits.add(a.name(limit[2]))
     for each_set in list(_ours(wire_, wire.GET_SET, family)):  # one conversation at a time
         _take_set(wire_, found, each_set)
     return found
 
 
-def rules(wire_: wire.Wire, family: str, chain: str) -> Iterator[Found]:
-    """The rules of a chain in their order, with what they counted.
+def rules(wire_: wire.Wire, family: str, chain: str) -> Iterator[Placed]:
+    """The rules of a chain in their order.
 
     Chain by chain: asked for all rules, the kernel counts from the first one again for each part of its answer.
     """
     for message in _asked(wire_, wire.GET_RULE, family, a.text(1, NAME) + a.text(2, chain)):
-        yield _found(message.attributes())
+        rule = message.attributes()
+        yield Placed(dict(_user_data(rule.get(7, b""))).get(objects.TAG, NO_TAG), a.number(rule[3]))
+
+
+def counts(wire_: wire.Wire, family: str, name: str) -> Iterator[tuple[bytes, int, int]]:
+    """What the members of a set that rules fill have counted: key, packets, bytes."""
+    for message in _asked(wire_, wire.GET_ELEMENT, family, a.text(1, NAME) + a.text(2, name)):
+        for _, element in a.each(message.attributes().get(3, b"")):
+            yield a.read(a.read(element)[1])[1], *_counted(element)
 
 
 def members(wire_: wire.Wire, family: str, name: str, width: int) -> tuple[elements.Keys, elements.Keys]:
@@ -112,13 +112,6 @@ def _hook(chain: dict[int, bytes]) -> str:
     return f"type {a.name(chain[7])} hook {names[a.number(at[1])]} priority {priority}; policy {policy};"
 
 
-def _found(rule: dict[int, bytes]) -> Found:
-    said = dict(_user_data(rule.get(7, b"")))
-    comment = said.get(objects.COMMENT, b"").rstrip(b"\0").decode("utf-8", "replace")
-    packets, octets = _counted(rule.get(4, b""))
-    return Found(Placed(said.get(objects.TAG, NO_TAG), a.number(rule[3])), comment, packets, octets)
-
-
 def _user_data(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 2 <= len(data):
@@ -128,37 +121,34 @@ def _user_data(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 _COUNT = 20  # NFTA_SET_COUNT
+_SINGLE = 63  # the highest type of a key of one part
 _COUNTER = a.text(1, "counter")
 
 
-def _counted(expressions: bytes) -> tuple[int, int]:
-    at = expressions.find(_COUNTER)
+def _counted(element: bytes) -> tuple[int, int]:
+    at = element.find(_COUNTER)
     if at < 0:
         return 0, 0
-    data = a.read(a.read(expressions, at)[2])
+    data = a.read(a.read(element, at)[2])
     return a.number(data[2]), a.number(data[1])
-
-
-def _rate(limit: dict[int, bytes]) -> str:
-    data = a.read(limit[4])
-    rate, burst, octets, over = (a.number(data.get(key, b"\0")) for key in (1, 3, 4, 5))
-    unit = " bytes" if octets else ""
-    return f"rate {'over ' if over & 1 else ''}{rate}{unit}/second burst {burst} {'bytes' if octets else 'packets'}"
 
 
 def _take_set(wire_: wire.Wire, into: Installed, found: dict[int, bytes]) -> None:
     name, flags = a.name(found[2]), a.number(found.get(3, b"\0"))
     if flags & 8:
         into.maps[name] = _verdicts(wire_, into.family, name, is_interface=a.number(found[4]) == 41)
+    elif flags & 0x20:
+        into.filled.add(name)
     elif a.number(found[4]) == 41:
         keys, _ = members(wire_, into.family, name, 16)
         into.interfaces[name] = tuple(sorted(a.name(row.tobytes()) for row in keys))
-    elif flags & 0x20:
-        into.flows.add(name)
     elif name.startswith(objects.LISTS):
         into.lists.add(name)
     else:
-        into.sets[name] = None
+        if a.number(found[4]) > _SINGLE:
+            into.own[name] = None
+        else:
+            into.sets[name] = None
         if _COUNT in found:
             into.counts[name] = a.number(found[_COUNT])
 
@@ -176,5 +166,4 @@ def _verdicts(wire_: wire.Wire, family: str, name: str, *, is_interface: bool) -
 
 
 def _address(key: bytes) -> str:
-
     return str(ip_address(key))

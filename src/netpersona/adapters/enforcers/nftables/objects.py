@@ -1,4 +1,4 @@
-"""Tables, chains, rules, sets, maps and limits as messages: what makes each, and what removes it.
+"""Tables, chains, rules, sets and maps as messages: what makes each, and what removes it.
 
 Rules carry, beside their comment, a tag that tells their text: so what is in the kernel can be compared with what
 should be, whoever put it there, without reading expressions.
@@ -12,19 +12,20 @@ from functools import lru_cache
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import elements, wire
 from netpersona.adapters.enforcers.nftables import expressions as x
-from netpersona.adapters.enforcers.nftables.assemble import Statement, Values, limit_data
-from netpersona.ruleset.tables import NAME, Dispatch, FlowSet, Hook, SetPart
+from netpersona.adapters.enforcers.nftables.assemble import Statement, Values
+from netpersona.ruleset.tables import NAME, Dispatch, Filled, Hook, OwnSet, SetPart
 
 COMMENT, TAG = 0, 200  # of a rule's user data; nft shows the first, and passes over what it does not know
 LISTS = "list."  # how the names of constant sets begin
 
 _CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _EVALUATED = 2, 4, 8, 16, 32
-_ADDRESS = {4: (7, 4), 6: (8, 16)}  # nft's number of the type, bytes
-_KEYS = {"v4": (7, 4), "v6": (8, 16), "interface": (41, 16)}
+TYPES = {"ipv4_addr": (7, 4), "ipv6_addr": (8, 16), "inet_proto": (12, 1),
+         "inet_service": (13, 2), "iface_index": (20, 4), "ifname": (41, 16)}  # fmt: skip
+"""Nft's number of each type, and its bytes."""
+
 _HOOKS = {"inet": {"prerouting": 0, "input": 1, "forward": 2, "output": 3}}
 _HOOKS["bridge"] = _HOOKS["inet"]
 _LIMIT = 4
-_SECOND_KEY = {4: (20, 7, 13, 7, 13, 12), 6: (20, 8, 13, 8, 13, 12)}
 
 
 def table(family: str) -> bytes:
@@ -37,36 +38,30 @@ def no_table(family: str) -> bytes:
     return wire.message(wire.DEL_TABLE, family, a.text(1, NAME))
 
 
-def limit(family: str, name: str, rate: str) -> bytes:
-    """Make a token bucket."""
-    body = a.text(1, NAME) + a.text(2, name) + a.u32(3, _LIMIT) + a.nest(4, *limit_data(rate))
-    return wire.message(wire.NEW_OBJECT, family, body, wire.CREATE | wire.EXCL)
-
-
 def no_limit(family: str, name: str) -> bytes:
-    """Remove a token bucket that no rule asks any more."""
+    """Remove a named token bucket: an earlier version made such."""
     return wire.message(wire.DEL_OBJECT, family, a.text(1, NAME) + a.text(2, name) + a.u32(3, _LIMIT))
 
 
 def peer_set(family: str, name: str, part: SetPart) -> bytes:
     """Make an empty set of peers."""
-    kind, width = _ADDRESS[part.version]
-    flags = _INTERVAL if part.prefixes else _TIMEOUT if part.lasting else 0
-    return _set(family, name, flags, kind, width)
+    return _set(family, name, _INTERVAL if part.prefixes else 0, *TYPES[part.type])
 
 
-def flow_set(family: str, name: str, of: FlowSet) -> bytes:
+def own_set(family: str, name: str, of: OwnSet) -> bytes:
+    """Make an empty set of all VMs' own members."""
+    return _set(family, name, _TIMEOUT if of.lasting else 0, *_joined(of.key))
+
+
+def filled_set(family: str, name: str, of: Filled) -> bytes:
     """Make a set that rules fill."""
-    kind = 0
-    for one in _SECOND_KEY[of.version]:
-        kind = kind << 6 | one
-    width = 16 + 2 * _ADDRESS[of.version][1]
-    return _set(family, name, _EVALUATED | _TIMEOUT, kind, width, a.nest(9, a.u32(1, of.size)))
+    flags = _EVALUATED | (_TIMEOUT if of.forgets else 0)
+    return _set(family, name, flags, *_joined(of.key), a.nest(9, a.u32(1, of.size)))
 
 
 def interface_set(family: str, name: str) -> bytes:
     """Make an empty set of interface names."""
-    return _set(family, name, 0, *_KEYS["interface"])
+    return _set(family, name, 0, *TYPES["ifname"])
 
 
 def values(family: str, of: Values) -> Iterator[bytes]:
@@ -84,7 +79,7 @@ def values(family: str, of: Values) -> Iterator[bytes]:
 
 def dispatch(family: str, name: str, of: Dispatch) -> bytes:
     """Make an empty verdict map."""
-    return _set(family, name, _MAP, *_KEYS[of.kind], a.u32(6, x.MANY_VALUES))
+    return _set(family, name, _MAP, *TYPES[of.key], a.u32(6, x.MANY_VALUES))
 
 
 def no_set(family: str, name: str) -> bytes:
@@ -138,11 +133,21 @@ def _user_data(kind: int, data: bytes) -> bytes:
     return bytes((kind, len(data))) + data
 
 
+def _joined(key: tuple[str, ...]) -> tuple[int, int]:
+    """Nft's number of a key of several parts, and its bytes: each part fills words of four."""
+    if len(key) == 1:
+        return TYPES[key[0]]
+    number = 0
+    for each in key:
+        number = number << 6 | TYPES[each][0]
+    return number, sum((TYPES[each][1] + 3) & ~3 for each in key)
+
+
 def _set(family: str, name: str, flags: int, kind: int, width: int, *more: bytes) -> bytes:
     # The kernel wants a number by which rules of the same batch may ask for the set; ours ask by its name.
     body = a.text(1, NAME) + a.text(2, name) + a.u32(3, flags) + a.u32(4, kind) + a.u32(5, width) + b"".join(more)
     order = (
-        1 if kind == _KEYS["interface"][0] else 2
+        1 if kind == TYPES["ifname"][0] else 2
     )  # of the key's bytes, for nft, which shows it: the host's, or network
     shown = a.attribute(13, _user_data(0, order.to_bytes(4, "little")))
     return wire.message(wire.NEW_SET, family, body + a.u32(10, 1) + shown, wire.CREATE | wire.EXCL)

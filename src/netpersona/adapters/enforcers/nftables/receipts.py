@@ -22,9 +22,9 @@ from netpersona.errors import EnforcerError
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import SECOND
 from netpersona.policy.model import Direction
+from netpersona.ruleset.endings import LOG_GROUP
 from netpersona.ruleset.model import PORTED, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import PROTOCOL_NUMBERS
-from netpersona.ruleset.render import LOG_GROUP
 
 _SUBSYSTEM, _CONFIG = 4, 1
 _BIND, _COPY = 1, 2  # NFULNL_CFG_CMD_BIND; NFULNL_COPY_PACKET
