@@ -11,6 +11,7 @@
     enforcer: nftables                            # or plan: say what would be in force, and touch nothing
     api: {socket: /run/netpersona/api.sock, group: netpersona}
     history: {path: flows, keep: 30d, max_size: 20GiB}            # what a hunt looks through; none: flows are not kept
+    sinks: [{kind: ocsf, file: findings.jsonl}]   # where findings are told beside the store: see sink_config
 
 Paths are relative to the file.
 """
@@ -29,6 +30,7 @@ import yaml
 
 from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
 from netpersona.app.history_config import HistoryPlace, HistorySpec, history_place
+from netpersona.app.sink_config import SinkPlace, SinkSpec, sink_place
 from netpersona.app.span import duration
 from netpersona.errors import ConfigError
 from netpersona.flow.window import HOUR, WINDOW
@@ -79,6 +81,7 @@ class _Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enforcer: Literal["nftables", "plan"] = "nftables"
     api: _Api = _Api()
     history: HistorySpec | None = None
+    sinks: tuple[SinkSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ class Config:
     enforcer: str = "nftables"  # or plan; a replay always plans
     api: Api = field(default_factory=Api)
     history: HistoryPlace | None = None  # None: flows are not kept
+    sinks: tuple[SinkPlace, ...] = ()
 
     def applied(self, policies: PolicySet) -> PolicySet:
         """The policies with what the configuration says beside them; a policy file's own AlwaysAllow goes first."""
@@ -169,6 +173,7 @@ def _config(root: _Root, path: Path) -> Config:
         enforcer=root.enforcer,
         api=Api(here / root.api.socket, root.api.group),
         history=None if root.history is None else history_place(root.history, here, str(path)),
+        sinks=tuple(sink_place(spec, here, str(path)) for spec in root.sinks),
     )
 
 
@@ -221,7 +226,7 @@ def _explained(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown is None:
         return message
-    structs = (_Root, _Libvirt, FeedSpec, _AlwaysAllow, _Api, HistorySpec)
+    structs = (_Root, _Libvirt, FeedSpec, _AlwaysAllow, _Api, HistorySpec, SinkSpec)
     known = [name for struct in structs for name in struct.__struct_fields__]
     near = get_close_matches(unknown[1], known, n=1)
     return f"unknown key {unknown[1]!r}" + (
