@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,10 +13,13 @@ from typing import NamedTuple
 import polars as pl
 
 from netpersona.intel import formats
-from netpersona.intel.indicator import INDICATOR_SCHEMA
+from netpersona.intel.indicator import INDICATOR_SCHEMA, INDICATOR_TYPES
+from netpersona.intel.values import KEPT as REFUSALS_KEPT
 from netpersona.intel.values import shown, values
 
-REFUSALS_KEPT = 1000
+_JA3 = re.compile(r"ja3(?!s)", re.IGNORECASE)
+_ANYTHING = {"plain", "csv"}  # formats that take what no other recognises
+_MANY, _ONE_IN = 10, 10  # of that many records or more, one in so many must be an indicator
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +67,12 @@ def parse(content: bytes, settings: FeedSettings, column: str | int | None = Non
     Lines that hold no indicator are among `refused`.  Raises formats.FormatError where not one line of many does.
     """
     found = formats.read(content, column)
-    read = values(found.table)
+    read = values(_prints(found.table) if _JA3.search(settings.name) else found.table)
     refused = [*_shown(found.refused.head(REFUSALS_KEPT)), *(Refusal(*refusal) for refusal in read.refused)]
-    if refused and read.table.is_empty():
-        line, text, reason = min(refused)
-        raise formats.FormatError(
-            line, f"{text!r} is {reason}, and no other line is better", "one indicator in each line"
-        )
-    unique = read.table.filter(pl.col("value").is_first_distinct().over("type"))
+    _be_a_feed(found, read.table, refused)
     return FeedSnapshot(
         settings=settings,
-        indicators=_listed(unique, settings),
+        indicators=_listed(_distinct(read.table), settings),
         refused=bounded(refused),
         refused_total=read.refused_total + found.refused.height,
         noted=bounded(Refusal(*note) for note in (*found.noted, *read.noted)),
@@ -81,6 +80,33 @@ def parse(content: bytes, settings: FeedSettings, column: str | int | None = Non
         records=found.records,
         unique=found.unique,
     )
+
+
+def _prints(table: pl.DataFrame) -> pl.DataFrame:
+    """The entries of a feed that is named after JA3: what could be an MD5 hash is a fingerprint of a client."""
+    print_ = pl.col("type").is_null() & pl.col("raw").str.contains(r"^[0-9A-Fa-f]{32}$")
+    return table.with_columns(
+        pl.when(print_).then(pl.lit("ja3", dtype=INDICATOR_TYPES)).otherwise("type").alias("type")
+    )
+
+
+def _be_a_feed(found: formats.Entries, valued: pl.DataFrame, refused: list[Refusal]) -> None:
+    """Raises FormatError for text that happens to be no other format, and to hold a name or none: a page, a log."""
+    if not refused or found.format not in _ANYTHING:
+        return
+    good = valued["record"].n_unique()
+    if good == 0 or (found.records >= _MANY and good * _ONE_IN < found.records):
+        line, text, reason = min(refused)
+        others = "no other line is better" if good == 0 else f"only {good} of {found.records} lines hold an indicator"
+        raise formats.FormatError(line, f"{text!r} is {reason}, and {others}", "one indicator in each line")
+
+
+def _distinct(valued: pl.DataFrame) -> pl.DataFrame:
+    """Each value of a type once, as it stands first; of those with an end the one that ends last."""
+    if valued["valid_until"].null_count() == valued.height:
+        return valued.filter(pl.col("value").is_first_distinct().over("type"))
+    latest = valued.sort("valid_until", descending=True, nulls_last=False, maintain_order=True)
+    return latest.unique(["type", "value"], keep="first", maintain_order=True).sort("record", "value")
 
 
 def _shown(refused: pl.DataFrame) -> list[Refusal]:

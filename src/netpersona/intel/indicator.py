@@ -6,7 +6,7 @@ Values are canonical, so that equal things are equal text:
     network   first address / prefix length, no host bits
     domain    lower case, A-labels, no trailing dot; it stands for itself and every name below it
     url       scheme://host[:port]/path, scheme and host in lower case, no fragment
-    hash      hexadecimal, lower case: MD5, SHA-1 or SHA-256
+    hash      hexadecimal, lower case: MD5, SHA-1, SHA-256 or SHA-512
     asn       AS and the number;  cve  CVE-year-number
 """
 

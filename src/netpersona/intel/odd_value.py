@@ -6,9 +6,10 @@ This is the complete reading, one value at a time; `values` reads the usual spel
 from __future__ import annotations
 
 import re
+import unicodedata
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from netpersona.intel.indicator import IndicatorType
 
@@ -20,20 +21,27 @@ _DEFANGED = (
     (re.compile(r"^(?:hxxp|hxtp|htxp|meow|h\*\*p)", re.IGNORECASE), "http"),
     (re.compile(r"^fxp", re.IGNORECASE), "ftp"),
     (re.compile(r"[\[({]\s*(?:\.|dot)\s*[\])}]", re.IGNORECASE), "."),
+    (re.compile(r"\\\.|\[\.(?!\])|(?<!\[)\.\]"), "."),
+    (re.compile(r"(?<=^http)\[s\]", re.IGNORECASE), "s"),
     (re.compile(r"\[:\]|\[:(?=//)"), ":"),
     (re.compile(r"\[?://\]?"), "://"),
     (re.compile(r"\[(?:/)\]"), "/"),
 )
-_MAYBE_DEFANGED = re.compile(r"[\[({*]|^(?:h[tx]|fxp|meow)", re.IGNORECASE)
+_MAYBE_DEFANGED = re.compile(r"[\[({*\\]|\.\]|^(?:h[tx]|fxp|meow)", re.IGNORECASE)
 _NUMERIC = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9.]+)?")
 _RANGE = re.compile(r"([0-9A-Fa-f:.]+)-([0-9A-Fa-f:.]+)")
+_LAST_OCTETS = re.compile(r"((?:[0-9]{1,3}\.){3})([0-9]{1,3})-([0-9]{1,3})")
+_STARS = re.compile(r"((?:[0-9]{1,3}\.){1,3})\*(?:\.\*)*")
+_FILLED = re.compile(r"(?<![0-9.])[0-9]{3}(?:\.[0-9]{3}){3}(?![0-9.])")
 _MOST = 62  # networks: what the widest IPv4 range can need
 _PORT = re.compile(r"^(.*[^:]):(\d{1,5})$")
 _BRACKETED = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?$")
 _LEADING_ZERO = re.compile(r"^(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?$")
 _ASN = re.compile(r"as[1-9][0-9]{0,9}")
 _CVE = re.compile(r"cve-[0-9]{4}-[0-9]{4,}")
-_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}")
+_DOTS = re.compile("[\u3002\uff0e\uff61]")
+_NOTHING = re.compile("[\u00ad\u200b\u2060\ufeff]")  # characters that names are read without (UTS 46)
 
 
 class Value(NamedTuple):
@@ -57,15 +65,27 @@ def odd_value(raw: str) -> list[Value]:
         raise ValueError("several values in one place; expected one")
     if text.startswith("/"):
         raise ValueError("a path without a host")
+    bare = _FILLED.sub(_emptied, text)
+    if bare != text:
+        return [each._replace(note="the numbers were filled with zeros") for each in _of_text(bare)]
+    return _of_text(text)
+
+
+def _of_text(text: str) -> list[Value]:
     return _range(text) or _network(text) or _with_port(text) or [_name_or_path(text)]
 
 
 def _refanged(raw: str) -> str:
-    text = raw.strip().strip("\"'`,")
+    text = raw.strip().strip("\"'`,<>")
     if _MAYBE_DEFANGED.search(text):
         for pattern, plain in _DEFANGED:
             text = pattern.sub(plain, text)
     return text.rstrip(";,") if "://" not in text else text
+
+
+def _emptied(filled: re.Match[str]) -> str:
+    """An address without the zeros that fill its numbers; three digits everywhere are no octal."""
+    return ".".join(str(int(part)) for part in filled.group().split("."))
 
 
 def _url(text: str) -> Value:
@@ -78,8 +98,9 @@ def _url(text: str) -> Value:
         raise ValueError("a URL without a host")
     where = _host(host)
     where = f"[{where}]" if ":" in where else where
-    place = f"{parts.scheme.lower()}://{where}{f':{port}' if port is not None else ''}{parts.path or '/'}"
-    return Value(place + (f"?{parts.query}" if parts.query else ""), IndicatorType.URL)
+    rest = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    rest = "".join(char if "!" <= char <= "~" else quote(char) for char in rest)
+    return Value(f"{parts.scheme.lower()}://{where}{f':{port}' if port is not None else ''}{rest}", IndicatorType.URL)
 
 
 def _host(host: str) -> str:
@@ -91,6 +112,13 @@ def _host(host: str) -> str:
 
 
 def _range(text: str) -> list[Value]:
+    within = _LAST_OCTETS.fullmatch(text)
+    stars = _STARS.fullmatch(text)
+    if within is not None:
+        text = f"{within.group(1)}{within.group(2)}-{within.group(1)}{within.group(3)}"
+    elif stars is not None:
+        known = stars.group(1)
+        text = f"{known}{'.'.join('0' * (4 - known.count('.')))}-{known}{'.'.join(['255'] * (4 - known.count('.')))}"
     ends = _RANGE.fullmatch(text)
     if ends is None:
         return []
@@ -163,7 +191,7 @@ def _name_or_path(text: str) -> Value:
     head, slash, path = text.partition("/")
     port = _PORT.match(head)
     host = port.group(1) if port is not None else head
-    if slash and path:
+    if slash:
         return _url(f"http://{head}/{path}")._replace(note="a URL without a scheme; http was assumed")
     if _HASH.fullmatch(text.lower()):
         return Value(text.lower(), IndicatorType.HASH)
@@ -176,14 +204,19 @@ def _name_or_path(text: str) -> Value:
 
 def _domain(text: str) -> str:
     """The canonical domain.  Raises ValueError with the reason."""
-    name = text.lower().removeprefix("*.").strip(".")
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise ValueError("a name that cannot be written in A-labels (IDNA)") from None
+    name = text if text.isascii() else _a_labels(text)
+    name = name.lower().removeprefix("*.").strip(".")
     if "." not in name:
         raise ValueError("a single label is no domain" if re.fullmatch(r"[\w-]+", name) else "no known kind of value")
     if len(name) > 253 or not _DOMAIN.fullmatch(name):
         raise ValueError("no address, network, domain, URL or hash")
     return name
+
+
+def _a_labels(text: str) -> str:
+    """A name in A-labels, as resolvers are asked for it (UTS 46, non-transitional).  Raises ValueError."""
+    name = unicodedata.normalize("NFKC", _NOTHING.sub("", _DOTS.sub(".", text))).lower()
+    if any(char == "\ufffd" or unicodedata.category(char)[0] in "CZ" for char in name):
+        raise ValueError("a name that cannot be written in A-labels (IDNA)")
+    labels = unicodedata.normalize("NFC", name).split(".")
+    return ".".join(each if each.isascii() else f"xn--{each.encode('punycode').decode()}" for each in labels)

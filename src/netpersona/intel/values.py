@@ -11,7 +11,7 @@ from netpersona.intel.indicator import INDICATOR_TYPES
 from netpersona.intel.odd_value import DOMAIN, LONGEST, odd_value
 from netpersona.intel.prefix import IPV4, masked_by, prefixes
 
-_KEPT = 1000  # refusals and notes that are kept with their text
+KEPT = 10_000  # refusals and notes that are kept with their text
 _PART = 200_000  # entries
 _GIVEN = {**{n: t for n, t in ENTRY_SCHEMA.items() if n != "type"}, "stated": INDICATOR_TYPES, "text": pl.String}
 _TYPED = {**_GIVEN, "value": pl.String, "type": INDICATOR_TYPES}
@@ -29,7 +29,7 @@ class Values(NamedTuple):
     """What became of a feed's entries."""
 
     table: pl.DataFrame  # the entries with `value` and `type`, in the order of the lines; duplicates are still in
-    refused: list[tuple[int, str, str]]  # (line, text, reason), the first thousand
+    refused: list[tuple[int, str, str]]  # (line, text, reason), the first KEPT
     refused_total: int
     noted: list[tuple[int, str, str]]
 
@@ -39,9 +39,9 @@ def values(entries: pl.DataFrame) -> Values:
     parts = [_values(part) for part in entries.iter_slices(_PART)] or [_values(entries)]
     return Values(
         pl.concat([part.table for part in parts]),
-        [refusal for part in parts for refusal in part.refused][:_KEPT],
+        [refusal for part in parts for refusal in part.refused][:KEPT],
         sum(part.refused_total for part in parts),
-        [note for part in parts for note in part.noted][:_KEPT],
+        [note for part in parts for note in part.noted][:KEPT],
     )
 
 
@@ -55,7 +55,7 @@ def _values(entries: pl.DataFrame) -> Values:
     table = read.table.with_columns(_agreed().alias("agreed"))
     other = table.filter(pl.col("agreed").is_null())
     reason = pl.format("it is of the type {}, and the feed says {}", "type", "stated")
-    refused = [(line, shown(raw), why) for line, raw, why in other.select("line", "raw", reason).head(_KEPT).rows()]
+    refused = [(line, shown(raw), why) for line, raw, why in other.select("line", "raw", reason).head(KEPT).rows()]
     kept = table.drop_nulls("agreed").with_columns(pl.col("agreed").alias("type")).select(list(_VALUED))
     return Values(kept, read.refused + refused, read.refused_total + other.height, read.noted)
 
@@ -87,10 +87,15 @@ def _agreed() -> pl.Expr:
 
 
 def _shaped(given: pl.DataFrame) -> Values:
-    """The values by the shape of `text` alone."""
+    """The values by the shape of `text` alone; most are IPv4 addresses, and cost one look."""
+    plain = pl.Series("plain", given["text"].str.contains(rf"^{IPV4}$"))
+    kind = pl.lit("address", dtype=INDICATOR_TYPES).alias("type")
+    easy = given.filter(plain).with_columns(pl.col("text").alias("value"), kind).select(list(_TYPED))
+    if easy.height == given.height:
+        return Values(easy, [], 0, [])
     text = pl.col("text").str.to_lowercase().str.strip_chars_end(".")
-    shaped = given.with_columns(text.alias("value")).with_columns(_shape().alias("shape"))
-    usual = pl.concat([_taken(shaped, shape, kind) for shape, kind in _SHAPES])
+    shaped = given.filter(~plain).with_columns(text.alias("value")).with_columns(_shape().alias("shape"))
+    usual = pl.concat([easy, *(_taken(shaped, shape, kind) for shape, kind in _SHAPES)])
     networks = _networks(shaped.filter(pl.col("shape") == "net"))
     left = shaped.filter(pl.col("shape") == "odd").select(list(_GIVEN))
     odd = _odd(pl.concat([left, networks.filter(pl.col("type").is_null()).select(list(_GIVEN))]).sort("line"))
@@ -125,7 +130,7 @@ def _shape() -> pl.Expr:
         .then(pl.lit("url"))
         .when((compressed | whole) & ~value.str.starts_with("::"))
         .then(pl.lit("ipv6"))
-        .when(value.str.contains(r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$"))
+        .when(value.str.contains(r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})$"))
         .then(pl.lit("hash"))
         .when(value.str.contains(r"^as[1-9][0-9]{0,9}$"))
         .then(pl.lit("asn"))
@@ -179,11 +184,11 @@ def _odd(rows: pl.DataFrame) -> Values:
             found = odd_value(row["text"][: LONGEST * 2])
         except ValueError as error:
             total += 1
-            if len(refused) < _KEPT:
+            if len(refused) < KEPT:
                 refused.append((line, shown(raw), str(error)))
             continue
         typed.extend({**row, "value": each.value, "type": each.type.value} for each in found)
-        if found[0].note is not None and len(noted) < _KEPT:
+        if found[0].note is not None and len(noted) < KEPT:
             noted.append((line, shown(raw), found[0].note))
     return Values(pl.DataFrame(typed, schema=_TYPED), refused, total, noted)
 

@@ -132,8 +132,8 @@ def test_duplicates_count_as_records_and_stand_at_their_first_line():
 
 
 def test_refusals_are_counted_beyond_what_is_kept():
-    found = read("8.8.4.1\n" + "nonsense\n" * 1500)
-    assert (len(found.refused), found.refused_total) == (REFUSALS_KEPT, 1500)
+    found = read("8.8.4.1\n" + "8.8.4.2\nnonsense\n" * (REFUSALS_KEPT + 500))
+    assert (len(found.refused), found.refused_total) == (REFUSALS_KEPT, REFUSALS_KEPT + 500)
 
 
 def test_refused_text_is_shown_short_and_printable():
@@ -211,7 +211,6 @@ def test_a_column_that_is_not_there_is_an_error(column, wrong):
     ("content", "what"),
     [
         ("<!DOCTYPE html><title>Sign in</title>\nevil.example", "HTML"),
-        ('{"ip": "8.8.4.1"}', "JSON"),
         ("\0\0\0", "binary"),
     ],
 )

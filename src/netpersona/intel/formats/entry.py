@@ -67,8 +67,8 @@ def found(
 
     `records` and `unique` are counted where they are not given: a record's identity is all its raw values.
     """
-    entered = entries(table).sort("record", maintain_order=True)
-    gone = typed(pl.DataFrame() if refused is None else refused, REFUSED_SCHEMA).sort("record", maintain_order=True)
+    entered = _ordered(entries(table))
+    gone = _ordered(typed(pl.DataFrame() if refused is None else refused, REFUSED_SCHEMA))
     if records is None or unique is None:
         counted, distinct = _counted(entered, gone)
         records = counted if records is None else records
@@ -97,6 +97,10 @@ def typed(table: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataTy
         return pl.DataFrame(schema=schema)
     absent = {name: pl.lit(None) for name in schema if name not in table.columns}
     return table.with_columns(**absent).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def _ordered(table: pl.DataFrame) -> pl.DataFrame:
+    return table if table["record"].is_sorted() else table.sort("record", maintain_order=True)
 
 
 def _counted(entered: pl.DataFrame, refused: pl.DataFrame) -> tuple[int, int]:

@@ -8,13 +8,16 @@ import polars as pl
 
 from netpersona.intel.formats import (
     adblock,
+    bambenek,
     banner,
     csv_column,
     dshield,
     hosts,
     iprep,
     ja3,
+    name_server,
     netset,
+    p2p,
     plain,
     rules,
     zeek_intel,
@@ -38,7 +41,8 @@ class Text(Protocol):
 
 
 TEXTS: tuple[Text, ...] = (
-    zeek_intel, rules, adblock, netset, hosts, banner, dshield, iprep, ja3, csv_column, plain,
+    zeek_intel, rules, adblock, netset, name_server, hosts, bambenek, banner, dshield, p2p, iprep, ja3, csv_column,
+    plain,
 )  # fmt: skip
 
 
