@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.app.live.health import Health
@@ -20,13 +20,15 @@ from netpersona.ports import Store
 from netpersona.ruleset.diff import Changes
 from netpersona.ruleset.model import Ruleset
 
+_T = TypeVar("_T")
+
 
 class Controller:
     """A Service.  `run()` is its thread; everything else may be called from others."""
 
     def __init__(self, parts: Parts, texts: Mapping[str, str], at: int) -> None:
         self.loop = Loop(parts, texts, at)
-        self._sensor = parts.sensor
+        self._sensor, self._store = parts.sensor, parts.store
         self._orders = Orders()
         self._over = threading.Event()
 
@@ -34,9 +36,8 @@ class Controller:
         """Turn after turn, until stop() is called; then one last checkpoint."""
         while not self._over.is_set():
             self.turn()
-        self.loop.threats.close()
         with self._orders.turn():
-            self.loop.save()
+            self.loop.close()
 
     def turn(self) -> None:
         """One turn: what the VMs did, and what follows from it."""
@@ -71,10 +72,12 @@ class Controller:
 
     def store(self) -> Store:
         """Where history, findings and risk terms are read: it holds all that was judged up to now."""
-        return self._orders.ask(self.loop.store)
+        self._wait_for_store()
+        return self._store
 
     def standing(self) -> Standing:
         """Personas, indicators and policies as they stand now."""
+        self._wait_for_store()
         return self._orders.ask(self._standing)
 
     def ruleset(self) -> Ruleset:
@@ -99,11 +102,11 @@ class Controller:
 
     def apply(self, texts: Mapping[str, str], who: str, why: str, confirm_within: int | None = None) -> Applied:
         """Put these policies in force, in place of all others."""
-        return self._orders.ask(lambda: self.loop.put(texts, who, why, confirm_within))
+        return self._changed(lambda: self.loop.put(texts, who, why, confirm_within))
 
     def confirm(self, who: str) -> PolicyVersion:  # noqa: ARG002 - the ledger says who applied it
         """Keep what waits to be confirmed."""
-        return self._orders.ask(self.loop.confirm)
+        return self._changed(self.loop.confirm)
 
     def roll_back(self, who: str, number: int | None = None) -> Applied:
         """Go back to an earlier version of the policies."""
@@ -112,7 +115,7 @@ class Controller:
             version = self.loop.policies.ledger.before(number)
             return self.loop.put(version.texts, who, f"back to version {version.number}")
 
-        return self._orders.ask(gone_back)
+        return self._changed(gone_back)
 
     def uninstall(self, who: str) -> None:
         """Take every rule of ours out of the kernel."""
@@ -147,7 +150,16 @@ class Controller:
 
     def _standing(self) -> Standing:
         loop = self.loop
-        loop.save()
         ground = loop.judge.ground
         personas, texts = loop.judge.personas(), dict(loop.policies.texts)
-        return Standing(loop.store(), personas, ground.intel, ground.policies, texts, loop.now)
+        return Standing(self._store, personas, ground.intel, ground.policies, texts, loop.now)
+
+    def _changed(self, call: Callable[[], _T]) -> _T:
+        """Change something, and wait until the store has it: a restart forgets nothing that was answered for."""
+        given = self._orders.ask(call)
+        self._wait_for_store()
+        return given
+
+    def _wait_for_store(self) -> None:
+        """Until all is written that was judged and decided up to now, or the store refused it: health says so."""
+        self.loop.saving.wait(self._orders.ask(self.loop.unsaved))

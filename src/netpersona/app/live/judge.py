@@ -50,6 +50,9 @@ class LiveJudge:
     fleet: Fleet = field(default_factory=Fleet)
     stopped: Stopped = field(default_factory=Stopped)
     _taps: dict[str, VmId] = field(default_factory=dict)
+    _handed: tuple[Verdicts, set[VmId]] | None = None  # what the checkpoint under way has of `closed` and `_learned`
+    _told: dict[VmId, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)  # names as they were handed out
+    _named: set[VmId] = field(default_factory=set)  # whose names changed since
     _learned: set[VmId] = field(default_factory=set)  # whose closed state changed since the last checkpoint
     _aside: dict[VmId, int] = field(default_factory=dict)  # up to when what a VM did is set aside, µs
     _raised: dict[str, int] = field(default_factory=dict)  # finding -> when it was first raised, µs
@@ -82,7 +85,7 @@ class LiveJudge:
 
     def findings(self) -> dict[str, Finding]:
         """What was found since the last checkpoint, the open windows' findings among it."""
-        found = dict(self.closed.findings)
+        found = {**(self._handed[0].findings if self._handed is not None else {}), **self.closed.findings}
         for verdicts in self.open.values():
             found |= verdicts.findings
         return found
@@ -138,10 +141,11 @@ class LiveJudge:
         """Take back what to_bytes() was given of, and what the store knows."""
         self._aside.update({} if content is None else json.loads(content))
         self.names.update(names)
+        self._named.update(names)
         self._raised.update((found.id, found.judged_at) for found in findings)
 
     def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
-        """All that a restart needs; call stored() once it is written."""
+        """All that a restart needs, for another thread to write; then call stored(), or not_stored()."""
         closed = replace(self.closed.outcome(), states={vm: self.closed.states[vm] for vm in sorted(self._learned)})
         still = Verdicts()
         for verdicts in self.open.values():
@@ -152,12 +156,27 @@ class LiveJudge:
             pl.concat([p.transactions for p in parts]) if parts else None,
         )
         vms = [self.fleet.vms[vm] for vm in sorted(self.fleet.vms)]
-        return Checkpoint(self.closed_until, closed, still.outcome(), pending, vms, self.names, context)
+        self._handed = self.closed, self._learned
+        self.closed, self._learned = Verdicts(self.closed.states), set()
+        return Checkpoint(self.closed_until, closed, still.outcome(), pending, vms, self._names_told(), context)
 
     def stored(self) -> None:
-        """The last checkpoint is written: what it holds of closed windows need not be kept here."""
-        self.closed = Verdicts(self.closed.states)
-        self._learned.clear()
+        """The checkpoint is written: what it holds of closed windows need not be kept here."""
+        self._handed = None
+
+    def not_stored(self) -> None:
+        """It is not: the next one has to hold it."""
+        if self._handed is not None:
+            (closed, learned), since = self._handed, self.closed
+            closed.join(since)
+            self.closed, self._learned, self._handed = closed, learned | self._learned, None
+
+    def _names_told(self) -> dict[VmId, Mapping[str, Mapping[str, int]]]:
+        """The names, in mappings that nobody changes any more: the very ones of last time where nothing did."""
+        for vm in self._named:
+            self._told[vm] = {name: dict(seen) for name, seen in self.names[vm].items()}
+        self._named.clear()
+        return dict(self._told)
 
     def _close(self, start: int, rows: FlowBatch) -> None:
         self.closed_until = start + self.ground.window
@@ -166,7 +185,7 @@ class LiveJudge:
             step = self._step(self.closed.states.get(observation.vm), observation)
             self.closed.take(step, observation.window.end)
             self._learned.add(observation.vm)
-            remember_names(self.names.setdefault(observation.vm, {}), observation)
+            self._remember_names(observation)
             _bound(self.names[observation.vm], {use.name for use in observation.names}, start - NAMES_HELD)
 
     def _judge_open(self, vms: Collection[VmId], now: int) -> None:
@@ -179,7 +198,11 @@ class LiveJudge:
                 verdicts = self.open.setdefault(observation.vm, Verdicts())
                 before = verdicts.states.get(observation.vm, self.closed.states.get(observation.vm))
                 verdicts.take(self._step(before, so_far), so_far.window.end)
-                remember_names(self.names.setdefault(observation.vm, {}), observation)
+                self._remember_names(observation)
+
+    def _remember_names(self, observation: Observation) -> None:
+        remember_names(self.names.setdefault(observation.vm, {}), observation)
+        self._named.add(observation.vm)
 
     def _observations(self, rows: FlowBatch, vms: Collection[VmId]) -> Iterable[Observation]:
         taps = {tap: vm for tap, vm in self._taps.items() if vm in vms}

@@ -25,8 +25,14 @@ class Supervisor:
 
     def part(self, name: str, call: Callable[[], _T]) -> _T | None:
         """What the part gives; None where it fails, which is written down, or is left alone after it failed."""
-        if self.now < self._due.get(f"retry {name}", 0):
-            return None
+        return None if self.rests(name) else self.tried(name, call)
+
+    def rests(self, name: str) -> bool:
+        """Whether the part failed, and is left alone now."""
+        return self.now < self._due.get(f"retry {name}", 0)
+
+    def tried(self, name: str, call: Callable[[], _T]) -> _T | None:
+        """The same, whether it is left alone or not."""
         try:
             given = call()
         except Exception as error:  # noqa: BLE001 - the one place: no part takes the others with it

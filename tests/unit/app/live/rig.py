@@ -142,8 +142,10 @@ class Rig:
         self.controller = Controller(self.parts, {f"{i}.yaml": text for i, text in enumerate(texts)}, at)
 
     def turns(self, count=1):
+        """Turns, after which nothing is being written."""
         for _ in range(count):
             self.controller.turn()
+            self.controller.loop.saving.finish()
 
     def until(self, condition):
         """Turns until it holds; what is worked out beside takes its time."""
