@@ -3,6 +3,10 @@
     look-ups   10 M random addresses, and 10 M listed ones, against 1 M listings (900,000 addresses, 100,000 /24)
     import     a plain list of 1 M lines, from bytes to the merged set
     resolve    every address and network below a threshold
+    gate       what the warning lists add to it, and how much of random addresses they speak of
+    families   what finding out who copies whom adds to a merge
+    churn      1 % of the listings change, as one feed and as ten: from the feeds' bytes to what a kernel's set gains
+               and loses; the kernel's own part is measured by bench/nftables.py
 
 Run: .venv/bin/python bench/intel.py [listings] [look-ups]
 """
@@ -23,7 +27,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from netpersona.adapters.warning_lists import warning_lists
+from netpersona.intel.families import with_families
 from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
+from netpersona.intel.gate import Protected, refuse
 from netpersona.intel.indicators import IndicatorSet
 
 T = TypeVar("T")
@@ -48,6 +55,10 @@ def main() -> None:
     for name, peers in (("random", random), ("listed", listed)):
         look_ups(name, intel, snapshot, peers)
     timed("below(0.5)", lambda: intel.below(0.5, AT), listings, "indicators")
+    gates(snapshot)
+    timed("families", lambda: with_families(intel.table, ()), listings, "indicators")
+    for feeds in (1, 10):
+        churn(starts, feeds)
 
 
 def feed_text(starts: npt.NDArray[np.uint32]) -> bytes:
@@ -73,6 +84,44 @@ def look_ups(name: str, intel: IndicatorSet, snapshot: FeedSnapshot, peers: npt.
     )
     assert one == ours[:SAMPLE].tolist()
     print(f"{'':52}{speed / plain:.1f} × numpy.searchsorted, {speed / slow:.0f} × one by one")
+
+
+def gates(snapshot: FeedSnapshot) -> None:
+    """The gate without and with the bundled warning lists."""
+    protected = Protected(lists=warning_lists(None))
+    count = snapshot.indicators.height
+    _, bare = timed("gate", lambda: refuse(snapshot), count, "indicators")
+    found, listed = timed("gate with warning lists", lambda: refuse(snapshot, protected), count, "indicators")
+    print(f"{'':52}{bare / listed:.2f} × the time; {found.refused_total / count:.1%} refused")
+
+
+def churn(starts: npt.NDArray[np.uint32], feeds: int) -> None:
+    """One hour: each feed is read again with 1 % of its listings changed, and all sets are made anew after each."""
+    rng = np.random.default_rng(8)
+    parts = np.array_split(np.unique(starts & np.uint32(0xFFFFFF00)), feeds)  # one address of each /24: no networks
+    said = [feed_of(f"feed-{n}", part) for n, part in enumerate(parts)]
+    before = IndicatorSet.merge(said).below(0.5, AT)
+    fresh = [np.where(rng.random(len(part)) < 0.005, part + np.uint32(1), part) for part in parts]
+    texts = [plain(part) for part in fresh]
+    spent, changed = 0.0, 0
+    for n, text in enumerate(texts):
+        begin = time.process_time()
+        said[n] = refuse(parse(text, FeedSettings(f"feed-{n}")))
+        after = IndicatorSet.merge(said).below(0.5, AT)
+        gone, new = set(before.addresses).difference(after.addresses), set(after.addresses).difference(before.addresses)
+        spent += time.process_time() - begin
+        changed, before = changed + len(gone) + len(new), after
+    total = sum(map(len, parts))
+    name = f"churn of {changed / total:.1%} of {total:,}, {feeds} feeds"
+    print(f"{name:42}{spent:8.2f} s an hour: {spent / 36:.2f} % of a core")
+
+
+def feed_of(name: str, numbers: npt.NDArray[np.uint32]) -> FeedSnapshot:
+    return refuse(parse(plain(numbers), FeedSettings(name)))
+
+
+def plain(numbers: npt.NDArray[np.uint32]) -> bytes:
+    return "\n".join([str(ip_address(n)) for n in numbers.tolist()]).encode()
 
 
 def one_by_one(known: set[str], number: int) -> bool:
