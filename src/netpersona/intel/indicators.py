@@ -59,7 +59,9 @@ class IndicatorSet:
     def split(self, log_only: Collection[str]) -> tuple[IndicatorSet, IndicatorSet]:
         """What counts, and what these feeds say, which is only watched: it is to reach no decision."""
         watched = pl.col("feed").is_in(list(log_only))
-        return replace(self, table=self.table.filter(~watched)), replace(self, table=self.table.filter(watched))
+        said = self.table.filter(watched) if log_only else no_indicators()
+        counts = replace(self, table=self.table.filter(~watched)) if len(said) else self
+        return counts, replace(self, table=said)
 
     def __len__(self) -> int:
         return self.table.height
