@@ -235,18 +235,21 @@ def _told(finding: Finding, teller: Teller) -> str:
 
 
 def _may_be_told(text: str) -> bool:
-    """Whether the text is a public address, or no address at all."""
-    try:
-        return ip_address(text.strip(".:")).is_global
-    except ValueError:
-        return True
+    """Whether no part of what looks like an address, with or without a port, is one that is not public."""
+    readings = {text, text.strip("."), text.rstrip(".:"), *text.split(":")}
+    return not any(_is_address(each) and not _public(each) for each in readings)
 
 
-def _public(peer: str) -> bool:
+def _is_address(text: str) -> bool:
     try:
-        return ip_address(peer).is_global
+        ip_address(text)
     except ValueError:
         return False
+    return True
+
+
+def _public(text: str) -> bool:
+    return _is_address(text) and ip_address(text).is_global
 
 
 def _address_type(peer: str) -> str:
