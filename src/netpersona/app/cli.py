@@ -34,6 +34,7 @@ _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help
         "List what the VMs' software is exposed to, and who can reach it.",
     ),
     "hunt": ("netpersona.app.hunt_command:hunt", "Look who met an indicator in the past, in the flows that were kept."),
+    "export": ("netpersona.app.export_command:export", "Write findings for others: STIX 2.1, or OCSF for a SIEM."),
     "why": ("netpersona.app.why_command:why", "Explain what happens to traffic between a VM and a peer, and why."),
     "demo": ("netpersona.app.demo_command:demo", "Generate sample traffic and tell its story."),
     "lab": ("netpersona.app.lab_command:lab", "Machines of network namespaces, with traffic and attacks."),
