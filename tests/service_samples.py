@@ -8,6 +8,8 @@ from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.adapters.stores import open_store
 from netpersona.app import policies as policy_files
+from netpersona.app.live.feed_fetching import LiveFeeds
+from netpersona.app.live.feed_reading import read_here
 from netpersona.app.live.health import HealthBook
 from netpersona.app.live.service import Applied, FeedState, PolicyVersion
 from netpersona.app.standing import standing
@@ -39,6 +41,7 @@ class SampleService:
         self._book = HealthBook(self._at)
         self._book.well("store", self._at, "open", bytes=1)
         self._pushed = {}
+        self._live = LiveFeeds((), None, read_here)
         self.told = []
         self._enforcer.apply(self._resolved(self._texts))
 
@@ -114,10 +117,28 @@ class SampleService:
         self._store.put_persona(persona, self._at, f"{why} ({who})")
 
     def feeds(self):
-        return [
-            FeedState(name, len(values), 0.9, pushed=True, read=self._at)
-            for name, values in sorted(self._pushed.items())
+        self._live.look(self._at)
+        read = [
+            FeedState(name, 0, 0.8, fetching=self._live.fetching(name), says=self._live.wrong(name) or "")
+            for name in self._live.names
         ]
+        pushed = [
+            FeedState(name, len(values), 0.9, pushed=True, read=self._at) for name, values in self._pushed.items()
+        ]
+        return sorted([*read, *pushed], key=lambda feed: feed.name)
+
+    def add_feed(self, source, who):
+        self._live.add(source, who)
+
+    def remove_feed(self, name, who, why):
+        if self._pushed.pop(name, None) is None:
+            self._live.remove(name, who, why)
+
+    def refresh_feed(self, name, *, whole=False):
+        self._live.refresh(name, whole=whole)
+
+    def decide_feed(self, name, who, why, *, accept):
+        self._live.decide(name, who, why, accept=accept)
 
     def indicators(self, feed, values, who, *, remove=False):
         before = self._pushed.get(feed, [])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
+from netpersona.app.feed_config import FeedSource
 from netpersona.app.live.health import Health
 from netpersona.app.live.loop import TURN, Loop
 from netpersona.app.live.orders import PATIENCE, Orders
@@ -132,6 +133,23 @@ class Controller:
     def feeds(self) -> Sequence[FeedState]:
         """Every feed, in the order of their names."""
         return self.loop.threats.states()
+
+    def add_feed(self, source: FeedSource, who: str) -> None:
+        """Read a feed from now on, also after a restart."""
+        self._changed(lambda: self.loop.threats.add(source, who))
+
+    def remove_feed(self, name: str, who: str, why: str) -> None:
+        """Forget a feed that was added or pushed to, and all that it said."""
+        self._changed(lambda: self.loop.threats.remove(name, who, why))
+
+    def refresh_feed(self, name: str, *, whole: bool = False) -> None:
+        """Read a feed now."""
+        self.loop.threats.feeds.refresh(name, whole=whole)
+
+    def decide_feed(self, name: str, who: str, why: str, *, accept: bool) -> None:
+        """Let count what is held of a feed, or throw it away."""
+        self.loop.threats.feeds.decide(name, who, why, accept=accept)
+        self._changed(lambda: None)
 
     def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:  # noqa: ARG002
         """Add to a feed that is pushed to, or take out of it."""

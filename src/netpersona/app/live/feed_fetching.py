@@ -13,7 +13,7 @@ import logging
 import queue
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from netpersona.intel.held import reason_to_hold
 _AT_ONCE = 3  # feeds that are fetched over the network at one time
 _MOST = 500  # feeds
 _DECISIONS_KEPT = 200
+Reading = Callable[[FeedSource, Job], Read]
 _journal = logging.getLogger("netpersona.feeds")
 
 
@@ -69,9 +70,13 @@ class _Kept(msgspec.Struct, frozen=True):
 class LiveFeeds:
     """All feeds that are read.  Every method may be called from any thread; only `start` takes long."""
 
-    def __init__(self, sources: Sequence[FeedSource] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self, sources: Sequence[FeedSource] = (), folder: Path | None = None, reads: Reading = read_feed
+    ) -> None:
+        """`folder` is where copies are kept, None: nowhere that lasts; `reads` is how one feed is read."""
         self._temporary = tempfile.TemporaryDirectory(prefix="netpersona-feeds-") if folder is None else None
         self._copies = Copies(Path(self._temporary.name) if self._temporary is not None else folder or Path())
+        self._reads = reads
         self._lock = threading.RLock()
         self._feeds = {source.name: _Feed(source, added=False) for source in sources}
         self._decisions: list[Decision] = []
@@ -254,7 +259,7 @@ class LiveFeeds:
 
     def _read(self, feed: _Feed) -> None:
         """Read it, and take what came of it."""
-        came = read_feed(feed.source, self._job(feed))
+        came = self._reads(feed.source, self._job(feed))
         with feed.files:
             try:
                 self._take(feed, came)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
+from netpersona.app.feed_config import FeedSource
 from netpersona.app.live.feed_state import FeedState
 from netpersona.app.live.health import Health
 from netpersona.app.standing import Standing
@@ -98,6 +99,18 @@ class Service(Protocol):
 
     def feeds(self) -> Sequence[FeedState]:
         """Every feed, in the order of their names."""
+
+    def add_feed(self, source: FeedSource, who: str) -> None:
+        """Read a feed from now on, also after a restart."""
+
+    def remove_feed(self, name: str, who: str, why: str) -> None:
+        """Forget a feed that was added or pushed to, and all that it said."""
+
+    def refresh_feed(self, name: str, *, whole: bool = False) -> None:
+        """Read a feed now; `whole`: not only what was added to it.  What comes of it, feeds() tells."""
+
+    def decide_feed(self, name: str, who: str, why: str, *, accept: bool) -> None:
+        """Let count what is held of a feed, or throw it away."""
 
     def indicators(self, feed: str, values: Sequence[str], who: str, *, remove: bool = False) -> int:
         """Add addresses, networks or domains to a feed that is pushed to, or take them out; gives how many changed."""

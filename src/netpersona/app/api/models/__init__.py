@@ -4,7 +4,16 @@ Instants are RFC 3339 (UTC) in resources, and seconds since the epoch in answers
 """
 
 from netpersona.app.api.models.exposure import Exposure
-from netpersona.app.api.models.feeds import Feed, FeedChange, FeedName, Indicators
+from netpersona.app.api.models.feeds import (
+    Feed,
+    FeedChange,
+    FeedKeys,
+    FeedName,
+    FeedRefresh,
+    FeedWord,
+    Indicators,
+    Why,
+)
 from netpersona.app.api.models.findings import Finding, Verdict
 from netpersona.app.api.models.firewall import Firewall, FirewallCheck, Receipt
 from netpersona.app.api.models.health import Health
@@ -26,7 +35,10 @@ __all__ = [
     "Exposure",
     "Feed",
     "FeedChange",
+    "FeedKeys",
     "FeedName",
+    "FeedRefresh",
+    "FeedWord",
     "Finding",
     "Firewall",
     "FirewallCheck",
@@ -49,4 +61,5 @@ __all__ = [
     "RiskExplanation",
     "Texts",
     "Verdict",
+    "Why",
 ]
