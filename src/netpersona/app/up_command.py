@@ -111,12 +111,14 @@ def _kernel(config: Config, socket: Path) -> dict[str, Any]:
     from netpersona.adapters.enforcers.nftables import Nftables
     from netpersona.adapters.enforcers.nftables.receipts import Receipts
     from netpersona.app.live.guard import KernelGuard
+    from netpersona.app.live.links import LinkEvents
 
     enforcer = Nftables()
     guard = KernelGuard(enforcer, socket.with_name(f"{socket.name}.revert"))
     hold = AnswerHold(enforcer.lend, lambda: None)
     hold.start()  # where it cannot, health() says so
-    return {"enforcer": enforcer, "guard": guard, "receipts": Receipts(enforcer.in_force()), "hold": hold}
+    receipts = Receipts(enforcer.in_force())
+    return {"enforcer": enforcer, "guard": guard, "receipts": receipts, "hold": hold, "links": LinkEvents()}
 
 
 def _stopping(controller: Controller) -> Callable[..., None]:

@@ -128,7 +128,7 @@ class Controller:
 
     def receipts(self, vm: VmId | None = None) -> Sequence[Receipt]:
         """The latest denied packets that the kernel told of, of one VM or of all, oldest first."""
-        return self._orders.ask(lambda: [r for r in self.loop.receipts if vm is None or r.vm == vm])
+        return self._orders.ask(lambda: self.loop.told.of(vm))
 
     def feeds(self) -> Sequence[FeedState]:
         """Every feed, in the order of their names."""

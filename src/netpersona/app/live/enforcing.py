@@ -32,6 +32,8 @@ from netpersona.ruleset.words import plan
 _LOOK = SECOND  # µs between looks at the answers that are held
 _ENDS = 5 * SECOND  # µs between looks at what ended, while listings that ended are worked in
 
+_ANSWERS_GONE = Drift("netdev netpersona_dns", "the table that holds DNS answers was changed or flushed")
+
 
 class Enforcing:
     """Keeps in force what follows from the judge's personas and ground, and from the DNS answers."""
@@ -49,7 +51,8 @@ class Enforcing:
         self._criteria: Mapping[str, Criterion] = {}  # of the sets in force
         self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
         self._behind = True  # whether the kernel may not have what it should: it refused, or was not asked yet
-        self._healed = 0
+        self._healed = self._held_again = 0  # drifts since the start; what the relay put back, since it began
+        self._taps: Mapping[str, VmId] = {}
 
     # Turn by turn
 
@@ -58,13 +61,31 @@ class Enforcing:
         if self._hold is None:
             return
         self._behind = self._behind or self._hold.waiting
+        self._taps = taps
         if self._supervisor.is_due("answers", _LOOK):
-            self._hold.follow(taps)
-            state = self._hold.health()
-            if state.well:
-                self._supervisor.well("answers", state.says, **state.figures)
-            else:
-                self._supervisor.ill("answers", state.says)
+            self._mended(self._held())
+
+    def _held(self) -> Sequence[Drift]:
+        """See that answers are held; gives what somebody had changed of that in the kernel, which is mended now."""
+        if self._hold is None:
+            return ()
+        self._hold.follow(self._taps)
+        state = self._hold.health()
+        if state.well:
+            self._supervisor.well("answers", state.says, **state.figures)
+        else:
+            self._supervisor.ill("answers", state.says)
+        before, self._held_again = self._held_again, state.figures.get("healed", 0)
+        return (_ANSWERS_GONE,) if self._held_again > before else ()
+
+    def _mended(self, drift: Sequence[Drift]) -> None:
+        if drift:
+            self._healed += len(drift)
+            self._supervisor.ill("kernel", "healed: " + "; ".join(each.what for each in drift))
+
+    def look_again(self) -> None:
+        """What is in force may have to be otherwise, though no VM has changed: an interface did."""
+        self._behind = True
 
     def note(self, changed: Iterable[VmId]) -> None:
         """These VMs have changed since the rules were resolved."""
@@ -120,10 +141,7 @@ class Enforcing:
         """See whether the kernel holds what we put there, and put it there again where it does not."""
         if self.ruleset is None or not self.installed:
             return
-        drift = self._supervisor.part("kernel", self._as_applied)
-        if drift:
-            self._healed += len(drift)
-            self._supervisor.ill("kernel", "healed: " + "; ".join(each.what for each in drift))
+        self._mended(self._supervisor.part("kernel", self._as_applied) or ())
 
     # What others ask
 
@@ -152,6 +170,9 @@ class Enforcing:
             drift = self._enforcer.verify() if self.installed else ()
         if drift:
             self.heal()  # at once, so that it is counted before a change mends it by the way
+        answers = self._held() if self.installed else ()
+        self._mended(answers)
+        drift = (*drift, *answers)
         return {"well": not drift, "drift": drift, "healed": self._healed}
 
     def lend(self, feed: str, values: Sequence[str], number: int) -> bool:

@@ -18,6 +18,7 @@ from netpersona import pipeline
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.app.judging import Names, Verdicts, remember_names
+from netpersona.app.live.notice import noticed
 from netpersona.app.live.stopped import Stopped
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.vm import Vm, VmId
@@ -28,7 +29,7 @@ from netpersona.persona.model import Persona
 from netpersona.persona.state import VmState
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.triggers import next_end
-from netpersona.ports import Checkpoint
+from netpersona.ports import Checkpoint, PersonaVersion
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
 
@@ -114,6 +115,24 @@ class LiveJudge:
     def worried(self) -> set[VmId]:
         """The VMs whose risk fades while nothing happens."""
         return {vm for vm in self.fleet.vms if self._state(vm).persona.risk_ledger}
+
+    def notice(self, findings: Iterable[Finding], now: int) -> set[VmId]:
+        """Take what was found beside the windows, for good; gives the VMs that it is about."""
+        about = set()
+        for finding in findings:
+            state = self.closed.states.get(finding.vm)
+            if state is None:
+                continue
+            about.add(finding.vm)
+            after = noticed(state.persona, finding, now)
+            self._learn(finding.vm, replace(state, persona=after.persona))
+            self.closed.findings[finding.id] = self._first_raised(finding)
+            if after.term is not None:
+                self.closed.terms.append((finding.vm, after.term))
+            if after.change is not None:
+                self.closed.versions.append(PersonaVersion(after.persona, now, after.change))
+        self._judge_open(self.fleet.vms.keys() & about, now)
+        return about
 
     def set_aside(self, vm: VmId, now: int) -> None:
         """What the VM did up to now (µs) counts no longer, where its window is still open."""

@@ -11,12 +11,10 @@ here drops a packet: the kernel keeps the last good rules.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app.live import notify
 from netpersona.app.live.clock import Clock
@@ -26,8 +24,10 @@ from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
 from netpersona.app.live.saving import Saving
 from netpersona.app.live.service import Applied, PolicyVersion
+from netpersona.app.live.spoofing import Spoofing
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.live.threats import Known, Threats
+from netpersona.app.live.told import Told
 from netpersona.errors import ConfigError, InventoryError, NetpersonaError, SourceError
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import SECOND
@@ -36,10 +36,10 @@ from netpersona.pipeline import Ground
 from netpersona.policy.model import PolicySet
 
 TURN = 0.1  # s: how long the sensor is listened to before what it heard is judged
-RECEIPTS_KEPT = 10_000
 _LOOK = SECOND  # µs between looks at the inventory
 _SAVE = 5 * SECOND  # µs between checkpoints
 _FADE = 5 * SECOND  # µs between resolutions where nothing happened: risk fades, listings end
+_SAID = 5  # problems of the inventory that are written out
 _HEAL = 3 * SECOND  # µs between looks whether the kernel still holds our rules
 
 
@@ -53,7 +53,8 @@ class Loop:
         self.supervisor = Supervisor(self._clock.event(at))
         self.policies = LivePolicies(parts.policies, store, texts, self.now)
         self.threats = Threats(parts.indicators, self.supervisor)
-        self.receipts: deque[Receipt] = deque(maxlen=RECEIPTS_KEPT)
+        self.told = Told(store.context("receipts"))
+        self._spoofing = Spoofing()
         self.saving = Saving(store)
         self._unsaved = False  # whether anything was judged, or decided, since the last checkpoint was begun
         self._told_taps: set[str] = set()
@@ -108,7 +109,8 @@ class Loop:
             self._know(known, judge.ground.policies)
             changed |= judge.fleet.vms.keys()
         self._go_back_in_time()
-        self._read_receipts()
+        changed |= self._read_receipts()
+        self._hear_of_links()
         self._unsaved = self._unsaved or bool(changed)
         if supervisor.is_due("fade", _FADE):
             changed |= judge.worried()
@@ -143,6 +145,7 @@ class Loop:
             **self.policies.to_bytes(),
             "rules": self.enforcing.rules.to_bytes(),
             "aside": self.judge.to_bytes(),
+            "receipts": self.told.to_bytes(),
             **self.threats.context(),
         }
 
@@ -217,6 +220,9 @@ class Loop:
         vms = self.supervisor.part("inventory", self._parts.inventory.vms)
         if vms is None:
             return set()
+        problems = getattr(self._parts.inventory, "problems", ())
+        if problems:
+            self.supervisor.well("inventory", "; ".join(problems[:_SAID]), problems=len(problems))
         self._watch(vms)
         changed = self.judge.follow(vms)
         self.judge.again(changed, self.now)
@@ -248,9 +254,20 @@ class Loop:
             self.supervisor.bring_forward("save")
         return changed
 
-    def _read_receipts(self) -> None:
-        if (source := self._parts.receipts) is not None:
-            self.receipts.extend(self.supervisor.part("receipts", lambda: source.waiting(self.now)) or ())
+    def _read_receipts(self) -> set[VmId]:
+        """Keep what the kernel tells of denied packets; gives the VMs of which that finds something."""
+        source, fleet = self._parts.receipts, self.judge.fleet
+        if source is None:
+            return set()
+        told = self.supervisor.part("receipts", lambda: source.waiting(self.now)) or []
+        self.told.add(told)
+        self._spoofing.hear(told, fleet.owners, self.now)
+        return self.judge.notice(self._spoofing.findings(fleet.vms, self.now), self.now)
+
+    def _hear_of_links(self) -> None:
+        source, taps = self._parts.links, self._parts.sensor.taps
+        if source is not None and self.supervisor.part("links", lambda: source.changed(taps)):
+            self.enforcing.look_again()
 
     def _go_back_in_time(self) -> None:
         """What was not confirmed in time is undone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +53,13 @@ class ReceiptSource(Protocol):
         """What was told since the last time."""
 
 
+class LinkSource(Protocol):
+    """What tells of interfaces that change; see app.live.links."""
+
+    def changed(self, interfaces: Collection[str]) -> bool:
+        """Whether one of these did since this was last asked.  Raises SourceError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the controller is made of."""
@@ -66,5 +73,6 @@ class Parts:
     window: int  # µs
     guard: Guard | None = None  # None: a trial goes back only while the controller lives
     receipts: ReceiptSource | None = None
+    links: LinkSource | None = None  # None: a tap that moves into a bridge is noticed with the next change
     hold: AnswerHold | None = None  # None: DNS answers are learned as they pass
     steady: Callable[[], float] | None = None  # s of a clock that nobody can set; None: the sensor's time is such
