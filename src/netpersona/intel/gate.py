@@ -110,15 +110,15 @@ def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapsh
     """
     rows = snapshot.indicators.with_row_index("id")
     hits = _hits(rows, protected).filter(~pl.col("gate").is_in(list(snapshot.settings.allow)))
-    hits = hits.join(rows.select("id", "value", "line"), on="id")
+    hits = hits.join(rows.select("id", "value", "line"), on="id", maintain_order="left")
     let, hits = _let_through(hits, _admissions(protected, snapshot.settings.name))
     objections = hits.filter(pl.col("shared").is_null()).unique("id", keep="first", maintain_order=True)
     refused = objections.sort("line", "id")
-    shared = hits.filter(pl.col("shared").is_not_null()).join(objections, on="id", how="anti")
+    shared = hits.filter(pl.col("shared").is_not_null()).join(objections, on="id", how="anti", maintain_order="left")
     fresh = (Refusal(*row) for row in refused.select("line", "value", "reason").head(REFUSALS_KEPT).iter_rows())
     return replace(
         snapshot,
-        indicators=rows.join(objections, on="id", how="anti").drop("id"),
+        indicators=rows.join(objections, on="id", how="anti", maintain_order="left").drop("id"),
         refused=bounded([*snapshot.refused, *fresh]),
         refused_total=snapshot.refused_total + refused.height,
         noted=bounded([*snapshot.noted, *let, *_shared_notes(shared)]),

@@ -22,7 +22,8 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
-_MANY = 1 << 18  # from here on, building the bitmap pays
+_MANY = 1 << 18  # addresses from which on building the bitmap pays
+_FEW = 1 << 12  # intervals that a binary search finds as quickly
 _CHUNK = 1 << 17  # addresses looked up at a time: what fits a core's cache
 _FULL = 1  # the block of a /24 that is listed whole
 _SPREAD = 1 << 22  # addresses written into the bitmap at a time
@@ -37,7 +38,7 @@ class Listed4:
 
     def listed(self, addresses: U32) -> Bools:
         """For each address (host byte order), whether any interval holds it."""
-        if len(addresses) < _MANY and "_bitmap" not in self.__dict__:
+        if len(self.starts) < _FEW or (len(addresses) < _MANY and "_bitmap" not in self.__dict__):
             return self._searched(addresses)
         found = np.empty(len(addresses), dtype=np.bool_)
         for begin in range(0, len(addresses), _CHUNK):
