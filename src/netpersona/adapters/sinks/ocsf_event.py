@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from netpersona import __version__
+from netpersona.adapters.sinks.techniques import ATTACK, named
 from netpersona.risk.finding import Finding, Severity
 
 VERSION = "1.4.0"  # of OCSF: the first with is_alert
@@ -18,7 +19,6 @@ _SEVERITY = {
 }
 _CREATED, _UPDATED = (1, "Create"), (2, "Update")
 _INBOUND, _OUTBOUND = (1, "Inbound"), (2, "Outbound")
-_ATTACK = "17"  # the version of ATT&CK of which the techniques are
 _IP_ADDRESS, _HOST_NAME = (2, "IP Address"), (1, "Hostname")
 _PEERS_MOST = 100  # observables; peers_total in `unmapped` says how many there were
 
@@ -84,8 +84,10 @@ def _finding_info(finding: Finding) -> dict[str, Any]:
 
 def _attack(technique: str) -> dict[str, Any]:
     whole = technique.partition(".")[0]
-    attack: dict[str, Any] = {"version": _ATTACK, "technique": {"uid": whole}}
-    return attack if whole == technique else {**attack, "sub_technique": {"uid": technique}}
+    attack: dict[str, Any] = {"version": ATTACK, "technique": {"uid": whole, "name": named(whole)}}
+    if whole != technique:
+        attack["sub_technique"] = {"uid": technique, "name": named(technique)}
+    return attack
 
 
 def _evidences(finding: Finding) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import UUID, uuid5
 
+from netpersona.adapters.sinks.techniques import named
 from netpersona.risk.finding import Finding
 
 Object = dict[str, Any]
@@ -88,8 +89,8 @@ def _culprits(finding: Finding) -> Iterator[tuple[str, str]]:
     """(type, value) of what is at fault outside: domain-name, ipv4-addr, ipv6-addr."""
     domains = [str(finding.evidence.get(key, "")) for key in ("domain", "indicator")]
     via = finding.evidence.get("via", "dns")
-    named = finding.kind != "intel_match" or bool(_BY_NAME.intersection(via if isinstance(via, list) else [via]))
-    found = [each for each in domains if named and _DOMAIN.fullmatch(each) and len(each) <= 253]
+    by_name = finding.kind != "intel_match" or bool(_BY_NAME.intersection(via if isinstance(via, list) else [via]))
+    found = [each for each in domains if by_name and _DOMAIN.fullmatch(each) and len(each) <= 253]
     yield from (("domain-name", each) for each in found)
     at_fault = _AT_FAULT_OUTSIDE if finding.direction == "outbound" else _AT_FAULT_INSIDE
     if finding.kind in at_fault and finding.port != _DNS and not found:
@@ -164,14 +165,14 @@ def _vm(finding: Finding, teller: Teller) -> list[Object]:
     """The VM as a system, where it is to be named."""
     if not teller.vms:
         return []
-    named = {**_lasting("identity", teller, "vm", finding.vm), "name": finding.vm, "identity_class": "system"}
-    return [{**named, "created_by_ref": _identity(teller)["id"]}]
+    vm = {**_lasting("identity", teller, "vm", finding.vm), "name": finding.vm, "identity_class": "system"}
+    return [{**vm, "created_by_ref": _identity(teller)["id"]}]
 
 
 def _attack_pattern(technique: str, teller: Teller) -> Object:
     reference = {"source_name": "mitre-attack", "external_id": technique}
-    named = {**_lasting("attack-pattern", teller, technique), "name": technique, "external_references": [reference]}
-    return {**named, "created_by_ref": _identity(teller)["id"]}
+    known = {**_lasting("attack-pattern", teller, technique), "name": named(technique)}
+    return {**known, "external_references": [reference], "created_by_ref": _identity(teller)["id"]}
 
 
 def _identity(teller: Teller) -> Object:

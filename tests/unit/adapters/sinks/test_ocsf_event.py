@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from netpersona.adapters.sinks.ocsf_event import event
-from netpersona.risk.finding import Severity
+from netpersona.adapters.sinks.techniques import NAMES
+from netpersona.risk.finding import KINDS, Severity
 from told_findings import AT, BAD, EVERY_KIND, finding
 
 REQUIRED = {"activity_id", "category_uid", "class_uid", "finding_info", "metadata", "severity_id", "time", "type_uid"}
@@ -50,9 +51,14 @@ def test_inbound_the_port_is_ours():
     assert evidence["dst_endpoint"] == {"ip": "10.0.0.1", "port": 22}
 
 
+def test_every_technique_that_a_kind_has_is_named():
+    assert {each for techniques in KINDS.values() for each in techniques} <= NAMES.keys()
+
+
 def test_a_sub_technique_stands_below_its_technique():
     attack = event(finding(techniques=("T1071.004",)), again=False)["finding_info"]["attacks"][0]
-    assert (attack["technique"]["uid"], attack["sub_technique"]["uid"]) == ("T1071", "T1071.004")
+    assert attack["technique"] == {"uid": "T1071", "name": "Application Layer Protocol"}
+    assert attack["sub_technique"] == {"uid": "T1071.004", "name": "DNS"}
 
 
 @pytest.mark.parametrize(("severity", "number"), [(Severity.INFORMATIONAL, 1), (Severity.CRITICAL, 5)])
