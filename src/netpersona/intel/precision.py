@@ -18,7 +18,7 @@ when its interval reaches MARGIN above the floor: by new verdicts, or because th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import NamedTuple
@@ -141,9 +141,10 @@ def sighted(ledger: PrecisionLedger, met: Iterable[Met]) -> PrecisionLedger:
 
 def judged(ledger: PrecisionLedger, claims: Iterable[Claim]) -> PrecisionLedger:
     """The ledger with what is claimed of listings that were met; of others nothing is kept."""
-    places = _places(ledger)
+    ordered = sorted(claims, key=lambda each: (each.at, each.by, each.about, each.right, each.who, each.feed or ""))
+    places = _places(ledger, {claim.about for claim in ordered})
     changed: dict[str, dict[str, Seen]] = {}
-    for claim in sorted(claims, key=lambda each: (each.at, each.by, each.about, each.right, each.who, each.feed or "")):
+    for claim in ordered:
         for feed, value in places.get(claim.about, ()):
             listings = changed.get(feed) or dict(ledger.feeds[feed].listings)
             if claim.feed in {None, feed} and _prevails(claim, listings[value].verdict):
@@ -220,12 +221,12 @@ def _met(record: Record, those: Iterable[Met]) -> Record:
     return replace(record, sightings=record.sightings + count, listings=listings)
 
 
-def _places(ledger: PrecisionLedger) -> dict[str, list[tuple[str, str]]]:
-    """Where a value or a peer stands in the ledger: feed and value of the listing."""
+def _places(ledger: PrecisionLedger, wanted: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+    """Where these values and peers stand in the ledger: feed and value of the listing."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for feed, record in sorted(ledger.feeds.items()):
-        for value, seen in sorted(record.listings.items()):
-            for about in {value, *seen.peers}:
+    for feed, record in ledger.feeds.items() if wanted else ():
+        for value, seen in record.listings.items():
+            for about in {value, *seen.peers}.intersection(wanted):
                 found.setdefault(about, []).append((feed, value))
     return found
 

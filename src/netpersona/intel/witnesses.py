@@ -11,9 +11,9 @@ from netpersona.intel.precision import By, Claim, PrecisionLedger
 
 
 def by_allow_list(ledger: PrecisionLedger, allow: AllowList, at: int) -> list[Claim]:
-    """That listings which an allow-entry in force at `at` (µs) covers were wrong."""
+    """That listings which an allow-entry in force at `at` (µs) covers were wrong, where nobody stronger spoke."""
     found = []
-    for value in sorted(_values(ledger)):
+    for value in sorted(_values(ledger, By.ALLOW_LIST)) if allow.entries else ():
         entry = allow.entry(value, at)
         if entry is not None:
             who = f"allow-listed as {entry.value} ({entry.comment})"
@@ -22,11 +22,11 @@ def by_allow_list(ledger: PrecisionLedger, allow: AllowList, at: int) -> list[Cl
 
 
 def by_families(ledger: PrecisionLedger, everything: IndicatorSet, at: int) -> list[Claim]:
-    """That listings were right which feeds of another family cover too, in force at `at` (µs).
+    """That listings were right which feeds of another family cover too, in force at `at` (µs), where nobody spoke yet.
 
     `everything` holds what all feeds say, those that are log-only with them: so a copy is not borne out by its source.
     """
-    listed_by = _values(ledger)
+    listed_by = _values(ledger, By.FAMILY)
     values = pl.Series("value", sorted(listed_by), dtype=pl.String)
     addresses = everything.match_addresses(values, at).rename({"peer": "value"})
     names = everything.match_names(values, at).rename({"name": "value"})
@@ -49,10 +49,11 @@ def _others(feed: str, families: Mapping[str, set[str]]) -> list[str]:
     return sorted({family for name, those in families.items() if name != feed for family in those} - own)
 
 
-def _values(ledger: PrecisionLedger) -> dict[str, list[str]]:
-    """Every value that was met, and the feeds that list it."""
+def _values(ledger: PrecisionLedger, by: By) -> dict[str, list[str]]:
+    """Every value that was met and judged by nobody as strong, and the feeds that list it."""
     found: dict[str, list[str]] = {}
     for feed, record in sorted(ledger.feeds.items()):
-        for value in record.listings:
-            found.setdefault(value, []).append(feed)
+        for value, seen in record.listings.items():
+            if seen.verdict is None or seen.verdict.by < by:
+                found.setdefault(value, []).append(feed)
     return found

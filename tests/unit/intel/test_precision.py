@@ -155,6 +155,15 @@ def test_an_independent_family_bears_out_and_a_copy_does_not():
     assert all(claim.right and "b" in claim.who for claim in found)
 
 
+def test_what_was_borne_out_once_fades_like_every_verdict():
+    everything = IndicatorSet.merge([feed("a", "20.0.0.1"), feed("b", "20.0.0.1")])
+    ledger = judged(
+        sighted(PrecisionLedger(), met("a", 1)), by_families(sighted(PrecisionLedger(), met("a", 1)), everything, AT)
+    )
+    assert by_families(ledger, everything, AT + DAY) == []
+    assert the(ledger, "a", AT + HALF_LIFE).right == pytest.approx(0.25)
+
+
 def test_only_the_last_that_were_met_are_remembered_and_all_are_counted():
     ledger = sighted(PrecisionLedger(), [Met("junk", f"v{n}", "", AT + n) for n in range(LISTINGS_KEPT + 50)])
     record = ledger.feeds["junk"]
