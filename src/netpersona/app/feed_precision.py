@@ -55,21 +55,17 @@ def met(observations: Iterable[Observation]) -> list[Met]:
 
 def met_of(observations: Iterable[Observation], watched: IndicatorSet) -> list[Met]:
     """The listings of `watched` that windows met and no sighting tells of."""
-    windows: dict[int, list[Observation]] = {}
-    for observation in observations if len(watched) else ():
-        windows.setdefault(observation.window.end, []).append(observation)
-    return [each for at, those in sorted(windows.items()) for each in _met(*_used(those), watched, at)]
+    found: list[Met] = []
+    for at, peers, names in _used(observations) if len(watched) else ():
+        found += _told(watched.match_addresses(peers, at), watched.match_names(names, at), watched, at)
+    return found
 
 
 def overruled(observations: Iterable[Observation], everything: IndicatorSet) -> list[Met]:
     """The listings that windows met and that an allow-list overrules, so that no sighting tells of them."""
-    allow, bare = everything.allow, replace(everything, allow=EMPTY)
-    found = []
-    for observation in observations if allow.entries else ():
-        at = observation.window.end
-        peers, names = _used([observation])
-        own = [peer for peer in peers if allow.covers_address(peer, at)]
-        found += _met(own, [name for name in names if allow.covers_name(name, at)], bare, at)
+    found: list[Met] = []
+    for at, peers, names in _used(observations) if everything.allow.entries else ():
+        found += _told(*everything.overruled(peers, names, at), everything, at)
     return found
 
 
@@ -90,9 +86,9 @@ def by_person(findings: Iterable[Finding], who: str, at: int, *, right: bool) ->
     return [
         Claim(about, right=right, by=By.PERSON, at=at, who=who, feed=feed)
         for f in findings
-        if f.detector == "intel_match"
+        if f.kind == "intel_match"
         for feed in f.feeds
-        for about in sorted({str(f.evidence["indicator"]), *([f.peer] if f.peer and _by_address(f) else [])})
+        for about in sorted({_about(f), str(f.evidence.get("indicator", ""))} - {""})
     ]
 
 
@@ -110,44 +106,44 @@ def of_store(store: Store, everything: IndicatorSet, at: int) -> PrecisionLedger
 
 def _met_by_findings(findings: Iterable[Finding], everything: IndicatorSet) -> list[Met]:
     """The listings that the matches among the findings rest on, each finding counted once."""
-    matches = [f for f in findings if f.detector == "intel_match" and f.peer is not None]
-    peers = [f.peer for f in matches if f.peer is not None and _by_address(f)]
-    names = [str(f.evidence["indicator"]) for f in matches if not _by_address(f)]
-    by_about: dict[str, list[Met]] = {}
-    for about, those in _pairs(peers, names, replace(everything, allow=EMPTY), None):
-        by_about.setdefault(about, []).append(those)
+    bare = replace(everything, allow=EMPTY)
+    matches = [(f, _about(f)) for f in findings if f.kind == "intel_match"]
+    about = pl.Series([each for _, each in matches], dtype=pl.String)
+    pairs = [bare.match_addresses(about).rename({"peer": "about"}), bare.match_names(about).rename({"name": "about"})]
+    listed: dict[str, list[tuple[str, str]]] = {}
+    for each, feed, value in _listed(pl.concat(pairs), bare):
+        listed.setdefault(each, []).append((feed, value))
     return [
-        each._replace(at=f.last_seen)
-        for f in matches
-        for each in by_about.get(str(f.peer) if _by_address(f) else str(f.evidence["indicator"]), ())
-        if each.feed in f.feeds
+        Met(feed, value, each if _by_address(f) else "", f.last_seen)
+        for f, each in matches
+        for feed, value in listed.get(each, ())
+        if feed in f.feeds
     ]
 
 
-def _used(observations: Iterable[Observation]) -> tuple[list[str], list[str]]:
-    """The peers that were talked to, and the names that were used."""
-    those = list(observations)
-    names = {n.name for observation in those for n in observation.names if n.kind != "alert"}
-    return sorted({c.peer for observation in those for c in observation.conversations}), sorted(names)
+def _used(observations: Iterable[Observation]) -> Iterator[tuple[int, pl.Series, pl.Series]]:
+    """The end of each window, with the peers that were talked to and the names that were used in it."""
+    windows: dict[int, tuple[set[str], set[str]]] = {}
+    for observation in observations:
+        peers, names = windows.setdefault(observation.window.end, (set(), set()))
+        peers.update(c.peer for c in observation.conversations)
+        names.update(n.name for n in observation.names if n.kind != "alert")
+    for at, (peers, names) in sorted(windows.items()):
+        yield at, pl.Series(sorted(peers), dtype=pl.String), pl.Series(sorted(names), dtype=pl.String)
 
 
-def _met(peers: Sequence[str], names: Sequence[str], intel: IndicatorSet, at: int) -> list[Met]:
-    """The listings in force at `at` (µs) that cover these, each once for a peer or a name."""
-    return [those for _, those in _pairs(peers, names, intel, at)]
+def _told(addresses: pl.DataFrame, names: pl.DataFrame, intel: IndicatorSet, at: int) -> Iterator[Met]:
+    """What was met, of (peer, indicator) and (name, indicator)."""
+    for peer, feed, value in _listed(addresses, intel):
+        yield Met(feed, value, peer, at)
+    for _, feed, value in _listed(names, intel):
+        yield Met(feed, value, "", at)
 
 
-def _pairs(
-    peers: Sequence[str], names: Sequence[str], intel: IndicatorSet, at: int | None
-) -> Iterator[tuple[str, Met]]:
-    """Each peer and name with each listing that covers it."""
-    if not peers and not names:
-        return
-    addresses = intel.match_addresses(pl.Series(peers, dtype=pl.String), at)
-    used = intel.match_names(pl.Series(names, dtype=pl.String), at)
-    for key, pairs in (("peer", addresses), ("name", used)):
-        listed = intel.table.select("feed", "value")[pairs["indicator"]]
-        for about, feed, value in zip(pairs[key], listed["feed"], listed["value"], strict=True):
-            yield about, Met(feed, value, about if key == "peer" else "", at or 0)
+def _listed(pairs: pl.DataFrame, intel: IndicatorSet) -> Iterator[tuple[str, str, str]]:
+    """Each first column of the pairs, with the feed and the value of its indicator."""
+    rows = intel.table.select("feed", "value")[pairs["indicator"]]
+    return zip(pairs.to_series(0), rows["feed"], rows["value"], strict=True)
 
 
 def _acquitted(store: Store, findings: Sequence[Finding]) -> list[Claim]:
@@ -165,6 +161,11 @@ def _acquitted(store: Store, findings: Sequence[Finding]) -> list[Claim]:
             [f for f in those if f.judged_at <= version.at], f"{vm} was acquitted", version.at, right=False
         )
     ]
+
+
+def _about(finding: Finding) -> str:
+    """The peer or the listed name that a match is about; empty where it says neither."""
+    return finding.peer or "" if _by_address(finding) else str(finding.evidence.get("indicator", ""))
 
 
 def _by_address(finding: Finding) -> bool:

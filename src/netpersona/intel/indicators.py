@@ -98,6 +98,14 @@ class IndicatorSet:
         allowed = self._allowed_hosts(pairs["name"], at)
         return self._dated(pairs.join(allowed, on="name", how="anti"), at).sort("name", "indicator")
 
+    def overruled(self, peers: pl.Series, names: pl.Series, at: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What match_addresses and match_names leave out because an allow-entry in force at `at` (µs) covers it."""
+        addresses = self._address_pairs(peers)
+        addresses = addresses.join(self._allowed(addresses["peer"].unique(), at), on="peer", how="semi")
+        used = matching.match_names(names.cast(pl.String), self._domains)
+        used = used.join(self._allowed_hosts(used["name"], at), on="name", how="semi")
+        return self._dated(addresses, at).sort("peer", "indicator"), self._dated(used, at).sort("name", "indicator")
+
     def match_requests(self, requests: pl.DataFrame, at: int | None = None) -> pl.DataFrame:
         """(name, port, detail, indicator) for each listed URL that a request asks for; see urls.  `at` as above."""
         pairs = urls.match_requests(requests, self._urls)

@@ -10,6 +10,7 @@ from netpersona.adapters.warning_lists import BUNDLED, bundled, loaded, public_s
 from netpersona.intel.feed import FeedSettings, parse
 from netpersona.intel.gate import GATES, Protected, refuse
 from netpersona.intel.warning import LISTS, written
+from shared_data import SHARED, needs_shared
 
 
 def gated(*values):
@@ -105,3 +106,18 @@ def test_no_bundled_address_is_private():
             except ValueError:
                 continue
             assert found.is_global or value in special, (name, value)
+
+
+def test_of_a_poisoned_feed_what_everybody_needs_is_refused_and_the_true_entry_counts():
+    found = gated("8.8.8.8", "10.0.0.0/8", "0.0.0.0", "45.155.205.233")
+    assert found.indicators["value"].to_list() == ["45.155.205.233"]
+    assert [refusal.value for refusal in found.refused] == ["8.8.8.8", "10.0.0.0/8", "0.0.0.0"]
+    assert ["public-resolvers" in found.refused[0].reason, "[private]" in found.refused[1].reason] == [True, True]
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["ipsum/level3.txt", "zeek-intel/tor-exit.intel", "zeek-intel/openphish.intel"])
+def test_of_real_feeds_of_single_hosts_nothing_is_refused(name):
+    content = (SHARED / "data" / "feeds" / name).read_bytes()
+    read = parse(content, FeedSettings("real"))
+    assert refuse(read, Protected(lists=warning_lists(None))).refused_total == read.refused_total
