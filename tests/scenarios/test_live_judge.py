@@ -12,10 +12,10 @@ from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.sensors.recognise import sensors
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.adapters.stores.memory import MemoryStore
-from netpersona.app.judging import Hour, Judging
+from netpersona.app.judging import Judging, seen_by
 from netpersona.app.live.judge import LiveJudge, resumed
 from netpersona.app.sample import write_sample
-from netpersona.app.spool import Spool
+from netpersona.app.spool import Slice, Spool
 from netpersona.flow.table import batch
 from netpersona.flow.window import HOUR, MINUTE, WINDOW
 from netpersona.intel.indicators import IndicatorSet
@@ -71,7 +71,7 @@ def test_what_is_learned_is_what_a_replay_learns(traffic):
     for hour in hours:
         if hour.flows["start"].min() < end:
             part = [rows.filter(pl.col("start") < end) for rows in (hour.flows, hour.transactions)]
-            replayed.hour(Hour(*part, fleet, fleet.addresses))
+            replayed.judge(seen_by(fleet, Slice(hour.start, *part), GROUND))
     assert live.closed.states == replayed.closed.states
     assert live.closed.findings.keys() == replayed.closed.findings.keys()
     for key, finding in live.closed.findings.items():

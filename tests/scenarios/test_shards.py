@@ -4,9 +4,10 @@ import pytest
 
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import sensors
-from netpersona.app.judging import Hour, Judging
+from netpersona.app.judging import Judging, seen_by
+from netpersona.app.lots import lot_of
 from netpersona.app.sample import write_sample
-from netpersona.app.shards import Shards, shard_of
+from netpersona.app.shards import Shards
 from netpersona.app.spool import Spool
 from netpersona.flow.window import HOUR
 from netpersona.intel.indicators import IndicatorSet
@@ -23,7 +24,7 @@ def hours(tmp_path_factory):
         for sensor in sensors([sample.logs]):
             for batch in sensor.batches():
                 spool.add(batch)
-        hours = [Hour(part.flows, part.transactions, fleet, fleet.addresses) for part in spool.hours()]
+        hours = [seen_by(fleet, part, ground) for part in spool.hours()]
     return ground, hours, spool.last
 
 
@@ -35,18 +36,19 @@ def test_equal_to_one_process(hours):
     ground, parts, last = hours
     horizon = last - last % HOUR - 6 * HOUR
     alone = judged(ground, horizon)
-    with Shards(judged(ground, horizon), 2) as shards:
+    with Shards(2) as shards:
+        assert shards.start()
         for hour in parts:
-            alone.hour(hour)
-            shards.hour(hour)
-        together = shards.finish()
+            alone.judge(hour)
+            shards.add(hour)
+        together = shards.judged(judged(ground, horizon))
     assert together.closed.outcome() == alone.closed.outcome()
     assert together.open.outcome() == alone.open.outcome()
     assert together.names == alone.names
     assert together.at == alone.at
 
 
-def test_every_vm_has_one_shard():
-    shards = [shard_of(f"vm-{i}", 3) for i in range(300)]
-    assert set(shards) == {0, 1, 2}
-    assert shards == [shard_of(f"vm-{i}", 3) for i in range(300)]
+def test_every_vm_has_one_lot():
+    lots = [lot_of(f"vm-{i}", 3) for i in range(300)]
+    assert set(lots) == {0, 1, 2}
+    assert lots == [lot_of(f"vm-{i}", 3) for i in range(300)]

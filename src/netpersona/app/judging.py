@@ -1,9 +1,9 @@
-"""Judging hour by hour: the windows that are closed for good, and those that stay open."""
+"""Judging window by window: the windows that are closed for good, and those that stay open."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,7 +11,9 @@ from typing import NamedTuple
 import polars as pl
 
 from netpersona import pipeline
+from netpersona.app.spool import Slice
 from netpersona.flow.vm import VmId, canonical_address
+from netpersona.flow.window import HOUR
 from netpersona.observation.model import Observation
 from netpersona.observation.observe import observe
 from netpersona.persona.model import RiskTerm
@@ -27,13 +29,17 @@ NAMES_KEPT = 2_000  # DNS names remembered for each VM
 Names = dict[VmId, dict[str, dict[str, int]]]  # VM -> name -> address -> last seen, µs
 
 
-class Hour(NamedTuple):
-    """One hour of flows and transactions, each once, and whose of them are to be judged."""
+class Seen(NamedTuple):
+    """Some hours of flows and transactions, each once, as the VMs see them (pipeline.as_seen)."""
 
     flows: pl.DataFrame
     transactions: pl.DataFrame
-    fleet: Fleet
-    addresses: frozenset[str]  # of all VMs, also of those that are judged elsewhere
+    fleets: Mapping[int, Fleet]  # which VMs were known by each hour, by its start (µs)
+
+
+def seen_by(fleet: Fleet, part: Slice, ground: Ground) -> Seen:
+    """An hour of the spool as the fleet's VMs see it."""
+    return Seen(*pipeline.as_seen(part.flows, part.transactions, fleet, ground), {part.start: fleet})
 
 
 @dataclass(slots=True)
@@ -85,20 +91,20 @@ class Judging:
     names: Names = field(default_factory=dict)
     at: int | None = None  # µs: the end of the last window judged
 
-    def hour(self, hour: Hour) -> None:
-        """Judge one hour; hours come in order."""
-        flows, transactions = pipeline.as_seen(hour.flows, hour.transactions, hour.fleet, self.ground)
-        for part in _in_parts(flows, transactions):
-            seen = list(observe(*part, self.ground.intel, self.ground.window))
-            seen.sort(key=_by_vm)  # what one VM's windows need stays in the processor's cache
-            for observation in seen:
-                self._window(observation, hour)
+    def judge(self, seen: Seen) -> None:
+        """Judge some hours; they come in order."""
+        for part in _in_parts(seen.flows, seen.transactions):
+            observations = list(observe(*part, self.ground.intel, self.ground.window))
+            observations.sort(key=_by_vm)  # what one VM's windows need stays in the processor's cache
+            for observation in observations:
+                start = observation.window.start
+                self._window(observation, seen.fleets[start - start % HOUR])
 
-    def _window(self, observation: Observation, hour: Hour) -> None:
+    def _window(self, observation: Observation, fleet: Fleet) -> None:
         vm, end = observation.vm, observation.window.end
         over = self.horizon is not None and end <= self.horizon
         state = self.closed.states.get(vm) if over else self.open.states.get(vm, self.closed.states.get(vm))
-        step = pipeline.step(state or pipeline.begun(hour.fleet.vms[vm]), observation, hour.addresses, self.ground)
+        step = pipeline.step(state or pipeline.begun(fleet.vms[vm]), observation, fleet.addresses, self.ground)
         (self.closed if over else self.open).take(step, end)
         remember_names(self.names.setdefault(vm, {}), observation)
         self.at = end if self.at is None else max(self.at, end)
@@ -112,12 +118,15 @@ class Judging:
 
 
 def _in_parts(flows: pl.DataFrame, transactions: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """The tables whole or, where they hold much, window by window: observations are made for a part at a time."""
+    """The tables cut between windows, in order, into parts of about AT_ONCE rows."""
     if flows.height + transactions.height <= AT_ONCE:
         yield flows, transactions
         return
-    for window in pl.concat([flows["window"].unique(), transactions["window"].unique()]).unique().sort():
-        now = pl.col("window") == window
+    windows = pl.concat([flows["window"], transactions["window"]]).value_counts(sort=False).sort("window")
+    parts = windows.select("window", part=pl.col("count").cum_sum() // AT_ONCE)
+    spans = parts.group_by("part").agg(first=pl.min("window"), last=pl.max("window")).sort("part")
+    for _, first, last in spans.iter_rows():
+        now = pl.col("window").is_between(first, last)
         yield flows.filter(now), transactions.filter(now)
 
 

@@ -8,7 +8,7 @@ into the same store brings more of them.  So two runs over two halves end where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -16,11 +16,11 @@ import polars as pl
 from netpersona.adapters.software import evidence
 from netpersona.app import software
 from netpersona.app.history_view import by_address
-from netpersona.app.judging import Hour, Judging, Verdicts, no_collector
+from netpersona.app.judging import Judging, Seen, Verdicts, no_collector, seen_by
 from netpersona.app.progress import Meter
 from netpersona.app.report import Intake
 from netpersona.app.shards import Shards, processors
-from netpersona.app.spool import IN_MEMORY, Spool
+from netpersona.app.spool import IN_MEMORY, Slice, Spool
 from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
@@ -57,18 +57,18 @@ def replay(
     The history takes what it does not have yet.  Interrupted at any point before the last, the store is as it was.
     Raises SourceError and StoreError.
     """
-    with Spool() as spool:
-        accounts = _read(sensors, spool, store, meter)
+    with Spool() as spool, Shards(processors() - 1) as shards:
+        accounts = _read(sensors, spool, shards, store, meter)
         _check_readable(accounts)
         runs = software.joined(ground.software, software.heard(spool.banners, fleet))
         with no_collector():
-            passed = _passed(spool, fleet, replace(ground, software=runs), store, meter, history)
+            passed = _passed(spool, shards, fleet, replace(ground, software=runs), store, meter, history)
         intake = _intake(accounts, spool, passed, fleet)
     store.commit(passed.checkpoint({**context, "software": evidence.to_bytes(runs)}))
     return Replayed(intake, passed.fleet, passed.judging.at, passed.memory_beside)
 
 
-def _read(sensors: Sequence[Sensor], spool: Spool, store: Store, meter: Meter) -> list[SourceAccount]:
+def _read(sensors: Sequence[Sensor], spool: Spool, shards: Shards, store: Store, meter: Meter) -> list[SourceAccount]:
     """Everything that the sensors have to say, into the spool, with the flows that a former run left open."""
     meter.stage("reading flows")
     spool.resume(store.pending())
@@ -78,6 +78,8 @@ def _read(sensors: Sequence[Sensor], spool: Spool, store: Store, meter: Meter) -
             flows = part.flows.with_columns(pl.col("source").fill_null(sensor.path))
             spool.add(FlowBatch(flows, part.transactions, banners=part.banners))
             meter.advance(flows.height)
+            if spool.total > IN_MEMORY:
+                shards.start()  # they are ready when everything is read
         accounts.extend(sensor.accounts())
     return accounts
 
@@ -125,7 +127,13 @@ class _Passed:
 
 
 def _passed(
-    spool: Spool, fleet: Fleet, ground: Ground, store: Store, meter: Meter, history: History | None
+    spool: Spool,
+    shards: Shards,
+    fleet: Fleet,
+    ground: Ground,
+    store: Store,
+    meter: Meter,
+    history: History | None,
 ) -> _Passed:
     """Every hour judged, by this process alone or, where there is much, by several."""
     astray = spool.discard_astray(store.closed_until())
@@ -133,32 +141,32 @@ def _passed(
     judging = Judging(ground, horizon, Verdicts(store.states()), names=store.names())
     done = _Passed(fleet, judging, astray=astray, pending_before=store.pending().flows.height)
     meter.stage("judging flows", spool.total)
-    if spool.total <= IN_MEMORY or processors() < 2:
-        _pass(spool, done, store, judging, meter, history)
+    hours = _hours(spool, done, store.closed_until(), history, meter)
+    if spool.total <= IN_MEMORY or not shards.start():
+        for seen in hours:
+            judging.judge(seen)
         return done
-    with Shards(judging, processors()) as shards:
-        _pass(spool, done, store, shards, meter, history)
-        done.judging = shards.finish()
-        done.memory_beside = shards.memory
+    for seen in hours:
+        shards.add(seen)
+    done.judging = shards.judged(judging)
+    done.memory_beside = shards.memory
     return done
 
 
-def _pass(
-    spool: Spool, done: _Passed, store: Store, judge: Judging | Shards, meter: Meter, history: History | None
-) -> None:
-    before, ground = store.closed_until(), done.judging.ground
-    for slice_ in spool.hours():
-        flows, late = _after(slice_.flows, before, ground.window)
-        transactions, _ = _after(slice_.transactions, before, ground.window)
+def _hours(spool: Spool, done: _Passed, before: int | None, history: History | None, meter: Meter) -> Iterator[Seen]:
+    """What is new in each of the spool's hours, as the VMs see it; `done` takes account of it."""
+    ground = done.judging.ground
+    for part in spool.hours():
+        flows, late = _after(part.flows, before, ground.window)
+        transactions, _ = _after(part.transactions, before, ground.window)
         done.fleet = done.fleet.joined(flows)
         done.flows += flows.height
         done.learned_before += late
         done.pending.append(_open_part(flows, transactions, done.judging.horizon))
-        judge.hour(Hour(flows, transactions, done.fleet, done.fleet.addresses))
+        yield seen_by(done.fleet, Slice(part.start, flows, transactions), ground)
         if history is not None:
-            view = by_address(done.fleet, done.judging.ground.window)
-            history.add(FlowBatch(slice_.flows, slice_.transactions), view)
-        meter.advance(slice_.flows.height)
+            history.add(FlowBatch(part.flows, part.transactions), by_address(done.fleet, ground.window))
+        meter.advance(part.flows.height)
     if history is not None and spool.last is not None:
         history.close(spool.last)
 

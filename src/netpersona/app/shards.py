@@ -1,9 +1,11 @@
-"""Judging on several processors: each process has its own VMs, and no two processes share one.
+"""Judging on several processors: the VMs in lots, each judged from its first hour to its last by one process.
 
-    hour --> Arrow files --> process 0: Judging of the VMs whose hash is 0 --.
-                         --> process 1: Judging of the VMs whose hash is 1 --+--> joined
+    hours --Lots--> Arrow files --lot 3--> process 1: Judging --.
+                                --lot 0--> process 2: Judging --+--> joined
+                                --lot 2--> this process --------'
 
-Every VM's windows are judged in order by one process, so the result is the same as that of one process alone.
+Who is done with a lot takes the next, so all are busy to the end.  Which process judges which lot is chance and changes
+nothing: no VM depends on another, and each one's windows are judged in order.
 """
 
 from __future__ import annotations
@@ -11,20 +13,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
-import zlib
+from collections import deque
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import polars as pl
-
-from netpersona.app.judging import Hour, Judging, no_collector
+from netpersona.app.judging import Judging, Seen, no_collector
+from netpersona.app.lots import Lots
 from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
-from netpersona.observation.observe import FLOW_COLUMNS, TRANSACTION_COLUMNS
 
-_AHEAD = 3  # hours that may lie written and not yet judged, for each process
+_LOTS = 16  # for each process: so many that all end at nearly the same time
+_AHEAD = 2  # lots that a process beside this one has at a time: while it is told of one it judges the other
 
 
 def processors() -> int:
@@ -33,24 +35,14 @@ def processors() -> int:
 
 
 class Shards:
-    """Several processes that judge together.  A context manager: the processes end with it."""
+    """Judges with `count` processes beside this one.  A context manager: they end with it."""
 
-    def __init__(self, judging: Judging, count: int) -> None:
-        self._judging = judging
+    def __init__(self, count: int) -> None:
+        self.memory = 0  # bytes: the sum of the other processes' peaks, once they are done
         self._directory = tempfile.TemporaryDirectory(prefix="netpersona-")
-        spawn = multiprocessing.get_context("spawn")
-        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of the processes to come: they are as many as processors
-        self._workers = []
-        for shard in range(count):
-            here, there = spawn.Pipe()
-            process = spawn.Process(target=_work, args=(there,), daemon=True)
-            process.start()
-            there.close()
-            here.send(_part(judging, shard, count))
-            self._workers.append((process, here))
-        self.memory = 0  # bytes: the sum of the processes' peaks, once they are done
-        self._hours = self._cleared = 0  # how many hours were given out, and how many are gone from the disk
-        self._done = [0] * count  # how many hours each process has judged
+        self._lots = Lots(Path(self._directory.name), (count + 1) * _LOTS)
+        self._count = count
+        self._helpers: list[tuple[BaseProcess, Connection]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -58,92 +50,84 @@ class Shards:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process, connection in self._workers:
+        for process, connection in self._helpers:
             connection.close()
             if kind is not None:
                 process.terminate()
             process.join()
         self._directory.cleanup()
 
-    def hour(self, hour: Hour) -> None:
-        """Judge one hour; hours come in order."""
-        flows, transactions = self._files(self._hours)
-        hour.flows.select(FLOW_COLUMNS).write_ipc(flows, compression="uncompressed")
-        hour.transactions.select(TRANSACTION_COLUMNS).write_ipc(transactions, compression="uncompressed")
-        self._hours += 1
-        count = len(self._workers)
-        for shard, (_, connection) in enumerate(self._workers):
-            self._wait(shard, _AHEAD)
-            own = hour.fleet.part([vm for vm in hour.fleet.vms if shard_of(vm, count) == shard])
-            connection.send((flows, transactions, own, hour.addresses))
-        self._clear()
+    def start(self) -> bool:
+        """Start the processes, once, and say whether there are any: there is much to judge."""
+        spawn = multiprocessing.get_context("spawn")
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of the processes to come: they are as many as processors
+        while len(self._helpers) < self._count:
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=_help, args=(there,), daemon=True)
+            process.start()
+            there.close()
+            self._helpers.append((process, here))
+        return bool(self._helpers)
 
-    def _files(self, number: int) -> tuple[Path, Path]:
-        """Where the tables of an hour lie for the processes to read."""
-        directory = Path(self._directory.name)
-        return directory / f"{number}-flows.arrow", directory / f"{number}-transactions.arrow"
+    def add(self, seen: Seen) -> None:
+        """Take some hours to be judged; they come in order."""
+        self._lots.add(seen)
 
-    def _clear(self) -> None:
-        """Remove the files of hours that every process has judged."""
-        while self._cleared < min(self._done):
-            for path in self._files(self._cleared):
-                path.unlink()
-            self._cleared += 1
-
-    def finish(self) -> Judging:
-        """What all of them judged, joined."""
-        whole = Judging(self._judging.ground, self._judging.horizon)
-        for _, connection in self._workers:
+    def judged(self, judging: Judging) -> Judging:
+        """What comes of judging all that was added, from where `judging` stands."""
+        self._lots.close(judging)
+        waiting = deque(self._lots.by_size())
+        whole = Judging(judging.ground, judging.horizon)
+        for _, connection in self._helpers:
+            connection.send((self._lots, whole))
+            for _ in range(_AHEAD):
+                _give(waiting, connection)
+        while waiting:
+            whole.join(self._lots.judged(waiting.pop()))
+            for _, connection in self._helpers:
+                while waiting and connection.poll():
+                    _answer(connection)
+                    _give(waiting, connection)
+        for _, connection in self._helpers:
             connection.send(None)
-        for shard, (_, connection) in enumerate(self._workers):
-            self._wait(shard, 0)
-            judged, memory = self._receive(connection)
-            whole.join(judged)
-            self.memory += memory
+            whole.join(self._rest(connection))
         return whole
 
-    def _wait(self, shard: int, ahead: int) -> None:
-        """Until at most `ahead` of the shard's hours are not judged yet."""
-        connection = self._workers[shard][1]
-        while self._hours - self._done[shard] > ahead:
-            self._receive(connection)
-            self._done[shard] += 1
-
-    def _receive(self, connection: Connection) -> Any:
-        try:
-            answer = connection.recv()
-        except EOFError as error:
-            raise NetpersonaError(
-                "a judging process ended before its work was done; is there enough memory?"
-            ) from error
-        if isinstance(answer, NetpersonaError):
-            raise answer
-        return answer
+    def _rest(self, connection: Connection) -> Judging:
+        """All that another process judged, once it is done with what it was given."""
+        while (answer := _answer(connection)) is None:
+            pass
+        judging, memory = answer
+        self.memory += memory
+        part: Judging = judging
+        return part
 
 
-def shard_of(vm: str, count: int) -> int:
-    """Which of `count` processes judges this VM; the same everywhere."""
-    return zlib.crc32(vm.encode()) % count
+def _give(waiting: deque[int], connection: Connection) -> None:
+    """Let another process judge the largest lot that waits; the smallest are judged here."""
+    if waiting:
+        connection.send(waiting.popleft())
 
 
-def _part(judging: Judging, shard: int, count: int) -> Judging:
-    """The judging of one shard's VMs, from where they stand."""
-    part = Judging(judging.ground, judging.horizon)
-    part.closed.states = {vm: state for vm, state in judging.closed.states.items() if shard_of(vm, count) == shard}
-    part.names = {vm: names for vm, names in judging.names.items() if shard_of(vm, count) == shard}
-    return part
-
-
-def _work(connection: Connection) -> None:
-    """One process: hours in, a word for each that is done, and at the end what was judged."""
+def _answer(connection: Connection) -> Any:
     try:
-        judging: Judging = connection.recv()
+        answer = connection.recv()
+    except EOFError as error:
+        raise NetpersonaError("a judging process ended before its work was done; is there enough memory?") from error
+    if isinstance(answer, NetpersonaError):
+        raise answer
+    return answer
+
+
+def _help(connection: Connection) -> None:
+    """Another process: lots in, a word for each that is done, and at the end what was judged."""
+    try:
+        lots, whole = connection.recv()
         with no_collector():
-            while (task := connection.recv()) is not None:
-                flows, transactions, fleet, addresses = task
-                judging.hour(Hour(pl.read_ipc(flows), pl.read_ipc(transactions), fleet, addresses))
+            while (lot := connection.recv()) is not None:
+                whole.join(lots.judged(lot))
                 connection.send(None)
-            connection.send((judging, peak_memory()))
+            connection.send((whole, peak_memory()))
     except NetpersonaError as error:
         connection.send(error)
     except (EOFError, KeyboardInterrupt):

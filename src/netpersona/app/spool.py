@@ -29,6 +29,7 @@ _FEW, _SHARE = 100, 0.1  # rows that are taken for astray; more of them are take
 class Slice(NamedTuple):
     """All flows and transactions that start within one hour, each flow once."""
 
+    start: int  # µs
     flows: pl.DataFrame
     transactions: pl.DataFrame
 
@@ -113,7 +114,7 @@ class Spool:
                 self._load(_TRANSACTIONS_BEFORE, hour, TRANSACTION_SCHEMA),
                 self._load(_TRANSACTIONS, hour, TRANSACTION_SCHEMA),
             )
-            yield Slice(once, said)
+            yield Slice(hour, once, said)
 
     def _keep(self, table: str, frame: pl.DataFrame) -> None:
         if not frame.height:
@@ -141,8 +142,12 @@ class Spool:
         self._rows = 0
 
     def _load(self, table: str, hour: int, schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
-        stored = [pl.read_ipc(path) for path in self._files.get((table, hour), [])]
-        parts = stored + self._held.get((table, hour), [])
+        """What is kept of an hour's table; it is kept no longer."""
+        parts = []
+        for path in self._files.pop((table, hour), []):
+            parts.append(pl.read_ipc(path))
+            path.unlink()
+        parts += self._held.pop((table, hour), [])
         return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
 
 

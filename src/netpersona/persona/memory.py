@@ -16,7 +16,7 @@ Times are µs since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -52,7 +52,7 @@ _NO_GAPS: tuple[int, ...] = ()
 _PORTED = frozenset({"tcp", "udp"})
 _new = tuple.__new__  # makes a NamedTuple without checking its arity: the two hottest lines of a window
 
-_K = TypeVar("_K")
+_K = TypeVar("_K", str, int, tuple[str, int], tuple[str, int, str], tuple[str, str, int])
 _V = TypeVar("_V")
 
 
@@ -138,26 +138,21 @@ class Memory:
 
 def remember(memory: Memory, observation: Observation) -> Memory:
     """The memory with one window added; a window that is not later than the last one adds nothing."""
-    end = observation.window.end
+    start, end = observation.window
     if end <= memory.until:
         return memory
     contacts, logins, vain = _calls(memory, observation.conversations)
-    sources = memory.sources.copy()
-    for p in observation.probes:
-        if p.flows:
-            sources[p.peer] = _tried(sources.get(p.peer), p)
     targets, spreads = memory.targets, memory.spreads
     if spreads:
-        fresh = observation.window.start - HOUR
-        spreads = {service: spread for service, spread in spreads.items() if spread.last >= fresh}
+        spreads = {service: spread for service, spread in spreads.items() if spread.last >= start - HOUR}
     if vain or spreads:
-        targets, spreads = _failures(targets.copy(), spreads, observation)
+        targets, spreads = _failures(targets.copy(), spreads.copy(), observation.conversations)
     unresolved, subnames = memory.unresolved, memory.subnames
     if observation.names:
         unresolved, subnames = _names(memory, observation)
     return Memory(
-        _bounded(contacts, CONTACTS_KEPT, _by_contact),
-        _bounded(sources, SOURCES_KEPT, _by_probing),
+        contacts,
+        _probed(memory.sources, observation.probes),
         targets,
         spreads,
         logins,
@@ -179,39 +174,47 @@ def with_episodes(memory: Memory, episodes: Mapping[int, Episode]) -> Memory:
     )  # fmt: skip
 
 
+# The loops over a window's conversations and probes unpack each at once: to read a named tuple's fields by their names
+# takes five times as long.
+
+
 def _calls(memory: Memory, conversations: Sequence[Conversation]) -> tuple[_Contacts, _Logins, bool]:
     """The contacts and log-ins with the window's conversations, and whether the VM called anybody in vain."""
     contacts, logins, vain = memory.contacts.copy(), memory.logins, False
     for c in conversations:
-        if c.direction == "outbound":
-            _call(contacts, c)
-            if not c.answered:
+        direction, transport, port, peer, _, flows, answered, _, _, _, _, _, _, _, _, _, _, _, failed, ok, _, _, _ = c
+        if direction == "outbound":
+            key = (transport, port, peer)
+            contacts[key] = _called(contacts.get(key), c)
+            if not answered:
                 vain = True
                 continue
-        if c.transport == "tcp" and _like_logins(c):
+        if transport == "tcp" and (
+            port in LOGIN_PORTS or failed or ok or (flows >= _MANY and port not in _WEB)
+        ):
             logins = _attempts(logins, c)
-    return contacts, logins, vain
+    return _bounded(contacts, CONTACTS_KEPT, _by_contact), logins, vain
 
 
-def _call(contacts: _Contacts, c: Conversation) -> None:
-    key, starts = (c.transport, c.port, c.peer), c.starts
-    old = contacts.get(key)
-    if old is None or c.first - old.last > DAY:
-        flows, answered, bytes_out, bytes_in, first, last, gaps = 0, 0, 0, 0, c.first, c.first, _NO_GAPS
+def _called(old: Contact | None, c: Conversation) -> Contact:
+    """How the VM called a contact, with one more conversation."""
+    _, _, _, _, _, more, met, _, sent, received, _, _, _, _, began, _, _, starts, _, _, _, _, _ = c
+    if old is None or began - old[5] > DAY:
+        flows, answered, bytes_out, bytes_in, first, last, gaps = 0, 0, 0, 0, began, began, _NO_GAPS
     else:
         flows, answered, bytes_out, bytes_in, first, last, gaps = old
         if starts:
-            gaps += ((c.first - last) // 1000 if c.first > last else 0,)
-        if c.first - first > DAY:
-            flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, c.first
+            gaps += ((began - last) // 1000 if began > last else 0,)
+        if began - first > DAY:
+            flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, began
     if len(starts) > 1:
         gaps += _gaps(starts)
-    newest, bytes_out, bytes_in = _newest(c), bytes_out + c.bytes_out, bytes_in + c.bytes_in
-    contacts[key] = _new(
+    newest, bytes_out, bytes_in = starts[-1] if starts else began, bytes_out + sent, bytes_in + received
+    return _new(
         Contact,
         (
-            flows + c.flows,
-            answered + c.answered,
+            flows + more,
+            answered + met,
             bytes_out if bytes_out < CEILING else CEILING,  # noqa: FURB136 - hot
             bytes_in if bytes_in < CEILING else CEILING,  # noqa: FURB136 - hot
             first,
@@ -231,14 +234,38 @@ def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([max(0, b - a) // 1000 for a, b in pairwise(starts[-GAPS_KEPT - 1 :])])
 
 
-def _tried(old: Probing | None, p: Probe) -> Probing:
-    """What a peer tried at the VM, with its probes of one window."""
-    if old is None or p.first - old.last > DAY:
-        return _new(Probing, (p.ports[:PORTS_KEPT], p.flows, p.first, p.last))
-    ports, flows, first, last = old
-    if ports != p.ports and len(ports) < PORTS_KEPT:
-        ports = tuple(sorted((*ports, *sorted(set(p.ports).difference(ports))[: PORTS_KEPT - len(ports)])))
-    return _new(Probing, (ports, flows + p.flows, first, max(last, p.last)))
+def _probed(sources: dict[str, Probing], probes: Sequence[Probe]) -> dict[str, Probing]:
+    """What peers tried at the VM, with the probes of one window."""
+    sources = sources.copy()
+    for peer, _, _, tried, more, _, began, newest in probes:
+        if not more:
+            continue
+        old = sources.get(peer)
+        if old is None or began - old[3] > DAY:
+            sources[peer] = _new(Probing, (tried[:PORTS_KEPT], more, began, newest))
+            continue
+        ports, flows, first, last = old
+        if ports != tried and len(ports) < PORTS_KEPT:
+            ports = tuple(sorted((*ports, *sorted(set(tried).difference(ports))[: PORTS_KEPT - len(ports)])))
+        sources[peer] = _new(Probing, (ports, flows + more, first, newest if newest > last else last))  # noqa: FURB136
+    return _bounded(sources, SOURCES_KEPT, _by_probing)
+
+
+def _failures(
+    targets: dict[str, Probing], spreads: dict[tuple[str, int], Spread], conversations: Sequence[Conversation]
+) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
+    """The targets and spreads (both are used up) with the outbound conversations that nobody answered."""
+    for c in conversations:
+        direction, transport, port, peer, _, _, answered, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _ = c
+        if direction != "outbound" or port in CHATTER or transport not in _PORTED:
+            continue
+        service = (transport, port)
+        if not answered:
+            targets[peer] = _missed_at(targets.get(peer), c)
+            spreads[service] = _missed(spreads.get(service), c)
+        elif service in spreads:
+            spreads[service] = _met(spreads[service], c)
+    return _bounded(targets, TARGETS_KEPT, _by_probing), _bounded(spreads, SPREADS_KEPT, _by_spread)
 
 
 def _missed_at(old: Probing | None, c: Conversation) -> Probing:
@@ -248,23 +275,6 @@ def _missed_at(old: Probing | None, c: Conversation) -> Probing:
         return _new(Probing, ((port,), missed, c.first, _newest(c)))
     ports, flows, first, last = old
     return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, _newest(c))))
-
-
-def _failures(
-    targets: dict[str, Probing], spreads: dict[tuple[str, int], Spread], observation: Observation
-) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
-    """The targets (which are used up) and spreads with the window's outbound conversations that nobody answered."""
-    spreads = spreads.copy()
-    for c in observation.conversations:
-        if c.direction != "outbound" or c.port in CHATTER or c.transport not in _PORTED:
-            continue
-        service = (c.transport, c.port)
-        if not c.answered:
-            targets[c.peer] = _missed_at(targets.get(c.peer), c)
-            spreads[service] = _missed(spreads.get(service), c)
-        elif service in spreads:
-            spreads[service] = _met(spreads[service], c)
-    return _bounded(targets, TARGETS_KEPT, _by_probing), _bounded(spreads, SPREADS_KEPT, _by_spread)
 
 
 def _missed(old: Spread | None, c: Conversation) -> Spread:
@@ -277,13 +287,6 @@ def _missed(old: Spread | None, c: Conversation) -> Spread:
 def _met(old: Spread, c: Conversation) -> Spread:
     peers, answered, first, last = old
     return _new(Spread, (peers, answered + 1, first, last)) if c.first - last <= HOUR else old
-
-
-def _like_logins(c: Conversation) -> bool:
-    """Whether TCP flows may be log-ins."""
-    if c.port in LOGIN_PORTS or c.logins_failed or c.logins_ok:
-        return True
-    return c.flows >= _MANY and c.port not in _WEB
 
 
 def _attempts(logins: _Logins, c: Conversation) -> _Logins:
@@ -347,41 +350,43 @@ def _with(members: tuple[int, ...], member: int, limit: int) -> tuple[int, ...]:
     return tuple(sorted((*members, member)))
 
 
-def _bounded(table: dict[_K, _V], limit: int, ranked: Callable[[dict[_K, _V]], list[tuple[int, _K]]]) -> dict[_K, _V]:
-    """The table, cut to three quarters of its limit where it is over it, so that cutting is rare."""
+def _bounded(table: dict[_K, _V], limit: int, useful: Callable[[Iterable[_V]], list[int]]) -> dict[_K, _V]:
+    """The table, cut to its three most useful quarters where it is over its limit, so that cutting is rare."""
     if len(table) <= limit:
         return table
-    order = ranked(table)
-    order.sort()
-    return {key: table[key] for _, key in order[-(limit * 3 // 4) :]}
+    keep, ranks = limit * 3 // 4, useful(table.values())
+    edge = sorted(ranks)[-keep]
+    best = {key: table[key] for key, rank in zip(table, ranks, strict=True) if rank > edge}
+    alike = sorted(key for key, rank in zip(table, ranks, strict=True) if rank == edge)
+    return best | {key: table[key] for key in alike[len(best) - keep :]}
 
 
 # How useful each entry is: when it was last touched, and later the more it holds.
 
 
-def _by_contact(table: _Contacts) -> list[tuple[int, tuple[str, int, str]]]:
-    return [(v[5] + (v[0] if v[0] < 48 else 48) * 30 * MINUTE, key) for key, v in table.items()]  # noqa: FURB136 - hot
+def _by_contact(table: Iterable[Contact]) -> list[int]:
+    return [last + (flows if flows < 48 else 48) * 30 * MINUTE for flows, _, _, _, _, last, _ in table]  # noqa: FURB136
 
 
-def _by_probing(table: dict[str, Probing]) -> list[tuple[int, str]]:
-    return [(v[3] + (v[1] if v[1] < 9 else 9) * 3 * HOUR, key) for key, v in table.items()]  # noqa: FURB136 - hot
+def _by_probing(table: Iterable[Probing]) -> list[int]:
+    return [last + (flows if flows < 9 else 9) * 3 * HOUR for _, flows, _, last in table]  # noqa: FURB136 - hot
 
 
-def _by_spread(table: dict[tuple[str, int], Spread]) -> list[tuple[int, tuple[str, int]]]:
-    return [(v.last + len(v.peers) * HOUR, key) for key, v in table.items()]
+def _by_spread(table: Iterable[Spread]) -> list[int]:
+    return [v.last + len(v.peers) * HOUR for v in table]
 
 
-def _by_logins(table: _Logins) -> list[tuple[int, tuple[str, str, int]]]:
-    return [(v.last + min(v.flows, 24) * HOUR, key) for key, v in table.items()]
+def _by_logins(table: Iterable[Logins]) -> list[int]:
+    return [v.last + min(v.flows, 24) * HOUR for v in table]
 
 
-def _by_time(table: dict[str, int]) -> list[tuple[int, str]]:
-    return [(last, key) for key, last in table.items()]
+def _by_time(table: Iterable[int]) -> list[int]:
+    return list(table)
 
 
-def _by_subnames(table: dict[str, Subnames]) -> list[tuple[int, str]]:
-    return [(v.last + len(v.seen) * MINUTE, key) for key, v in table.items()]
+def _by_subnames(table: Iterable[Subnames]) -> list[int]:
+    return [v.last + len(v.seen) * MINUTE for v in table]
 
 
-def _by_episode(table: dict[int, Episode]) -> list[tuple[int, int]]:
-    return [(v.last, key) for key, v in table.items()]
+def _by_episode(table: Iterable[Episode]) -> list[int]:
+    return [v.last for v in table]
