@@ -77,7 +77,9 @@ def _split(table: pl.DataFrame) -> pl.DataFrame:
     if two.is_empty():
         return table
     halves = [
-        two.with_columns(pl.col(name).str.splitn("|", 2).struct.field(f"field_{n}") for name in ("kind", "raw"))
+        two.with_columns(
+            pl.col(name).str.splitn("|", 2).struct.field(f"field_{n}").alias(name) for name in ("kind", "raw")
+        )
         for n in (0, 1)
     ]
     told = [half.filter(~words.unusable(pl.col("kind"))) for half in halves]

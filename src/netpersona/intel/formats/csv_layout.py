@@ -32,6 +32,7 @@ _TELLING = "|".join(
         r"(?i:cve-[0-9]{4}-[0-9]{4,})|(?i:as)[0-9]{1,10}",
     )
 )
+_LISTED = re.compile(_TELLING)
 _HEAD = 200  # rows that are looked at
 _ABOVE = 40  # comments among which a header is looked for
 _WIDEST = 4096  # characters of a header
@@ -93,10 +94,16 @@ def _by_header(lines: pl.DataFrame, rows: pl.DataFrame, column: str | int | None
     for text, line in ((str(rows["text"][0]), first), *((above, None) for above in _above(lines, first))):
         for separator in _SEPARATORS:
             names = _names(text, separator)
-            if known & set(names) and (len(names) > 1 or line is not None):
+            if known & set(names) and (len(names) > 1 or line is not None) and not _lists(text, separator):
                 data = rows if line is None else rows.slice(1)
                 return _named(names, data, separator, line, column)
     return None
+
+
+def _lists(text: str, separator: str) -> bool:
+    """Whether a cell of what could be a header is an indicator itself: then it is a row."""
+    cells_ = next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])
+    return any(_LISTED.fullmatch(cell.strip()) for cell in cells_)
 
 
 def _above(lines: pl.DataFrame, first: int) -> list[str]:
@@ -152,10 +159,17 @@ def _by_values(rows: pl.DataFrame) -> Layout | None:
         for index in range(1 if separator == "\t" else 0, min(width, 64)):
             held = closely.select(cells(separator, index, quoted=quoted).alias("cell"))["cell"]
             if held.str.contains(rf"^(?:{_TELLING})$").sum() * 5 >= rows.height * 4:
-                return Layout(separator, index)
+                return _headed(rows, separator, index)
             if separator == "\t" and index == 1 and _plain_first(closely):
                 break
     return None
+
+
+def _headed(rows: pl.DataFrame, separator: str, index: int) -> Layout:
+    """The layout found by values; a first row that holds a word where the others hold indicators is a header."""
+    names = _names(str(rows["text"][0]), separator)
+    word = rows.height > 1 and index < len(names) and re.fullmatch(r"[a-z_]{2,40}", names[index])
+    return Layout(separator, index, names, int(rows["line"][0])) if word else Layout(separator, index)
 
 
 def _plain_first(rows: pl.DataFrame) -> bool:

@@ -20,7 +20,7 @@ def recognised(lines: pl.DataFrame) -> bool:
     """Whether the rows begin with a fingerprint, and what stands above them names JA3."""
     first = joined_quotes(data_lines(lines.head(1000)))
     prints = first.filter(pl.col("text").str.contains(_ROW))
-    if prints.is_empty() or prints.height * 5 < first.height * 4:
+    if prints.is_empty() or prints.height * 5 < first.filter(pl.col("line") >= prints["line"][0]).height * 4:
         return False
     above = lines.filter((pl.col("line") < prints["line"][0]) | pl.col("text").str.contains(COMMENT)).head(200)
     return bool(above["text"].str.contains(_SAYS).any())

@@ -75,9 +75,13 @@ def trailing_comment(text: pl.Expr) -> pl.Expr:
 
 
 def utf8(content: bytes) -> bytes:
-    """The content in UTF-8, without a byte order mark; what is not marked as UTF-16 stays as it is."""
+    """The content in UTF-8, without a byte order mark; UTF-16 is known by its mark, or by every other byte being 0."""
     if content.startswith(_UTF16):
         return content.decode("utf-16", errors="replace").encode("utf-8", errors="replace")
+    head = content[:4096]
+    for encoding, empty, filled in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if empty.count(0) * 10 > len(empty) * 9 and 0 not in filled:
+            return content.decode(encoding, errors="replace").encode("utf-8", errors="replace")
     return content.removeprefix(codecs.BOM_UTF8)
 
 

@@ -19,6 +19,7 @@ NAME = "plain"
 _SIMPLE = r"^[0-9A-Za-z_.:/-]+$"
 _RANGE = r"^([0-9A-Fa-f.:]+)\s*-\s*([0-9A-Fa-f.:]+)"
 _VALUE = r"""^["']?([^\s,"']+)"""
+_ORDER = r"(?i)^(?:deny|require\s+not)\s+(?:from\s+|ip\s+)?([0-9A-Fa-f.:/]+)\s*;?$"  # of nginx and Apache
 _TWO = rf"^{IPV4}[\s,]+{IPV4}(?:\s|,|$)"
 
 
@@ -49,7 +50,9 @@ def _value() -> pl.Expr:
     first = text.str.extract(_VALUE, 1).str.strip_chars_end(";")
     link = text.str.extract(r"^(\S+)", 1)
     return (
-        pl.when(text.str.contains(_RANGE))
+        pl.when(text.str.contains(_ORDER))
+        .then(text.str.extract(_ORDER, 1))
+        .when(text.str.contains(_RANGE))
         .then(between)
         .when(text.str.contains(_TWO))
         .then(text)

@@ -20,6 +20,7 @@ from netpersona.intel.formats import (
     p2p,
     plain,
     rules,
+    tor_exits,
     zeek_intel,
 )
 from netpersona.intel.formats.entry import Entries, FormatError, found
@@ -41,8 +42,8 @@ class Text(Protocol):
 
 
 TEXTS: tuple[Text, ...] = (
-    zeek_intel, rules, adblock, netset, name_server, hosts, bambenek, banner, dshield, p2p, iprep, ja3, csv_column,
-    plain,
+    zeek_intel, rules, adblock, netset, name_server, hosts, bambenek, banner, dshield, p2p, iprep, ja3, tor_exits,
+    csv_column, plain,
 )  # fmt: skip
 
 
