@@ -47,7 +47,7 @@ class Day(Protocol):
     """What a hunt reads of one day; a Rollup is one.  Raises StoreError where it is read from a disk."""
 
     def peers(self) -> pl.DataFrame:
-        """The peers as numbers (version, hi, lo), each once."""
+        """The peers as numbers (version, hi, lo), each at least once."""
 
     def names(self) -> pl.Series:
         """The names that were used, each once."""
@@ -175,7 +175,8 @@ class Hunt:
         if points is None or not points.height:
             return pl.DataFrame(schema={"version": pl.UInt8, "hi": pl.UInt64, "lo": pl.UInt64, "quarry": pl.UInt32})
         points = points.with_columns(_width())
-        points = points.filter(self.quarry.addresses.listed(points)).with_row_index("id")
+        points = points.filter(self.quarry.addresses.listed(points)).unique().sort("version", "hi", "lo")
+        points = points.with_row_index("id")
         pairs = self.quarry.addresses.covering(points).unique()
         return points.join(pairs, on="id").select("version", "hi", "lo", quarry="indicator")
 
