@@ -113,11 +113,10 @@ class Controller:
         found: list[Plain] = self._status("POST", "policy-checks", body={"texts": dict(texts)})["remarks"]
         return found
 
-    def apply(self, texts: Mapping[str, str], why: str, confirm_within: str | None) -> Plain:
-        """Put policies in force, in place of all others."""
-        return self._status(
-            "POST", "policy-versions", body={"texts": dict(texts), "why": why, "confirm_within": confirm_within}
-        )
+    def apply(self, texts: Mapping[str, str], why: str, confirm_within: str | None, *, replace: bool = True) -> Plain:
+        """Put policies in force, in place of all others, or of those of the same names."""
+        body = {"texts": dict(texts), "why": why, "confirm_within": confirm_within, "replace": replace}
+        return self._status("POST", "policy-versions", body=body)
 
     def confirm(self) -> Plain:
         """Keep the policies that wait to be confirmed."""
@@ -147,8 +146,27 @@ class Controller:
 
     def feeds(self) -> list[Plain]:
         """Every feed, and how it stands."""
-        items = self._ask("GET", "feeds")["items"]
-        return [{"name": each["metadata"]["name"], **each["spec"], **each["status"]} for each in items]
+        return [_feed(each) for each in self._ask("GET", "feeds")["items"]]
+
+    def feed(self, name: str) -> Plain:
+        """One feed, and how it stands."""
+        return _feed(self._ask("GET", f"feeds/{_name(name)}"))
+
+    def add_feed(self, keys: Mapping[str, Any]) -> Plain:
+        """Have a feed read from now on; `keys` are those of the configuration."""
+        return _feed(self._ask("POST", "feeds", body=dict(keys)))
+
+    def remove_feed(self, name: str, why: str) -> int:
+        """Forget a feed; gives how many indicators it had."""
+        return int(self._status("DELETE", f"feeds/{_name(name)}", {"why": why})["changed"])
+
+    def refresh_feed(self, name: str, *, whole: bool) -> Plain:
+        """Have a feed read now; `reading.running` tells when it is done."""
+        return _feed(self._ask("POST", f"feeds/{_name(name)}/refresh", body={"whole": whole}))
+
+    def decide_feed(self, name: str, why: str, *, accept: bool) -> Plain:
+        """Let count what is held of a feed, or throw it away."""
+        return _feed(self._ask("POST", f"feeds/{_name(name)}/{'accept' if accept else 'refuse'}", body={"why": why}))
 
     def push(self, feed: str, values: Sequence[str]) -> int:
         """Push indicators to a feed; gives how many were new."""
@@ -228,6 +246,10 @@ def _time(at: int | None) -> str | None:
 
 def _edited(told: Plain) -> Plain:
     return {"vm": told["metadata"]["name"], "version": told["metadata"]["version"], **told["status"]}
+
+
+def _feed(told: Plain) -> Plain:
+    return {"name": told["metadata"]["name"], **told["spec"], **told["status"]}
 
 
 def _unreached(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`netpersona feed ...`: what feeds say, and what is pushed to them."""
+"""`netpersona feed ...`: which feeds there are, and what is pushed to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from netpersona.app.asking import controlled
 from netpersona.app.feed_check_command import check
 from netpersona.app.feed_precision_command import precision
+from netpersona.app.feed_source_command import accept, add, instant, refresh, refuse, show
 from netpersona.app.output import emit, output_option
 from netpersona.app.warning_list_command import warning_lists
 from netpersona.errors import ConfigError
@@ -31,9 +32,11 @@ _file = click.option(
 
 @click.group()
 def feed() -> None:
-    """List feeds; push indicators to the running controller, and take them back."""
+    """Add feeds, see how they stand, decide on what is held; push indicators, and take them back."""
 
 
+for command in (add, show, refresh, accept, refuse):
+    feed.add_command(command)
 feed.add_command(check)
 feed.add_command(precision)
 feed.add_command(warning_lists)
@@ -64,10 +67,16 @@ def push(name: str, values: tuple[str, ...], file: Path | None, controller: Cont
 @click.argument("name")
 @_values
 @_file
+@click.option("--why", default="no reason was given", help="For the record, where the whole feed goes.")
 @controlled
 @output_option
-def remove(name: str, values: tuple[str, ...], file: Path | None, controller: Controller, output: str) -> None:
-    """Take back what was pushed to feed NAME."""
+def remove(
+    name: str, values: tuple[str, ...], file: Path | None, why: str, controller: Controller, output: str
+) -> None:
+    """Take back what was pushed to feed NAME; without values, forget the whole feed, added or pushed to."""
+    if not values and file is None:
+        emit({"feed": name, "removed": controller.remove_feed(name, why)}, output, _forgotten)
+        return
     asked = _given(values, file)
     changed = sum(controller.remove(name, part) for part in _parts(asked))
     emit({"feed": name, "given": len(asked), "removed": changed}, output, _removed)
@@ -98,18 +107,31 @@ def _listed(told: Sequence[Mapping[str, Any]]) -> Any:
     if not told:
         return "No feeds."
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("feed", "indicators", "confidence", "is", "read", "says"):
+    for name in ("feed", "from", "indicators", "confidence", "is", "read", "next", "says"):
         table.add_column(name, overflow="fold")
     for each in told:
+        reading = each["reading"] or {}
         table.add_row(
             each["name"],
+            "pushed" if each["source"] is None else each["source"]["kind"],
             str(each["indicators"]),
             f"{each['confidence']:g}",
-            ("pushed" if each["pushed"] else "read") if each["well"] else "ill",
-            (each["read"] or "never")[:19].replace("T", " "),
+            _state(each, reading),
+            instant(each["read"]),
+            instant(reading.get("next")) if reading.get("next") else "-",
             each["says"],
         )
     return table
+
+
+def _state(told: Mapping[str, Any], reading: Mapping[str, Any]) -> str:
+    if reading.get("held"):
+        return "held"
+    return "well" if told["well"] else "ill"
+
+
+def _forgotten(told: Mapping[str, Any]) -> str:
+    return f"Feed {told['feed']} is forgotten, with {counted(told['removed'], 'indicator')}."
 
 
 def _pushed(told: Mapping[str, Any]) -> str:

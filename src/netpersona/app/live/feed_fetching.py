@@ -169,6 +169,11 @@ class LiveFeeds:
             feed = self._feeds[name]
             return feed.error if feed.held is None else f"held: {feed.held.why}; see 'netpersona feed show {name}'"
 
+    def fresh(self, name: str) -> bool:
+        """Whether it says something that no look has told yet."""
+        with self._lock:
+            return name in self._changed
+
     def fetching(self, name: str) -> Fetching:
         """How reading a feed goes."""
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
@@ -169,6 +170,8 @@ class LiveIndicators:
         said, source = self._snapshots.get(name), self.feeds.source(name)
         settings = source.settings if source is not None else FeedSettings(name, PUSHED_CONFIDENCE)
         fetching = self.feeds.fetching(name) if source is not None else None
+        if fetching is not None and (name in self._stale or self.feeds.fresh(name)):
+            fetching = replace(fetching, running=True)  # it is read, and not worked in yet
         wrong = self.feeds.wrong(name) if source is not None else None
         refused = f"{said.refused_total} refused" if said is not None and said.refused_total else ""
         return FeedState(
