@@ -138,7 +138,7 @@ class Up:
 
     def ready(self) -> Up:
         """Wait until its rules are in the kernel."""
-        until(self._is_ready, "the controller is up")
+        until(self._is_ready, "the controller is up", within=90.0)
         return self
 
     def kill(self) -> None:

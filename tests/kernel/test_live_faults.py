@@ -177,7 +177,7 @@ def test_the_store_locked(running, allowed, denied):
         locker.execute("ROLLBACK")
         locker.close()
     until(lambda: of_b(str(running.folder / "netpersona.db")), "what was found is written", within=35.0)
-    assert running.part("store")["well"]
+    until(lambda: running.part("store")["well"], "status tells it")
     nothing_lost(allowed, denied)
 
 
@@ -221,7 +221,7 @@ def test_the_disk_of_the_store_full(clean, tmp_path, allowed):
         judged_and_enforced(running)
         (seen / "filler").unlink()
         until(lambda: of_b(copied(seen, tmp_path)), "what was found is written", within=35.0)
-        assert running.part("store")["well"]
+        until(lambda: running.part("store")["well"], "status tells it")
         nothing_lost(allowed, denied)
 
 

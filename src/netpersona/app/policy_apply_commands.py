@@ -21,14 +21,22 @@ _within = click.option("--confirm-within", metavar="SPAN", help="It goes back un
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @_within
 @click.option("--stage", "staged", is_flag=True, help="Stage them all: they only say what they would do.")
+@click.option("--replace", is_flag=True, help="In place of all others: a policy that is in none of FILES goes.")
 @click.option("--why", default="", metavar="TEXT", help="For the record.")
 @controlled
 @output_option
 def apply(
-    files: tuple[Path, ...], confirm_within: str | None, staged: bool, why: str, controller: Controller, output: str
+    files: tuple[Path, ...],
+    confirm_within: str | None,
+    staged: bool,
+    replace: bool,
+    why: str,
+    controller: Controller,
+    output: str,
 ) -> None:
-    """Put the policies of FILES in force, in place of all others ('policy plan FILES' says what that would change).
+    """Put the policies of FILES in force, each in place of the one of its name; others stay as they are.
 
+    With --replace they are all that is in force ('policy plan FILES' says what that would change).
     With --confirm-within they go back by themselves, even if the controller is gone, unless 'policy confirm' keeps
     them.
     """
@@ -37,7 +45,8 @@ def apply(
 
     texts = policy_files.read(files)
     policy_files.parsed(texts)
-    done = controller.apply(with_mode(texts, None, "stage") if staged else texts, why, confirm_within)
+    wanted = with_mode(texts, None, "stage") if staged else texts
+    done = controller.apply(wanted, why, confirm_within, replace=replace)
     emit(done, output, applied_table)
 
 

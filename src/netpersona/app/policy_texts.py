@@ -33,13 +33,20 @@ def count(text: str) -> int:
 
 def with_policy(texts: Mapping[str, str], name: str, text: str) -> Texts:
     """The files with this policy in place of the one of its name, where that stood; else in a file of its own."""
-    for file, whole in texts.items():
-        for found in _documents(whole, file):
-            if found.name == name:
-                opened = "" if text.startswith("---") or not whole.startswith("---", found.begin) else "---\n"
-                closed = "" if text.endswith("\n") else "\n"
-                return {**texts, file: f"{whole[: found.begin]}{opened}{text}{closed}{whole[found.end :]}"}
-    return {**texts, _free(texts, name): text}
+    return _with(texts, ("Policy", name), text)
+
+
+def merged(texts: Mapping[str, str], others: Mapping[str, str]) -> Texts:
+    """The files with each document of the others in place of the one of its kind and name, or beside them.
+
+    Raises PolicyError where one cannot be read.
+    """
+    found = dict(texts)
+    for file, whole in others.items():
+        for each in _documents(whole, file):
+            if each.node is not None:
+                found = _with(found, _key(each.node), whole[each.begin : each.end])
+    return found
 
 
 def without_policy(texts: Mapping[str, str], name: str) -> Texts:
@@ -68,6 +75,16 @@ def with_mode(texts: Mapping[str, str], name: str | None, mode: str) -> Texts:
     return changed
 
 
+def _with(texts: Mapping[str, str], key: tuple[str, str], text: str) -> Texts:
+    for file, whole in texts.items():
+        for found in _documents(whole, file):
+            if found.node is not None and _key(found.node) == key:
+                opened = "" if text.startswith("---") or not whole.startswith("---", found.begin) else "---\n"
+                closed = "" if text.endswith("\n") else "\n"
+                return {**texts, file: f"{whole[: found.begin]}{opened}{text}{closed}{whole[found.end :]}"}
+    return {**texts, _free(texts, key[1] or key[0]): text}
+
+
 def _documents(text: str, file: str) -> Iterator[_Document]:
     try:
         nodes = list(yaml.compose_all(text, yaml.SafeLoader))
@@ -82,6 +99,15 @@ def _documents(text: str, file: str) -> Iterator[_Document]:
 def _place(mark: Any) -> int:
     """The character of the text at which the mark stands."""
     return int(mark.index)
+
+
+def _key(node: yaml.Node) -> tuple[str, str]:
+    """The kind and the name of a document; of what there is one of, only the kind."""
+    kind, name = (
+        str(found.value) if isinstance(found, yaml.ScalarNode) else ""
+        for found in (_value(node, "kind"), _value(_value(node, "metadata"), "name"))
+    )
+    return kind, "" if kind == "AlwaysAllow" else name
 
 
 def _policy_name(node: yaml.Node | None) -> str | None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpersona.app.policies import parsed
-from netpersona.app.policy_texts import count, with_mode, with_policy, without_policy
+from netpersona.app.policy_texts import count, merged, with_mode, with_policy, without_policy
 from netpersona.errors import PolicyError
 
 BLOCK = """\
@@ -112,3 +112,26 @@ def test_what_is_not_there_is_told():
         count("a: [")
     assert count("") == 0
     assert count(document("alpha") + "---\n" + ALLOW) == 2
+
+
+def test_files_are_merged_document_by_document_and_others_stay():
+    mine = {"a.yaml": BLOCK.format(name="alpha") + "---\n" + BLOCK.format(name="beta"), "allow.yaml": ALLOW}
+    changed = BLOCK.format(name="beta").replace("log", "deny")
+    other = ALLOW.replace("192.0.2.0/24", "192.0.2.0/25")
+    got = merged(mine, {"a.yaml": f"{changed}---\n{BLOCK.format(name='gamma')}", "x.yaml": other})
+    found = parsed(got)
+    assert {policy.name: policy.rules[0].action for policy in found.policies} == {
+        "alpha": "log",
+        "beta": "deny",
+        "gamma": "log",
+    }
+    assert [entry.value for resource in found.allow for entry in resource.entries] == ["192.0.2.0/25"]
+    assert "# alpha: why it is there" in got["a.yaml"]
+    assert merged(got, {"a.yaml": changed}) == got
+
+
+def test_what_is_always_allowed_is_one_whatever_it_is_called():
+    text = "apiVersion: netpersona/v1\nkind: AlwaysAllow\nspec: {management: [192.0.2.1]}\n"
+    other = text.replace("192.0.2.1", "192.0.2.2").replace("spec", "metadata: {name: mine}\nspec")
+    got = merged({"always.yaml": text}, {"other.yaml": other})
+    assert list(map(str, parsed(got).always.management)) == ["192.0.2.2"]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
+from netpersona.app import policy_texts
 from netpersona.app.answers import policies
 from netpersona.app.answers.known import UnknownError
 from netpersona.app.api import models
@@ -46,10 +47,14 @@ def current(known: Known, nft: Annotated[bool, Query(description="The nft text t
 
 
 @router.post("/policy-versions", summary="Apply policies", response_model=models.PolicyVersion, status_code=201)
-def apply(service: Asked, caller: Who, alone: Alone, bundle: models.Bundle) -> Response:
-    """Put these files in force, in place of all others; with `confirm_within` they go back unless confirmed."""
+def apply(service: Asked, known: Known, caller: Who, alone: Alone, bundle: models.Bundle) -> Response:
+    """Put these files in force: in place of all others, or where `replace` is false, of those of the same names.
+
+    With `confirm_within` they go back unless confirmed.
+    """
     with alone:
-        return applied(service.apply(bundle.texts, caller, bundle.why, span(bundle.confirm_within)))
+        texts = bundle.texts if bundle.replace else policy_texts.merged(known.standing().texts, bundle.texts)
+        return applied(service.apply(texts, caller, bundle.why, span(bundle.confirm_within)))
 
 
 @router.get("/policy-versions", summary="List the versions", response_model=models.ListOf[models.PolicyVersion])

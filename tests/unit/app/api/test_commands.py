@@ -171,6 +171,10 @@ def test_policies_are_applied_confirmed_staged_and_rolled_back(run, web, place):
     assert "to be confirmed" in run("policy", "history")
     assert "stays" in run("policy", "confirm")
     assert "deny" in run("why", "web-1", "192.0.2.80:443")
+    names = {p["name"] for p in json.loads(run("policy", "list", "-o", "json"))}
+    assert "no-web" in names  # beside those that were there
+    assert len(names) > 1
+    run("policy", "apply", web, "--replace")
     run("policy", "stage", "no-web")
     assert [p["mode"] for p in json.loads(run("policy", "list", "-o", "json"))] == ["stage"]
     assert "allow" in run("why", "web-1", "192.0.2.80:443").splitlines()[0]

@@ -48,8 +48,11 @@ class Texts(Model):
 
 
 class Bundle(Texts):
-    """All policies that are to be in force, in place of all others."""
+    """Policies that are to be in force."""
 
+    replace: bool = Field(
+        default=True, description="In place of all others; else each in place of the one of its name, and others stay."
+    )
     why: str = Field(default="", max_length=1000, description="For the record.")
     confirm_within: str | None = Field(
         default=None, max_length=32, examples=["60s"], description="They go back unless they are confirmed in time."
