@@ -6,7 +6,7 @@ transaction); a set changes by its elements, since a big set must not be loaded 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from netpersona.flow.vm import VmId
@@ -14,7 +14,7 @@ from netpersona.policy.model import AlwaysAllow, Direction, Mode
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.peers import PeerSet, numerically
 from netpersona.ruleset.reasons import why
-from netpersona.ruleset.tables import member_order
+from netpersona.ruleset.tables import Key, member_order, renewed
 
 Rules = tuple[ResolvedRule, ...]
 
@@ -68,18 +68,13 @@ NOTHING = Ruleset(sets={}, vms={}, always=AlwaysAllow(), unknown_vm="allow")
 
 def diff(in_force: Ruleset, desired: Ruleset) -> Changes:
     """What must change so that `desired` is in force; false where nothing must."""
-    names = sorted(in_force.sets.keys() | desired.sets.keys())
-    vms = sorted(in_force.vms.keys() | desired.vms.keys())
     return Changes(
         sets=tuple(
             _set_change(name, in_force.sets.get(name), desired.sets.get(name))
-            for name in names
-            if _differ(in_force.sets.get(name), desired.sets.get(name))
+            for name in _differing(in_force.sets, desired.sets)
         ),
         vms=tuple(
-            VmChange(vm, in_force.vms.get(vm), desired.vms.get(vm))
-            for vm in vms
-            if _differ(in_force.vms.get(vm), desired.vms.get(vm))
+            VmChange(vm, in_force.vms.get(vm), desired.vms.get(vm)) for vm in _differing(in_force.vms, desired.vms)
         ),
         always=None if in_force.always == desired.always else desired.always,
         unknown_vm=None if in_force.unknown_vm == desired.unknown_vm else desired.unknown_vm,
@@ -119,8 +114,10 @@ def words(changes: Changes) -> list[str]:
     return said
 
 
-def _differ(one: object, other: object) -> bool:
-    return one is not other and one != other
+def _differing(old: Mapping[Key, object], new: Mapping[Key, object]) -> list[Key]:
+    """The keys whose values differ, in order."""
+    gone = [key for key in old.keys() - new.keys() if old[key] is not None]
+    return sorted([*gone, *(key for key in renewed(old, new) if key not in old or old[key] != new[key])])
 
 
 def _set_change(name: str, before: PeerSet | None, after: PeerSet | None) -> SetChange:

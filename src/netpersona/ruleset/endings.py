@@ -13,6 +13,7 @@ _LOGGED = f'{_RATE} log prefix "{{}}" group {LOG_GROUP} snaplen {_BYTES}'
 
 STRANGER = "deny.unknown_vm"
 SPOOFED = "deny.spoofed"
+NOT_OWN = "deny.not_own"  # what carries the address of another
 NOT_IP = "deny.not_ip"
 
 Ending = tuple[str, tuple[str, ...]]

@@ -1,6 +1,6 @@
 """The chains that a VM's packets go through, in the order that verdict.py draws.
 
-    from_VM, to_VM    what is particular to the VM: its gateways, its resolvers, its own addresses
+    from_VM, to_VM    what is particular to the VM: its gateways, its resolvers, its own addresses; then on to
     from.LIKE         what it sends, rules for all VMs that have the same ones: outbound flows, and, in
                       from.LIKE.reply, its answers to inbound ones
     to.LIKE           what it is sent: inbound flows, and, in to.LIKE.reply, the answers to outbound ones
@@ -14,12 +14,12 @@ Allow is `return`, so that the peer VM's chains and the host's own firewall stil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby
 
 from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode
-from netpersona.ruleset.endings import SPOOFED, STRANGER
+from netpersona.ruleset.endings import NOT_OWN, SPOOFED, STRANGER
 from netpersona.ruleset.model import ALLOW_NAMES, ResolvedRule, VmRules, last_concerning_established
 from netpersona.ruleset.nft_text import address, comment, one_of, peers, port_ranges, protocols
 from netpersona.ruleset.peers import peer_set, version_of
@@ -43,39 +43,44 @@ _ANSWERED = {Direction.OUTBOUND: Side("saddr", "sport"), Direction.INBOUND: Side
 
 
 def vm_chains(
-    always: AlwaysAllow, unknown_vm: str, rules: VmRules, likes: dict[Whose, str], *, nat: bool, bridged: bool
+    always: AlwaysAllow, unknown_vm: str, rules: VmRules, likes: Mapping[Whose, str], *, nat: bool, bridged: bool
 ) -> Chains:
     """The chains of one VM, by name; `likes` are the names of the rules that it has, by what tells its packets."""
     sending, receiving = f"from_{rules.vm}", f"to_{rules.vm}"
-    sent = _always(always, rules, sending=True, bridged=bridged)
-    received = _always(always, rules, sending=False, bridged=bridged)
     if not rules.known:
         return {
-            sending: _of_stranger(unknown_vm, sent, bridged),
-            receiving: _of_stranger(unknown_vm, received, bridged),
+            sending: _of_stranger(always, unknown_vm, sending=True, bridged=bridged),
+            receiving: _of_stranger(always, unknown_vm, sending=False, bridged=bridged),
         }
     chains: Chains = {sending: [], receiving: []}
     if bridged:
         chains[sending] += link_anti_spoof(rules)
         chains[receiving] += [ONLY_IP, ADDRESS_RESOLUTION]
-    chains[sending] += [*sent, *_anti_spoof(rules), *_on("from", likes)]
-    chains[receiving] += [*received, *_on("to", likes)]
+    sent = own_always(always, rules.gateways, rules.resolvers, sending=True, tracked=not bridged)
+    received = own_always(always, rules.gateways, rules.resolvers, sending=False, tracked=not bridged)
+    chains[sending] += [*_returning(sent), *_anti_spoof(rules), *_on("from", likes)]
+    chains[receiving] += [*_returning(received), *_on("to", likes)]
     if nat:
-        exempt = _always_conditions(always, rules.gateways, rules.resolvers, sending=True, tracked=True)
-        chains[f"nat_{rules.vm}"] = [*(f"{condition} return" for condition, _ in exempt), *_on("nat", likes)]
+        chains[f"nat_{rules.vm}"] = [*(f"{condition} return" for condition, _ in sent), *_on("nat", likes)]
     return chains
 
 
-def shared_chains(rules: VmRules, like: str, allow: tuple[str, ...], text: RuleText) -> Chains:
+def spoofed_chains(always: AlwaysAllow) -> Chains:
+    """Where packets go that carry the address of another: what is always allowed passes before it is asked."""
+    return {NOT_OWN: [*_returning(common_always(always, sending=True)), f"goto {SPOOFED}"]}
+
+
+def shared_chains(always: AlwaysAllow, rules: VmRules, like: str, allow: tuple[str, ...], text: RuleText) -> Chains:
     """The chains of all VMs that have the same rules as this one, and whose peers in these sets are allow-listed."""
     sending, receiving = f"from.{like}", f"to.{like}"
     chains: Chains = {sending: [], receiving: []}
     for name, side in ((sending, _ASKED[Direction.OUTBOUND]), (receiving, _ASKED[Direction.INBOUND])):
+        chains[name] += _returning(common_always(always, sending=side.sending))
         chains[name] += [f"{asked} counter return {comment('allow-list')}" for asked in _allowed(allow, side, text)]
     _ways(text, rules, (Direction.OUTBOUND, Direction.INBOUND), sending, chains)
     _ways(text, rules, (Direction.INBOUND, Direction.OUTBOUND), receiving, chains)
     if redirects(rules) and not text.bridged:
-        chains[f"nat.{like}"] = list(_nat(rules, allow, text))
+        chains[f"nat.{like}"] = list(_nat(always, rules, allow, text))
     return chains
 
 
@@ -85,55 +90,73 @@ def redirects(rules: VmRules) -> int:
     return max((place for place, rule in places if rule.target is not None and rule.mode is Mode.ENFORCE), default=0)
 
 
-def _on(side: str, likes: dict[Whose, str]) -> Iterator[str]:
+def _on(side: str, likes: Mapping[Whose, str]) -> Iterator[str]:
     for whose, like in likes.items():
         only = "" if len(whose.versions) == 2 else f"{FAMILIES[whose.versions[0]][1]} "
         yield f"{only}goto {side}.{like}"
 
 
-def _always(always: AlwaysAllow, rules: VmRules, *, sending: bool, bridged: bool) -> list[str]:
-    return [
-        f"{condition} counter return {comment(f'always: {why}')}"
-        for condition, why in _always_conditions(
-            always, rules.gateways, rules.resolvers, sending=sending, tracked=not bridged
-        )
-    ]
+Conditions = tuple[tuple[str, str], ...]
+"""What is always allowed, each with the reason."""
+
+
+def _returning(conditions: Conditions) -> list[str]:
+    return [f"{condition} counter return {comment(f'always: {why}')}" for condition, why in conditions]
+
+
+@lru_cache(maxsize=64)
+def common_always(always: AlwaysAllow, *, sending: bool) -> Conditions:
+    """What is always allowed to all VMs alike."""
+    return tuple(_common(always, sending=sending))
 
 
 @lru_cache(maxsize=1 << 14)
-def _always_conditions(
+def own_always(
     always: AlwaysAllow, gateways: tuple[str, ...], resolvers: tuple[str, ...], *, sending: bool, tracked: bool
-) -> tuple[tuple[str, str], ...]:
-    return tuple(_always_found(always, gateways, resolvers, sending=sending, tracked=tracked))
+) -> Conditions:
+    """What is always allowed to the VM with these gateways and resolvers."""
+    return tuple(_own(always, gateways, resolvers, sending=sending, tracked=tracked))
 
 
-def _always_found(
-    always: AlwaysAllow, gateways: tuple[str, ...], resolvers: tuple[str, ...], *, sending: bool, tracked: bool
-) -> Iterator[tuple[str, str]]:
-    field = "daddr" if sending else "saddr"
-    here, there = ("sport", "dport") if sending else ("dport", "sport")
+def _common(always: AlwaysAllow, *, sending: bool) -> Iterator[tuple[str, str]]:
+    field, here = ("daddr", "sport") if sending else ("saddr", "dport")
     managers = peer_set(always.management, "")
-    for version, (family, _) in FAMILIES.items():
+    for version, (family, only) in FAMILIES.items():
         found = [value for part in managers.of_family(version) for value in part]
         if found and always.ports:
             # An answer is anything but the opening of a flow, conntrack or not: no deleted entry ends a session.
             answer = " tcp flags & (syn | ack) != syn" if sending else ""
             ports = port_ranges((port, port) for port in sorted(set(always.ports)))
             yield f"{family} {field} {peers(found)} tcp {here} {ports}{answer}", "management"
+        if always.dhcp:
+            everybody = (address(a) for a in DHCP_EVERYBODY if version_of(a) == version)
+            for who in [f"{family} daddr {a}" for a in everybody] if sending else [only]:
+                yield f"{who} {_dhcp(version, sending=sending)}", "dhcp"
+    if always.neighbours:
+        types = one_of(map(str, MESSAGES_FROM_VM if sending else MESSAGES_TO_VM))
+        yield f"ip6 hoplimit 255 icmpv6 type {types}", "neighbour discovery"
+
+
+def _own(
+    always: AlwaysAllow, gateways: tuple[str, ...], resolvers: tuple[str, ...], *, sending: bool, tracked: bool
+) -> Iterator[tuple[str, str]]:
+    field, there = ("daddr", "dport") if sending else ("saddr", "sport")
+    for version, (family, _) in FAMILIES.items():
         asked = [value for value in resolvers if version_of(value) == version]
         if asked and always.resolver:
             both = protocols(("tcp", "udp"))
             for answer in ("",) if sending else (" ct direction reply",) if tracked else TO_VM.replies(version):
                 yield f"{family} {field} {peers(asked)} {both} th {there} 53{answer}", "resolver"
-        if always.dhcp:
-            client, server = DHCP[0 if version == 4 else 1]
-            to = [address(a) for a in (*DHCP_EVERYBODY, *gateways) if version_of(a) == version]
+        if always.dhcp and sending:
             # A list of the VM's own would be a set of its own in the kernel, which looks sets up one after the other.
-            for who in [f"{family} daddr {a}" for a in sorted(set(to))] if sending else [FAMILIES[version][1]]:
-                yield f"{who} udp {here} {client} udp {there} {server}", "dhcp"
-    if always.neighbours:
-        types = one_of(map(str, MESSAGES_FROM_VM if sending else MESSAGES_TO_VM))
-        yield f"ip6 hoplimit 255 icmpv6 type {types}", "neighbour discovery"
+            for gateway in sorted({address(a) for a in gateways if version_of(a) == version}):
+                yield f"{family} daddr {gateway} {_dhcp(version, sending=True)}", "dhcp"
+
+
+def _dhcp(version: int, *, sending: bool) -> str:
+    here, there = ("sport", "dport") if sending else ("dport", "sport")
+    client, server = DHCP[0 if version == 4 else 1]
+    return f"udp {here} {client} udp {there} {server}"
 
 
 def _anti_spoof(rules: VmRules) -> Iterator[str]:
@@ -143,7 +166,7 @@ def _anti_spoof(rules: VmRules) -> Iterator[str]:
         own = [address(value) for value in rules.own if version_of(value) == version]
         own += ["fe80::/10"] if version == 6 else []
         condition = " ".join(f"{family} saddr != {value}" for value in own) if own else only
-        yield f"{condition} counter goto {SPOOFED} {comment('anti-spoof')}"
+        yield f"{condition} counter goto {NOT_OWN} {comment('anti-spoof')}"
 
 
 def _allowed(allow: tuple[str, ...], side: Side, text: RuleText) -> Iterator[str]:
@@ -158,12 +181,12 @@ def _allowed(allow: tuple[str, ...], side: Side, text: RuleText) -> Iterator[str
                 yield from (f"{field} @{part}" for part in set_parts(name, version))
 
 
-def _of_stranger(unknown_vm: str, always: list[str], bridged: bool) -> list[str]:
+def _of_stranger(always: AlwaysAllow, unknown_vm: str, *, sending: bool, bridged: bool) -> list[str]:
     if unknown_vm != "deny":
         return [f"counter return {comment('unknown_vm: allow')}"]
     return [
         *([ADDRESS_RESOLUTION] if bridged else []),
-        *always,
+        *_returning(common_always(always, sending=sending)),
         f"counter goto {STRANGER} {comment('unknown_vm: deny')}",
     ]
 
@@ -251,10 +274,11 @@ def _is_for_new(rule: ResolvedRule) -> bool:
     return not rule.concerns_established and rule.action is not Action.ALLOW
 
 
-def _nat(rules: VmRules, allow: tuple[str, ...], text: RuleText) -> Iterator[str]:
+def _nat(always: AlwaysAllow, rules: VmRules, allow: tuple[str, ...], text: RuleText) -> Iterator[str]:
     """What stands before a redirect in the rules' order keeps a flow from being redirected."""
     side = _ASKED[Direction.OUTBOUND]
-    for asked in _allowed(allow, side, text):
+    exempt = [condition for condition, _ in common_always(always, sending=True)]
+    for asked in (*exempt, *_allowed(allow, side, text)):
         yield f"{asked} return"
     for rule in rules.outbound[: redirects(rules)]:
         if rule.mode is Mode.ENFORCE and rule.decides:

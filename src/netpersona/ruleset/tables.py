@@ -8,12 +8,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import is_not
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import TypeVar
 
 from netpersona.flow.vm import VmId
 from netpersona.ruleset.peers import PeerSet
 
 NAME = "netpersona"
+Key = TypeVar("Key", bound=str)
 
 ADDRESS_TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
 
@@ -115,6 +119,11 @@ class Table:
     maps: Mapping[str, Dispatch] = field(default_factory=dict)
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def renewed(old: Mapping[Key, object], new: Mapping[Key, object]) -> list[Key]:
+    """The keys under which `new` has another object than `old`, in its order: found in no loop of our own."""
+    return list(compress(new, map(is_not, map(old.get, new), new.values())))
 
 
 def of_version(values: tuple[str, ...], version: int) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ What a VM brings of its own is kept as long as its rules stay the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2s
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from netpersona.ruleset.endings import built_in, ending
 from netpersona.ruleset.model import ALLOW_NAMES, PORTED, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import address, protocol_number
 from netpersona.ruleset.peers import PeerSet, version_of
-from netpersona.ruleset.render_chains import redirects, shared_chains, vm_chains
+from netpersona.ruleset.render_chains import redirects, shared_chains, spoofed_chains, vm_chains
 from netpersona.ruleset.render_flows import FLOW_SETS, FROM_VM, TO_VM
 from netpersona.ruleset.render_rules import PORTLESS, SERVICES, RuleText, is_of_names, set_parts
 from netpersona.ruleset.tables import (
@@ -31,6 +32,7 @@ from netpersona.ruleset.tables import (
     SetPart,
     Table,
     of_version,
+    renewed,
 )
 from netpersona.ruleset.whose import BY_ADDRESS, EVERY, INTERFACE, Whose, bucket, by_vm, hits, own_set
 
@@ -48,27 +50,32 @@ class Tabulator:
 
     def __init__(self) -> None:
         self._families = {name: _Family(bridged=name == "bridge") for name in ("inet", "bridge")}
-        self._parts: dict[str, tuple[PeerSet, dict[str, SetPart]]] = {}
+        self._sets: Mapping[str, PeerSet] = {}
+        self._parts: dict[str, dict[str, SetPart]] = {}  # of the sets that VMs share, by the set's name
 
     def tables(self, ruleset: Ruleset, bridged: frozenset[str] = frozenset()) -> tuple[Table, ...]:
         """The inet table, and, where a VM's interface is bridged, the bridge table."""
-        routed = {vm: rules for vm, rules in ruleset.vms.items() if rules.interface not in bridged}
-        over = {vm: rules for vm, rules in ruleset.vms.items() if rules.interface in bridged}
-        shared = self._shared(ruleset)
-        found = [self._families["inet"].table(ruleset, routed, shared)]
-        if over:
-            found.append(self._families["bridge"].table(ruleset, over, shared))
-        return tuple(found)
+        routed, over = ruleset.vms, {}
+        if bridged:
+            routed = {vm: rules for vm, rules in ruleset.vms.items() if rules.interface not in bridged}
+            over = {vm: rules for vm, rules in ruleset.vms.items() if rules.interface in bridged}
+        renewed_sets = renewed(self._sets, ruleset.sets)
+        self._share(ruleset, renewed_sets)
+        moved = {VmId(name.rpartition(".")[2]) for name in renewed_sets if not ruleset.sets[name].shared}
+        found = [self._families["inet"].table(ruleset, routed, self._parts, moved)]
+        if over or self._families["bridge"].has_vms:
+            found.append(self._families["bridge"].table(ruleset, over, self._parts, moved))
+        return tuple(found) if over else tuple(found[:1])
 
-    def _shared(self, ruleset: Ruleset) -> dict[str, dict[str, SetPart]]:
-        """The parts of the sets that VMs share, by the set's name."""
-        kept, self._parts = self._parts, {}
-        for name, members in ruleset.sets.items():
-            if members.shared:
-                old = kept.get(name)
-                parts = old[1] if old is not None and old[0] is members else _parts(name, members)
-                self._parts[name] = (members, parts)
-        return {name: parts for name, (_, parts) in self._parts.items()}
+    def _share(self, ruleset: Ruleset, renewed_sets: Iterable[str]) -> None:
+        """Keep the parts of the sets that VMs share."""
+        for name in self._sets.keys() - ruleset.sets.keys():
+            self._parts.pop(name, None)
+        for name in renewed_sets:
+            self._parts.pop(name, None)
+            if ruleset.sets[name].shared:
+                self._parts[name] = _parts(name, ruleset.sets[name])
+        self._sets = ruleset.sets
 
 
 class _Kind(NamedTuple):
@@ -89,6 +96,7 @@ class _Like:
     own: tuple[str, ...]  # sets of each VM's own that are asked
     services: bool
     kinds: dict[str, _Kind]  # the kernel's sets for these
+    redirects: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +104,15 @@ class _Part:
     """What one VM brings to a table, and what it was made of."""
 
     rules: VmRules
-    asked: tuple[AlwaysAllow, str]
-    told: Told
-    sets: Mapping[str, PeerSet]
+    read: dict[Whose, str]
     likes: dict[Whose, _Like]
     own: dict[str, Owned]
     chains: Chains
 
-    def still(self, ruleset: Ruleset, rules: VmRules, told: Told) -> bool:
-        """Whether it would be made the same again."""
-        return (
-            self.rules is rules
-            and self.told == told
-            and self.asked == (ruleset.always, ruleset.unknown_vm)
-            and all(members is ruleset.sets[name] for name, members in self.sets.items())
-        )
+    def leads_the_same_way(self, other: VmRules, likes: Mapping[Whose, _Like]) -> bool:
+        """Whether the VM's own chains would be the same with these rules."""
+        ways, others = ([(like.name, like.redirects) for like in each.values()] for each in (self.likes, likes))
+        return _place(self.rules) == _place(other) and self.likes.keys() == likes.keys() and ways == others
 
 
 class _Family:
@@ -119,93 +121,149 @@ class _Family:
     def __init__(self, *, bridged: bool) -> None:
         self._bridged = bridged
         self._texts = {whose: RuleText(whose, bridged=bridged) for whose in EVERY}
-        self._likes: dict[str, _Like] = {}
+        self._reading = Reading()
+        self._begin(None, "")
+
+    @property
+    def has_vms(self) -> bool:
+        """Whether any VM was in the last table."""
+        return bool(self._vms)
+
+    def _begin(self, always: AlwaysAllow | None, unknown_vm: str) -> None:
+        """Nothing is kept: every chain depends on this."""
+        self._always, self._unknown_vm = always, unknown_vm
+        self._vms: Mapping[VmId, VmRules] = {}
+        self._told: dict[VmId, Told] = {}
+        self._likes: dict[str, _Like] = {}  # by how their rules read
+        self._uses: Counter[str] = Counter()  # how many VMs have them
         self._parts: dict[VmId, _Part] = {}
-        self._read: dict[int, tuple[ResolvedRule, str]] = {}
+        self._own: dict[str, OwnSet] = {}
+        self._chains: Chains = {}  # of VMs
+        self._redirecting: frozenset[VmId] = frozenset()
+        self._dispatched: tuple[object, object, _Dispatched] | None = None
 
     def table(
-        self, ruleset: Ruleset, vms: Mapping[VmId, VmRules], shared: Mapping[str, Mapping[str, SetPart]]
+        self,
+        ruleset: Ruleset,
+        vms: Mapping[VmId, VmRules],
+        shared: Mapping[str, Mapping[str, SetPart]],
+        moved: Collection[VmId],
     ) -> Table:
-        """The table of these VMs."""
-        told = told_by(vms)
-        self._parts = {vm: self._part(ruleset, rules, told[vm]) for vm, rules in vms.items()}
-        likes = {like.name: like for part in self._parts.values() for like in part.likes.values()}
-        self._likes = {name: likes[name] for name in sorted(likes)}
+        """The table of these VMs; `moved` are those of whose own sets some changed."""
+        if (ruleset.always, ruleset.unknown_vm) != (self._always, self._unknown_vm):
+            self._begin(ruleset.always, ruleset.unknown_vm)
+        self._take(ruleset, vms, moved)
+        likes = sorted(self._likes.values(), key=lambda like: like.name)
         chains = built_in(bridged=self._bridged)
+        chains |= {name: tuple(body) for name, body in spoofed_chains(ruleset.always).items()}
         filled = dict(FLOW_SETS) if self._bridged else {}
-        for like in self._likes.values():
+        for like in likes:
             chains.update(like.chains)
             filled.update(like.filled)
-        for part in self._parts.values():
-            chains.update(part.chains)
-        maps, hooks, bodies = (_bridge if self._bridged else _inet)(_ways(told, chains))
-        asked = frozenset().union(*(like.shared for like in likes.values())) if self._bridged else shared.keys()
+        maps, hooks, bodies = self._dispatch()
+        asked = frozenset().union(*(like.shared for like in likes)) if self._bridged else shared.keys()
+        taps = tuple(sorted(each[INTERFACE][0] for each in self._told.values())) if self._bridged else ()
         return Table(
             family="bridge" if self._bridged else "inet",
-            sets={name: part for of, parts in shared.items() if of in asked for name, part in parts.items()},
-            own=_own_sets(self._likes, self._parts),
+            sets={part: of for name in sorted(shared) if name in asked for part, of in shared[name].items()},
+            own=dict(sorted(self._own.items())),
             filled=filled,
-            interfaces={"taps": tuple(sorted(each[INTERFACE][0] for each in told.values()))} if self._bridged else {},
+            interfaces={"taps": taps} if self._bridged else {},
             maps=maps,
             hooks=hooks,
-            chains=chains | bodies,
+            chains=chains | self._chains | bodies,
         )
 
-    def _part(self, ruleset: Ruleset, rules: VmRules, told: Told) -> _Part:
-        kept = self._parts.get(rules.vm)
-        if kept is not None and kept.still(ruleset, rules, told):
-            return kept
-        likes = {whose: self._like(rules, whose) for whose in told} if rules.known else {}
-        names = {name: f"{name}.{rules.vm}" for like in likes.values() for name in like.own}
-        sets = {name: ruleset.sets[name] for name in names.values()}
-        chains = vm_chains(
-            ruleset.always,
-            ruleset.unknown_vm,
-            rules,
-            {whose: like.name for whose, like in likes.items()},
-            nat=not self._bridged and redirects(rules) > 0,
-            bridged=self._bridged,
-        )
-        return _Part(
-            rules=rules,
-            asked=(ruleset.always, ruleset.unknown_vm),
-            told=told,
-            sets=sets,
-            likes=likes,
-            own={
-                name: owned for whose, like in likes.items() for name, owned in _owned(rules, whose, told, like, sets)
-            },
-            chains={name: tuple(body) for name, body in chains.items()},
-        )
+    def _take(self, ruleset: Ruleset, vms: Mapping[VmId, VmRules], moved: Collection[VmId]) -> None:
+        """Make anew what differs from the last table."""
+        gone = self._vms.keys() - vms.keys()
+        changed = renewed(self._vms, vms)
+        if gone or any(vm not in self._vms or _place(self._vms[vm]) != _place(vms[vm]) for vm in changed):
+            old, self._told = self._told, told_by(vms)
+            changed = [vm for vm in vms if vms[vm] is not self._vms.get(vm) or self._told[vm] != old[vm]]
+        known = frozenset(changed)
+        changed += sorted(vm for vm in moved if vm in vms and vm not in known)
+        parts = {vm: self._parts.pop(vm) for vm in (*gone, *changed) if vm in self._parts}
+        for part in parts.values():
+            self._uses.subtract(part.read.values())
+        self._vms = vms
+        self._name_likes(changed, parts)
+        made = {vm: self._part(ruleset, vms[vm], parts.get(vm)) for vm in changed}
+        self._parts.update(made)
+        self._put(parts, made)
 
-    def _like(self, rules: VmRules, whose: Whose) -> _Like:
-        """What it shares with the VMs whose rules read alike."""
-        allow = tuple(ALLOW_NAMES if name.startswith(f"{ALLOW_NAMES}.") else name for name in rules.allow)
-        read = (
-            whose.kind,
-            allow,
-            [self._as_read(r) for r in rules.outbound],
-            [self._as_read(r) for r in rules.inbound],
-        )
-        name = blake2s(repr(read).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
-        if name not in self._likes:
-            self._likes[name] = self._made(name, rules, allow, self._texts[whose])
-        return self._likes[name]
+    def _put(self, before: Mapping[VmId, _Part], after: Mapping[VmId, _Part]) -> None:
+        """Bring the chains and sets of all VMs from these parts to those."""
+        own: dict[str, dict[VmId, Owned]] = {}
+        kinds = {name: kind for like in self._likes.values() for name, kind in like.kinds.items()}
+        for vm in before.keys() | after.keys():
+            old, new = before.get(vm), after.get(vm)
+            had, has = ({} if part is None else part.own for part in (old, new))
+            for name in (had.keys() | has.keys()) & kinds.keys():
+                of = own.setdefault(name, dict(self._own[name].of) if name in self._own else {})
+                of.pop(vm, None)
+                if name in has:
+                    of[vm] = has[name]
+            for chain in {} if old is None else old.chains:
+                self._chains.pop(chain, None)
+            if new is not None:
+                self._chains.update(new.chains)
+        made = {
+            name: OwnSet(kinds[name].key, dict(sorted(of.items())), kinds[name].lasting) for name, of in own.items()
+        }
+        self._own = {name: own for name, own in self._own.items() if name in kinds} | made
+        redirecting = {vm for vm, part in after.items() if any(like.redirects for like in part.likes.values())}
+        self._redirecting = self._redirecting - before.keys() | redirecting
+        self._chains = dict(sorted(self._chains.items())) if before.keys() != after.keys() else self._chains
 
-    def _as_read(self, rule: ResolvedRule) -> str:
-        """What is equal for two rules that read alike in the kernel."""
-        kept = self._read.get(id(rule))
-        if kept is None or kept[0] is not rule:
-            if len(self._read) >= _KEPT:
-                self._read.clear()
-            kept = self._read[id(rule)] = (rule, repr(replace(rule, drains_until=None)))
-        return kept[1]
+    def _name_likes(self, changed: Iterable[VmId], parts: Mapping[VmId, _Part]) -> None:
+        """Give the rules that VMs share their names.
 
-    def _made(self, name: str, rules: VmRules, allow: tuple[str, ...], text: RuleText) -> _Like:
+        Where all VMs that had some rules have others now, these take over the name: so only the chains in which they
+        stand change, and not those of each VM that lead there.
+        """
+        wanted: dict[str, tuple[VmRules, Whose, str]] = {}
+        for vm in changed:
+            had, rules = parts.get(vm), self._vms[vm]
+            for whose in self._told[vm] if rules.known else ():
+                read = self._reading.of(rules, whose)
+                self._uses[read] += 1
+                if read not in wanted:
+                    wanted[read] = (rules, whose, "" if had is None else had.read.get(whose, ""))
+        free = {read: like.name for read, like in self._likes.items() if not self._uses[read]}
+        self._likes = {read: like for read, like in self._likes.items() if self._uses[read]}
+        self._uses = +self._uses
+        taken = {like.name for like in self._likes.values()}
+        for read, (rules, whose, before) in wanted.items():
+            if read not in self._likes:
+                name = free.pop(before, read)
+                while name in taken:
+                    name += "_"
+                taken.add(name)
+                self._likes[read] = self._made(name, rules, self._texts[whose])
+
+    def _part(self, ruleset: Ruleset, rules: VmRules, had: _Part | None) -> _Part:
+        told = self._told[rules.vm]
+        read = {whose: self._reading.of(rules, whose) for whose in told} if rules.known else {}
+        likes = {whose: self._likes[each] for whose, each in read.items()}
+        sets = {name: ruleset.sets[f"{name}.{rules.vm}"] for like in likes.values() for name in like.own}
+        same = had is not None and had.leads_the_same_way(rules, likes)
+        chains = had.chains if had is not None and same else self._own_chains(ruleset, rules, likes)
+        own = {name: has for whose, like in likes.items() for name, has in _owned(rules, whose, told, like, sets)}
+        return _Part(rules, read, likes, own, chains)
+
+    def _own_chains(self, ruleset: Ruleset, rules: VmRules, likes: Mapping[Whose, _Like]) -> Chains:
+        nat = any(like.redirects for like in likes.values())
+        chains = vm_chains(ruleset.always, ruleset.unknown_vm, rules, _names(likes), nat=nat, bridged=self._bridged)
+        return {name: tuple(body) for name, body in chains.items()}
+
+    def _made(self, name: str, rules: VmRules, text: RuleText) -> _Like:
+        assert self._always is not None
+        allow = allowed_alike(rules)
         every = (*rules.outbound, *rules.inbound)
         matches = [match for rule in every for match in rule.peers]
         refs = {ref for match in matches for ref in match.sets}
-        chains = {chain: tuple(body) for chain, body in shared_chains(rules, name, allow, text).items()}
+        chains = {c: tuple(body) for c, body in shared_chains(self._always, rules, name, allow, text).items()}
         ends = (ending(rule, bridged=self._bridged) for rule in every)
         own = sorted({ref.name for ref in refs if ref.own}.union(set(allow) & {ALLOW_NAMES}))
         services = any(match.known_service is not None for match in matches)
@@ -217,7 +275,61 @@ class _Family:
             own=tuple(own),
             services=services,
             kinds=dict(_kinds(own, text.whose, services=services)),
+            redirects=not self._bridged and redirects(rules) > 0,
         )
+
+    def _dispatch(self) -> _Dispatched:
+        """Which interface and address leads where: made again only where one of these changed."""
+        kept = self._dispatched
+        if kept is None or kept[0] is not self._told or kept[1] != self._redirecting:
+            made = (_bridge if self._bridged else _inet)(_ways(self._told, self._chains))
+            kept = self._dispatched = (self._told, self._redirecting, made)
+        return kept[2]
+
+
+class Reading:
+    """How rules read: equal text for VMs that can share the chains in which theirs stand."""
+
+    def __init__(self) -> None:
+        self._rules: dict[int, tuple[ResolvedRule, str]] = {}
+        self._lists: dict[tuple[int, int, tuple[str, ...], str], tuple[VmRules, str]] = {}
+
+    def of(self, rules: VmRules, whose: Whose) -> str:
+        """A hash of what a VM's rules say to the kernel."""
+        allow = allowed_alike(rules)
+        key = (id(rules.outbound), id(rules.inbound), allow, whose.kind)  # what is kept keeps them alive
+        kept = self._lists.get(key)
+        if kept is None:
+            if len(self._lists) >= _KEPT:
+                self._lists.clear()
+            said = repr(
+                (whose.kind, allow, *([self._rule(rule) for rule in of] for of in (rules.outbound, rules.inbound)))
+            )
+            digest = blake2s(said.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+            kept = self._lists[key] = (rules, digest)
+        return kept[1]
+
+    def _rule(self, rule: ResolvedRule) -> str:
+        kept = self._rules.get(id(rule))
+        if kept is None:
+            if len(self._rules) >= _KEPT:
+                self._rules.clear()
+            kept = self._rules[id(rule)] = (rule, repr(replace(rule, drains_until=None)))
+        return kept[1]
+
+
+def allowed_alike(rules: VmRules) -> tuple[str, ...]:
+    """The sets of allow-listed peers, by names that do not name the VM."""
+    return tuple([ALLOW_NAMES if name.startswith(f"{ALLOW_NAMES}.") else name for name in rules.allow])
+
+
+def _names(likes: Mapping[Whose, _Like]) -> dict[Whose, str]:
+    return {whose: like.name for whose, like in likes.items()}
+
+
+def _place(rules: VmRules) -> tuple[object, ...]:
+    """What makes the VM's own chains, and by what its packets are told."""
+    return (rules.known, rules.interface, rules.addresses, rules.own, rules.gateways, rules.resolvers, rules.mac)
 
 
 def _kinds(own: Iterable[str], whose: Whose, *, services: bool) -> Iterator[tuple[str, _Kind]]:
@@ -259,7 +371,7 @@ def _owned(
 ) -> Iterator[tuple[str, Owned]]:
     """The VM's members of the sets in which each VM has its own."""
     for name in like.own:
-        members = sets[f"{name}.{rules.vm}"].addresses
+        members = sets[name].addresses
         for version in whose.versions:
             yield own_set(name, whose, version), Owned(told[whose], of_version(members, version))
     if like.services:
@@ -269,15 +381,6 @@ def _owned(
         portless = sorted({str(number) for number, has_ports, _ in known if not has_ports})
         yield own_set(SERVICES, whose), Owned(told[whose], tuple(ported))
         yield own_set(PORTLESS, whose), Owned(told[whose], tuple(portless))
-
-
-def _own_sets(likes: Mapping[str, _Like], parts: Mapping[VmId, _Part]) -> dict[str, OwnSet]:
-    made = {name: kind for like in likes.values() for name, kind in like.kinds.items()}
-    found: dict[str, dict[VmId, Owned]] = {name: {} for name in sorted(made)}
-    for vm, part in parts.items():
-        for name, owned in part.own.items():
-            found[name][vm] = owned
-    return {name: OwnSet(made[name].key, of, made[name].lasting) for name, of in found.items()}
 
 
 def _parts(name: str, members: PeerSet) -> dict[str, SetPart]:

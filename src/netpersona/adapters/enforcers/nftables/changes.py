@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import chain
 
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import elements, objects, wire
@@ -19,7 +20,7 @@ from netpersona.adapters.enforcers.nftables import expressions as x
 from netpersona.adapters.enforcers.nftables.assemble import Statement, assemble
 from netpersona.adapters.enforcers.nftables.installed import Installed, Placed
 from netpersona.ruleset.diff import differences
-from netpersona.ruleset.tables import NAME, OwnSet, SetPart, Table
+from netpersona.ruleset.tables import NAME, OwnSet, SetPart, Table, renewed
 
 Read = Callable[[str, int], tuple[elements.Keys, elements.Keys]]
 """Reads a set of the kernel whose members are not known, by name and bytes of a key: keys, and ends of intervals."""
@@ -104,18 +105,19 @@ class _Change:
         changed = self._changed()
         self._values(changed)
         self._sets()
-        made = [name for name in table.chains if name not in before.chains]
+        made = sorted(table.chains.keys() - before.chains.keys())
         for name in made:
             self._make(objects.chain(self._family, name, table.hooks.get(name)))
             self._chains[name] = []
         for name, statements in changed.items():
             self._rules(name, statements)
         self._verdicts()
-        gone = [name for name in before.chains if name not in table.chains]
+        gone = sorted(before.chains.keys() - table.chains.keys())
         self._say(*(objects.emptied(self._family, name) for name in gone))
         self._say(*(objects.no_set(self._family, name) for name in before.maps if name not in table.maps))
         self._say(*(objects.no_chain(self._family, name) for name in gone))
-        self._chains = {name: rules for name, rules in self._chains.items() if name in table.chains}
+        for name in gone:
+            del self._chains[name]
         self._unused()
         self._into.after[self._family] = self._after()
 
@@ -217,11 +219,11 @@ class _Change:
         """The chains that may differ, ready for the kernel."""
         known = self._before.made_of
         found = {}
-        for name, lines in self._table.chains.items():
-            if known is not None and known.chains.get(name) is lines:
-                self._asks[name] = self._before.asks[name]
-                continue
-            found[name] = statements = [assemble(line, self._family) for line in lines]
+        self._asks = (
+            {} if known is None else {n: asks for n, asks in self._before.asks.items() if n in self._table.chains}
+        )
+        for name in renewed({} if known is None else known.chains, self._table.chains):
+            found[name] = statements = [assemble(line, self._family) for line in self._table.chains[name]]
             self._asks[name] = tuple(values.name for statement in statements for values in statement.values)
         return found
 
@@ -259,9 +261,9 @@ class _Change:
             for statement in wanted[j1:j2]:
                 additions.append((head + len(kept), statement))
                 kept.append(Placed(statement.tag, 0))
-        chain = [*old[:head], *kept, *(old[len(old) - tail :] if tail else [])]
-        self._insert(name, chain, additions)
-        return chain
+        made = [*old[:head], *kept, *(old[len(old) - tail :] if tail else [])]
+        self._insert(name, made, additions)
+        return made
 
     def _insert(self, name: str, chain: list[Placed], additions: list[tuple[int, Statement]]) -> None:
         """New rules stand behind a rule that stays: the last of them is sent first, so that the handle is known."""
@@ -305,7 +307,7 @@ class _Change:
 
     def _unused(self) -> None:
         before, table = self._before, self._table
-        self._lists = {name for asked in self._asks.values() for name in asked}
+        self._lists = set(chain.from_iterable(self._asks.values()))
         for had, wanted in (
             (before.interfaces, table.interfaces),
             (before.sets, table.sets),

@@ -9,14 +9,14 @@ where that is denied too; else it stays known, and cut.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import wire
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, Direction, Mode
-from netpersona.ruleset.diff import Changes
+from netpersona.ruleset.diff import Changes, VmChange
 from netpersona.ruleset.model import PORTED, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import PROTOCOL_NUMBERS
 from netpersona.ruleset.tables import packed
@@ -26,7 +26,9 @@ _SUBSYSTEM, _GET, _DELETE = 1, 1, 2
 _ORIGINAL, _STATUS, _ID, _ZONE = 1, 3, 12, 18
 _TRANSLATED = 1 << 5  # IPS_DST_NAT
 _NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
-_ENDS = {2: (slice(12, 16), slice(20, 24)), 10: (slice(12, 28), slice(32, 48))}
+# A flow is told with its original tuple first, and in it the addresses: the first one's type, and where they stand.
+_ENDS = {1: (2, slice(12, 16), slice(20, 24)), 3: (10, slice(12, 28), slice(32, 48))}
+_BOTH = 0  # families
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def cut(desired: Ruleset, changes: Changes) -> int:
 
 
 def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:
-    """VMs with cutting rules that changed, or whose sets did."""
-    moved = {change.vm: change.after for change in changes.vms if change.after is not None}
+    """VMs with cutting rules that may cut more now, or whose sets changed."""
+    moved = {change.vm: change.after for change in changes.vms if change.after is not None and _may_cut_more(change)}
     sets = {change.name for change in changes.sets if change.kept is not None}
     shared = any(change.kept.shared for change in changes.sets if change.kept is not None)
     own = {vm: desired.vms[vm] for name in sets if (vm := VmId(name.rpartition(".")[2])) in desired.vms}
@@ -67,6 +69,30 @@ def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:
         for vm, rules in (desired.vms if shared else {**own, **moved}).items()
         if any(vm in moved or _asks(rule, vm, sets) for rule in _cutting(rules))
     }
+
+
+def _may_cut_more(change: VmChange) -> bool:
+    """Whether a flow may be cut that was not: not where rules that allow nothing went, and all else is as it was."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return True
+    if replace(before, outbound=(), inbound=()) != replace(after, outbound=(), inbound=()):
+        return True
+    return not all(
+        _only_less(before.rules(each), after.rules(each)) for each in (Direction.OUTBOUND, Direction.INBOUND)
+    )
+
+
+def _only_less(before: tuple[ResolvedRule, ...], after: tuple[ResolvedRule, ...]) -> bool:
+    had, has = ([r for r in rules if r.mode is Mode.ENFORCE and (r.cut or r.action is Action.ALLOW)]
+                for rules in (before, after))  # fmt: skip
+    place = 0
+    for rule in had:
+        if place < len(has) and rule == has[place]:
+            place += 1
+        elif rule.action is Action.ALLOW:
+            return False
+    return place == len(has)
 
 
 def _cutting(rules: VmRules) -> Iterator[ResolvedRule]:
@@ -83,12 +109,11 @@ def _owners(vms: Mapping[VmId, VmRules]) -> dict[bytes, VmId]:
 
 def _flows(to: wire.Wire, owners: Mapping[bytes, VmId]) -> Iterator[Tracked]:
     """The tracked flows that have one of these addresses at an end."""
-    for family, (source, destination) in _ENDS.items():
-        asked = wire.message(_GET, family, b"", wire.DUMP, _SUBSYSTEM)
-        for found in to.ask_raw(asked):
-            body = found.body  # its first attribute is the original tuple, the addresses first
-            if body[source] in owners or body[destination] in owners:
-                yield _tracked(family, found.attributes())
+    for found in to.ask_raw(wire.message(_GET, _BOTH, b"", wire.DUMP, _SUBSYSTEM)):
+        body = found.body
+        family, source, destination = _ENDS[int.from_bytes(body[10:12], "little")]
+        if body[source] in owners or body[destination] in owners:
+            yield _tracked(family, found.attributes())
 
 
 def _tracked(family: int, entry: dict[int, bytes]) -> Tracked:

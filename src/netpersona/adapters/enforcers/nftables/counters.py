@@ -41,22 +41,20 @@ def counted(to: wire.Wire, tables: Mapping[str, Table], ruleset: Ruleset, only: 
 
 def forgotten(before: installed.Installed | None, table: Table, changes: Changes) -> Iterator[bytes]:
     """Messages that make rules forget the VMs that do not have them any more."""
-    if before is None:
-        return
+    there = table.filled.keys() & (set() if before is None else before.filled)
+    known: dict[tuple[int, ...], list[ResolvedRule]] = {}
     for change in changes.vms:
-        if change.before is not None:
-            yield from _forgotten(before, table, change.before, change.after)
-
-
-def _forgotten(before: installed.Installed, table: Table, old: VmRules, new: VmRules | None) -> Iterator[bytes]:
-    stays = {} if new is None or new.interface != old.interface else _rules(new)
-    for whose, values in told_by({old.vm: old})[old.vm].items():
-        for key, rule in _rules(old).items():
-            name = hits(rule, whose)
-            if key not in stays and name in before.filled and name in table.filled:
-                keys = elements.joined(table.filled[name].key, values)
-                for kind in (wire.NEW_ELEMENT, wire.DEL_ELEMENT):  # to remove what is not there would be an error
-                    yield from elements.of_keys(kind, table.family, NAME, name, keys)
+        old, new = change.before, change.after
+        if old is not None:
+            stays = None if new is None or new.interface != old.interface else new
+            key = tuple(id(of) for rules in (old, stays) if rules is not None for of in (rules.outbound, rules.inbound))
+            if key not in known:
+                known[key] = [rule for name, rule in _rules(old).items() if stays is None or name not in _rules(stays)]
+            for whose, values in told_by({old.vm: old})[old.vm].items() if known[key] else ():
+                for name in there.intersection(hits(rule, whose) for rule in known[key]):
+                    keys = elements.joined(table.filled[name].key, values)
+                    for kind in (wire.NEW_ELEMENT, wire.DEL_ELEMENT):  # to remove what is not there would be an error
+                        yield from elements.of_keys(kind, table.family, NAME, name, keys)
 
 
 def _rules(of: VmRules) -> dict[tuple[str, str, int], ResolvedRule]:
