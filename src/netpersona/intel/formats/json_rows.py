@@ -166,7 +166,10 @@ def _keys(content: bytes, value: Value) -> Iterator[_Found]:
 
 def _is_metadata(value: Value) -> bool:
     """Whether it is the line that says what the file is."""
-    told = plain(value.raw)
+    try:
+        told = plain(value.raw)
+    except BadValueError:
+        return False
     return isinstance(told, dict) and told.get("type") == "metadata"
 
 

@@ -20,7 +20,7 @@ import msgspec
 from netpersona.intel.formats.entry import Entries
 from netpersona.intel.formats.gathered import Gathered, Record
 from netpersona.intel.formats.json_fields import Fields, shown
-from netpersona.intel.formats.json_text import BadValueError, Document, array, decoded
+from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, decoded
 
 NAME = "warninglist"
 KINDS = ("cidr", "hostname", "string", "substring", "regex")
@@ -53,17 +53,25 @@ def read(document: Document) -> Entries:
     gathered = Gathered()
     numbers = count(1)
     for value in document.values():
-        told = _LIST.read(value)
-        for entry in array(document.content, value.at, told.entries):
-            record = Record(next(numbers), entry.at)
-            try:
-                text = decoded(_TEXT, entry.raw)
-            except BadValueError:
-                gathered.refuse(record, shown(entry), "an entry that is no text")
-                continue
-            kind = told.type or "string"
-            if kind in _REFUSED:
-                gathered.refuse(record, text, _REFUSED[kind])
-            else:
-                gathered.enter(record, text, _STATED.get(kind), label=told.name, category=kind)
+        try:
+            told = _LIST.read(value)
+            listed = list(array(document.content, value.at, told.entries))
+        except BadValueError as error:
+            gathered.refuse(Record(next(numbers), value.at), shown(value), f"no warning list: {error}")
+            continue
+        for entry in listed:
+            _enter(Record(next(numbers), entry.at), entry, told, gathered)
     return gathered.found(NAME, document.content)
+
+
+def _enter(record: Record, entry: Value, told: _List, gathered: Gathered) -> None:
+    kind = told.type or "string"
+    try:
+        text = decoded(_TEXT, entry.raw)
+    except BadValueError:
+        gathered.refuse(record, shown(entry), "an entry that is no text")
+        return
+    if kind in _REFUSED:
+        gathered.refuse(record, text, _REFUSED[kind])
+    else:
+        gathered.enter(record, text, _STATED.get(kind), label=told.name, category=kind)

@@ -130,7 +130,9 @@ def test_what_is_no_pattern_is_told_with_its_place(pattern, wrong):
     assert wrong in str(error.value)
 
 
-@pytest.mark.parametrize("unit", [" ", "'", "\\", "[", "/*", "//", "/**/", "/**/ ", "a:b = 'x' OR ", "a.", "[*]", "-", "9", "'a' ."])
+@pytest.mark.parametrize(
+    "unit", [" ", "'", "\\", "[", "/*", "//", "/**/", "/**/ ", "a:b = 'x' OR ", "a.", "[*]", "-", "9", "'a' ."]
+)
 def test_long_nonsense_takes_no_longer_than_long_sense(unit):
     sense = "[" + " OR ".join(["ipv4-addr:value = '9.9.9.1'"] * 3_000) + "]"
     began = time.process_time()
