@@ -1,0 +1,50 @@
+"""What is kept from table to table never shows: only the names of what VMs share may be older."""
+
+import re
+from itertools import count
+
+from hypothesis import given, settings
+
+from kernel.two_vms import ruleset as of_two
+from netpersona.ruleset.render import written
+from netpersona.ruleset.tabulate import Tabulator
+from properties.given_rulesets import World, worlds
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(), worlds(), worlds())
+def test_tables_after_changes_are_those_made_at_once(first: World, second: World, third: World) -> None:
+    kept = Tabulator()
+    for world, bridged in ((first, ()), (second, ("tap-vm-2",)), (third, ("tap-vm-2",)), (second, ()), (first, ())):
+        ruleset = world.ruleset()
+        over = frozenset(bridged)
+        assert _text(kept.tables(ruleset, over)) == _text(Tabulator().tables(ruleset, over))
+
+
+@settings(max_examples=20, deadline=None)
+@given(worlds())
+def test_what_did_not_change_is_the_very_same(world: World) -> None:
+    kept, ruleset = Tabulator(), world.ruleset()
+    before, after = kept.tables(ruleset)[0], kept.tables(ruleset)[0]
+    assert all(after.chains[name] is lines for name, lines in before.chains.items() if name.startswith("from_"))
+    assert all(after.maps[name] is leads for name, leads in before.maps.items())
+
+
+def test_vms_with_the_same_rules_share_their_chains() -> None:
+    alike = of_two("{name: r, direction: outbound, peers: {profile: new}, action: deny}")
+    (table,) = Tabulator().tables(alike)
+    leads = {name: [line for line in table.chains[name] if "goto from." in line] for name in ("from_a", "from_b")}
+    assert leads["from_a"] == leads["from_b"] != []
+
+
+def _text(tables: tuple) -> list[str]:
+    """The lines, with the names of what VMs share replaced by numbers, in the order in which VMs lead there."""
+    lines = sorted(line.rstrip(",").strip() for line in written(tables).splitlines())
+    names: dict[str, str] = {}
+    numbers = count()
+    for chain, body in sorted((name, body) for table in tables for name, body in table.chains.items()):
+        if chain.startswith("from_"):
+            for name in re.findall(r"goto from\.(\w+)", " ".join(body)):
+                names.setdefault(name, f"L{next(numbers)}")
+    found = [re.sub(r"\b(from|to|nat)\.(\w+)", lambda m: f"{m[1]}.{names.get(m[2], m[2])}", line) for line in lines]
+    return sorted(found)
