@@ -18,6 +18,7 @@ from netpersona import pipeline
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.app.judging import Names, Verdicts, remember_names
+from netpersona.app.live.lasting import Lasting, stretched
 from netpersona.app.live.notice import noticed
 from netpersona.app.live.stopped import Stopped
 from netpersona.flow.table import FlowBatch, batch
@@ -51,6 +52,7 @@ class LiveJudge:
     fleet: Fleet = field(default_factory=Fleet)
     stopped: Stopped = field(default_factory=Stopped)
     _taps: dict[str, VmId] = field(default_factory=dict)
+    _lasting: Lasting = field(default_factory=Lasting)
     _handed: tuple[Verdicts, set[VmId]] | None = None  # what the checkpoint under way has of `closed` and `_learned`
     _told: dict[VmId, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)  # names as they were handed out
     _named: set[VmId] = field(default_factory=set)  # whose names changed since
@@ -77,8 +79,8 @@ class LiveJudge:
         return changed
 
     def persona(self, vm: VmId) -> Persona:
-        """The VM's persona as it stands now."""
-        return self._state(vm).persona
+        """The VM's persona as it stands now, and what it is exposed to by all that is known now."""
+        return self.ground.exposures.on(self._state(vm).persona)
 
     def personas(self) -> dict[VmId, Persona]:
         """The personas of all VMs that exist, as they stand now."""
@@ -206,6 +208,7 @@ class LiveJudge:
             self._learned.add(observation.vm)
             self._remember_names(observation)
             _bound(self.names[observation.vm], {use.name for use in observation.names}, start - NAMES_HELD)
+        self._lasting.closed(rows.flows, self.closed_until)
 
     def _judge_open(self, vms: Collection[VmId], now: int) -> None:
         for vm in vms:
@@ -227,7 +230,8 @@ class LiveJudge:
         taps = {tap: vm for tap, vm in self._taps.items() if vm in vms}
         flows, transactions = pipeline.at_taps(rows.flows, rows.transactions, taps, self.fleet.part(vms), self.ground)
         flows, transactions = self._counting(self.stopped.without(flows)), self._counting(transactions)
-        return observe(flows, transactions, self.ground.intel, self.ground.window)
+        lengths = self._lasting.lengths(rows.flows)
+        return (stretched(o, lengths) for o in observe(flows, transactions, self.ground.intel, self.ground.window))
 
     def _counting(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The oriented rows without what was set aside."""
