@@ -26,7 +26,7 @@ _SAMPLE = 20  # items by which an array is judged
 _DEEPEST = 4
 _WRAPS = re.compile(
     r"^(?:\d+|[0-9a-f-]{24,64}|data|results?|items|indicators?|iocs?|threat|records|entries|list|decisions|new|hits"
-    r"|_source|response|payload|feed|observables?|attributes|file|hash)$"
+    r"|_source|response|payload|feed|observables?|attributes|properties|file|hash)$"
 )
 _PASSED = {"deleted", "meta", "metadata", "tags", "references", "details", "sources"}
 _INDICATOR = re.compile(

@@ -14,6 +14,7 @@ from netpersona.intel.formats.entry import Entries
 from netpersona.intel.formats.gathered import Gathered, Record
 from netpersona.intel.formats.json_fields import Fields, shown
 from netpersona.intel.formats.json_text import BadValueError, Document, Value, array
+from netpersona.intel.formats.row import meaning
 from netpersona.intel.formats.stix_values import NO_MATCH
 
 NAME = "otx"
@@ -108,13 +109,13 @@ def _enter(record: Record, value: Value, told: _Listed | str, label: str | None,
         gathered.refuse(record, shown(value), "no indicator of a pulse: it has no `indicator`")
     elif told.is_active in _OVER and told.is_active is not None:
         gathered.refuse(record, told.indicator, "no longer active, says the feed")
-    elif kind and kind not in _TYPES:
+    elif kind and kind not in _TYPES and meaning(kind[:80])[0] is None:
         gathered.refuse(record, told.indicator, f"{kind[:40]}: {NO_MATCH}")
     else:
         gathered.enter(
             record,
             told.indicator,
-            _TYPES.get(kind),
+            _TYPES.get(kind) or meaning(kind[:80])[0],
             label=label or told.title,
             category=told.role,
             start=told.created,

@@ -25,25 +25,33 @@ GENERIC = "json"
 
 _GENERAL = ("indicator", "indicator_value", "ioc_value", "ioc", "observable", "value")
 _TELLING: tuple[tuple[str | None, tuple[str, ...]], ...] = (
-    ("url", ("url", "uri", "phish_url", "malicious_url", "urls")),
+    ("url", ("url", "uri", "phish_url", "malicious_url")),
     ("ja3", ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint", "ja3_digest")),
     (None, (
         "ip", "ip_address", "ipaddress", "ip_addr", "ipv4", "ipv6", "ipv4_address", "ipv6_address", "address", "addr",
         "dst_ip", "dstip", "dest_ip", "src_ip", "srcip", "source_ip", "c2_ip", "attacker_ip", "host_ip", "query_ip",
         "cidr", "network", "subnet", "netblock", "range", "ip_range", "prefix", "ip_prefix", "ipv6_prefix",
-        "ipv4prefix", "ipv6prefix", "ips", "ip_addresses", "addresses", "networks", "cidrs", "prefixes", "subnets",
+        "ipv4prefix", "ipv6prefix",
     )),
     ("domain", (
-        "domain", "domain_name", "domainname", "hostname", "host", "host_name", "fqdn", "c2_domain", "domains",
+        "domain", "domain_name", "domainname", "hostname", "host", "host_name", "fqdn", "c2_domain",
     )),
     ("hash", (
         "sha256", "sha256_hash", "sha_256", "sha1", "sha1_hash", "sha_1", "md5", "md5_hash", "hash", "file_hash",
-        "hashes",
     )),
-    ("cve", ("cve", "cveid", "cve_id", "cveids", "cve_ids", "cves")),
+    ("cve", ("cve", "cveid", "cve_id")),
     ("asn", ("asn", "as_number")),
+    ("url", ("urls",)),
+    (None, (
+        "ips", "ip_addresses", "addresses", "networks", "cidrs", "prefixes", "subnets", "exit_addresses",
+        "or_addresses",
+    )),
+    ("domain", ("domains", "hostnames")),
+    ("hash", ("hashes",)),
+    ("cve", ("cves", "cveids", "cve_ids")),
 )  # fmt: skip
 _ALL = "hash"  # every name of this kind is a value of its own
+_STATED = (*TYPES, "datatype")
 _FIRST = (
     "first_seen_utc", "first_seen", "firstseen", "first_ts", "dateadded", "date_added", "ts", "submission_time", "date",
     "created", "created_at", "timestamp", "seen", "last_seen", "lastseen", "last_reported_at", "lastreportedat",
@@ -95,6 +103,7 @@ SERVICES = (
     _service("crowdsec", "scope value origin duration", ("value", None)),
     _service("greynoise", "ip classification", ("ip", "address")),
     _service("abuseipdb", "ipaddress abuseconfidencescore", ("ipaddress", "address")),
+    _service("thehive", "datatype data", ("data", None)),
     _service("phishtank", "phish_id url", ("url", "url")),
 )  # fmt: skip
 
@@ -159,8 +168,8 @@ def _stated(named: dict[str, object]) -> str | None:
     scope = named.get("scope")
     if isinstance(scope, str) and scope.lower() in _SCOPES:
         return _SCOPES[scope.lower()]
-    word = next((named[name] for name in TYPES if isinstance(named.get(name), str)), None)
-    return _meaning(str(word)[:80])[0] if word is not None else None
+    word = next((named[name] for name in _STATED if isinstance(named.get(name), str)), None)
+    return meaning(str(word)[:80])[0] if word is not None else None
 
 
 def _objection(named: dict[str, object]) -> str | None:
@@ -173,10 +182,10 @@ def _objection(named: dict[str, object]) -> str | None:
     scope = named.get("scope")
     if isinstance(scope, str) and "value" in named and scope.lower() not in _SCOPES and "scenario" in named:
         return f"{scope[:40]}: {NO_MATCH}"
-    if any(name in named for name in _GENERAL):
-        for name in TYPES:
+    if any(name in named for name in (*_GENERAL, "datatype")):
+        for name in _STATED:
             word = named.get(name)
-            if isinstance(word, str) and _meaning(word[:80])[1]:
+            if isinstance(word, str) and meaning(word[:80])[1]:
                 return f"{word[:40]}: {NO_MATCH}"
     return None
 
@@ -222,7 +231,7 @@ def _name(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _meaning(word: str) -> tuple[str | None, bool]:
+def meaning(word: str) -> tuple[str | None, bool]:
     """The type that a feed's word means, and whether it means something that is no indicator here."""
     text = pl.lit(word, dtype=pl.String)
     kind, silent = pl.select(stated_type(text).cast(pl.String).alias("kind"), unusable(text).alias("silent")).row(0)

@@ -1,5 +1,7 @@
 """MISP warning lists: what must not be taken for bad.  An allow-list, never a list of indicators.
 
+Its entries say so themselves: their confidence is 0, so that a list that somebody gives as a feed calls nothing bad.
+
 How an entry is to be held against a value, its list's `type` says; it is the entries' category:
 
     cidr         the address lies in the network
@@ -74,4 +76,4 @@ def _enter(record: Record, entry: Value, told: _List, gathered: Gathered) -> Non
     if kind in _REFUSED:
         gathered.refuse(record, text, _REFUSED[kind])
     else:
-        gathered.enter(record, text, _STATED.get(kind), label=told.name, category=kind)
+        gathered.enter(record, text, _STATED.get(kind), label=told.name, category=kind, confidence=0.0)

@@ -102,6 +102,13 @@ ADDRESS = [("9.9.9.1", "address")]
         ([{"md5": MD5, "sha256": SHA256}], "json", [(SHA256, "hash"), (MD5, "hash")]),
         (lines({"threat": {"indicator": {"ip": "9.9.9.1"}}}, {"threat": {"indicator": {"file": {"hash": {"md5": MD5}}}}}), "json", [("9.9.9.1", None), (MD5, "hash")]),
         ({"ip": "9.9.9.1", "noise": True, "riot": False}, "json", [("9.9.9.1", None)]),
+        ([{"sha256": SHA256, "domains": ["good.example"]}], "json", [(SHA256, "hash")]),
+        ([{"dataType": "ip", "data": "9.9.9.1", "ioc": True}], "thehive", ADDRESS),
+        ({"relays": [{"exit_addresses": ["9.9.9.1"]}]}, "json", [("9.9.9.1", None)]),
+        ({"values": [{"name": "A", "properties": {"addressPrefixes": ["9.9.9.0/24"]}}]}, "json", [("9.9.9.0/24", None)]),
+        ({"result": {"ipv4_cidrs": ["9.9.9.0/24"]}, "success": True}, "json", [("9.9.9.0/24", None)]),
+        ({"0": {"ip": "9.9.9.1", "attacks": 5}, "METADATA": {"date": "x"}}, "json", [("9.9.9.1", None)]),
+        ({"results": [{"indicator": "9.9.9.1", "type": "ip", "risk": "high"}]}, "otx", ADDRESS),
         ({"9.9.9.1": {"seen": 5}, "2a00::1": {}}, "json", [("9.9.9.1", None), ("2a00::1", None)]),
     ],
 )  # fmt: skip
