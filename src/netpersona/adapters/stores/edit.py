@@ -11,7 +11,8 @@ from netpersona.persona.model import Persona, TrafficProfile
 from netpersona.persona.state import VmState
 from netpersona.ports import PersonaVersion
 
-VERSIONS_KEPT = 200
+VERSIONS_KEPT = 200  # of each persona, besides the first
+FINDINGS_KEPT, TERMS_KEPT = 50_000, 100_000  # of each VM, the latest: some 100 MB of one that never rests
 
 
 def edited(state: VmState | None, before: Persona | None, after: Persona) -> VmState:

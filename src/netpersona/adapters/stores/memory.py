@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from netpersona.adapters.stores.edit import check_next, edited, kept
+from netpersona.adapters.stores.edit import FINDINGS_KEPT, TERMS_KEPT, check_next, edited, kept
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.persona.model import Persona, RiskTerm
@@ -104,6 +104,18 @@ class _Kept:
         self.findings |= {finding.id: finding for finding in outcome.findings}
         for vm, term in outcome.terms:
             self.terms.setdefault(vm, {})[term.at, term.finding] = term
+        self._forget({finding.vm for finding in outcome.findings}, {vm for vm, _ in outcome.terms})
+
+    def _forget(self, found: Iterable[VmId], raised: Iterable[VmId]) -> None:
+        """All but the latest findings and terms of these VMs."""
+        for vm in found:
+            ids = sorted((f.judged_at, f.id) for f in self.findings.values() if f.vm == vm)
+            for _, gone in ids[: max(0, len(ids) - FINDINGS_KEPT)]:
+                del self.findings[gone]
+        for vm in raised:
+            known = self.terms[vm]
+            for key in sorted(known)[: max(0, len(known) - TERMS_KEPT)]:
+                del known[key]
 
     def _add_versions(self, versions: Iterable[PersonaVersion]) -> None:
         for version in versions:

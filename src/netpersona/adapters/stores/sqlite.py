@@ -26,7 +26,7 @@ from netpersona.adapters.stores.blobs import (
     unpacked_frame,
     unpacked_names,
 )
-from netpersona.adapters.stores.edit import check_next, edited, kept, surplus
+from netpersona.adapters.stores.edit import FINDINGS_KEPT, TERMS_KEPT, check_next, edited, kept, surplus
 from netpersona.adapters.stores.revision import bring_to_newest
 from netpersona.adapters.stores.tables import (
     AUDIT,
@@ -156,6 +156,8 @@ class SqliteStore:
             _write_outcome(connection, checkpoint.closed)
             _write_states(connection, checkpoint.closed.states)
             _prune_versions(connection, {version.persona.vm for version in checkpoint.closed.versions})
+            _prune(connection, FINDINGS, {f.vm for f in checkpoint.closed.findings}, FINDINGS_KEPT)
+            _prune(connection, TERMS, {vm for vm, _ in checkpoint.closed.terms}, TERMS_KEPT)
             _replace_open(connection, checkpoint.open)
             _replace_pending(connection, checkpoint)
             _replace_world(connection, checkpoint)
@@ -315,6 +317,18 @@ def _prune_versions(connection: Connection, vms: set[VmId]) -> None:
         gone = surplus(list(numbers))
         if gone:
             connection.execute(delete(VERSIONS).where(ours, VERSIONS.c.version.in_(gone)))
+
+
+def _prune(connection: Connection, table: Table, vms: set[VmId], most: int) -> None:
+    """Drop all but the latest rows of each of these VMs; open ones come and go whole, and do not count."""
+    at, name = (table.c.judged_at, table.c.id) if table is FINDINGS else (table.c.at, table.c.finding)
+    for vm in sorted(vms):
+        ours = (table.c.vm == vm) & table.c.open.is_(False)
+        latest = select(at, name).where(ours).order_by(at.desc(), name.desc())
+        first = connection.execute(latest.offset(most - 1).limit(1)).one_or_none()
+        if first is not None:
+            older = (at < first[0]) | ((at == first[0]) & (name < first[1]))
+            connection.execute(delete(table).where(ours, older))
 
 
 def _replace_open(connection: Connection, outcome: Outcome) -> None:
