@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -45,7 +46,7 @@ def list_(folder: Path | None, output: str) -> None:
 @_folder
 @output_option
 def about(values: tuple[str, ...], folder: Path | None, output: str) -> None:
-    """Say what the lists hold against VALUES: addresses, networks or names."""
+    """Say what the lists hold against VALUES: addresses, networks, names, or the hosts of URLs."""
     from netpersona.adapters.warning_lists import FOLDER
     from netpersona.adapters.warning_lists import warning_lists as in_use
     from netpersona.intel.odd_value import odd_value
@@ -53,7 +54,7 @@ def about(values: tuple[str, ...], folder: Path | None, output: str) -> None:
     lists, told = in_use(folder or FOLDER), []
     for value in values:
         try:
-            found = [lists.about(each.value) for each in odd_value(value)]
+            found = [lists.about(urlsplit(each.value).hostname or each.value) for each in odd_value(value)]
         except ValueError as error:
             raise ConfigError(f"{value}: {error}; name an address, a network or a name") from error
         told.append({"value": value, "says": [sentence for each in found for sentence in each]})

@@ -23,7 +23,8 @@ def test_every_list_says_whence_it_is(tmp_path):
 
 
 def test_it_says_what_a_list_holds_against_a_value(tmp_path):
-    found = run("about", "8.8.8[.]8", "evil.example", "--folder", tmp_path)
+    found = run("about", "8.8.8[.]8", "evil.example", "hxxps://github[.]com/evil", "--folder", tmp_path)
+    assert "github[.]com/evil: it is a host of public code" in found.output
     assert "it is a public DNS resolver (Google)" in found.output
     assert "evil.example: on no warning list" in found.output
 
