@@ -170,7 +170,7 @@ class Controller:
         loop = self.loop
         ground = loop.judge.ground
         personas, texts = loop.judge.personas(), dict(loop.policies.texts)
-        return Standing(self._store, personas, ground.intel, ground.policies, texts, loop.now)
+        return Standing(self._store, personas, ground.intel, ground.policies, texts, loop.now, ground.exposures)
 
     def _changed(self, call: Callable[[], _T]) -> _T:
         """Change something, and wait until the store has it: a restart forgets nothing that was answered for."""

@@ -24,6 +24,7 @@ from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
 from netpersona.app.live.saving import Saving
 from netpersona.app.live.service import Applied, PolicyVersion
+from netpersona.app.live.software import LiveSoftware
 from netpersona.app.live.spoofing import Spoofing
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.live.threats import Known, Threats
@@ -54,13 +55,16 @@ class Loop:
         self.policies = LivePolicies(parts.policies, store, texts, self.now)
         self.threats = Threats(parts.indicators, self.supervisor)
         self.told = Told(store.context("receipts"))
+        self._software = LiveSoftware.of_bytes(store.context("software"))
         self._spoofing = Spoofing()
         self.saving = Saving(store)
+        self.supervisor.well("store")
         self._unsaved = False  # whether anything was judged, or decided, since the last checkpoint was begun
         self._told_taps: set[str] = set()
         policies = self.policies.understood(self.policies.texts)
         parts.indicators.resume(store.context("pushed"), store.context("feeds"))
-        ground = Ground(self.threats.load(store.vms(), policies).intel, policies, None, parts.window)
+        intel = self.threats.load(store.vms(), policies).intel
+        ground = Ground(intel, policies, None, parts.window, self._software.known)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
         self.judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
         self.enforcing = Enforcing(parts, self.judge, self.supervisor)
@@ -146,6 +150,7 @@ class Loop:
             "rules": self.enforcing.rules.to_bytes(),
             "aside": self.judge.to_bytes(),
             "receipts": self.told.to_bytes(),
+            "software": self._software.to_bytes(),
             **self.threats.context(),
         }
 
@@ -226,10 +231,24 @@ class Loop:
         self._watch(vms)
         changed = self.judge.follow(vms)
         self.judge.again(changed, self.now)
+        changed |= self._follow_software(vms)
         policies = self.judge.ground.policies
         if self.threats.concerns(vms, policies):  # the gate refuses what would cut these VMs off
             self._reload(policies)
         return changed
+
+    def _follow_software(self, vms: Iterable[Vm]) -> set[VmId]:
+        """Take over what bills of material say; gives the VMs that may be exposed to something else now."""
+        changed = self._software.look(vms)
+        if self._software.errors:
+            self.supervisor.ill("software", "; ".join(sorted(self._software.errors.values())[:_SAID]))
+        else:
+            self.supervisor.well("software")
+        return self._runs_other_software() if changed else set()
+
+    def _runs_other_software(self) -> set[VmId]:
+        self.judge.reground(replace(self.judge.ground, software=self._software.known), self.now)
+        return set(self.judge.fleet.vms)
 
     def _watch(self, vms: Iterable[Vm]) -> None:
         wanted = {vm.interface: vm.name for vm in vms if vm.interface is not None}
@@ -250,6 +269,8 @@ class Loop:
         closed = self.judge.closed_until
         changed = self.enforcing.rules.hear(report.batch, self._parts.sensor.taps)
         changed |= self.judge.take(report, self.now)
+        if self._software.hear(report.batch.banners, self.judge.fleet):
+            changed |= self._runs_other_software()
         if closed != self.judge.closed_until:
             self.supervisor.bring_forward("save")
         return changed
