@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import logging
 import queue
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from netpersona.adapters.feeds.copies import FETCHED, GOOD, HELD, Copies, Label, label_of
+from netpersona.adapters.feeds.copies import FETCHED, GOOD, HELD, Label, label_of
 from netpersona.adapters.feeds.source import read
 from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
 from netpersona.app.live.feed_reading import Job, Known, Read, job_of, read_feed, reading_of
 from netpersona.app.live.feed_schedule import WHOLE, first_run, next_run
+from netpersona.app.live.feed_shelf import Shelf
 from netpersona.app.live.feed_state import Decision, Fetching, Held
 from netpersona.errors import ConfigError, FeedError, NetpersonaError
 from netpersona.intel.feed import FeedSnapshot
@@ -47,6 +47,7 @@ class _Feed:
     held: Held | None = None
     held_label: Label | None = None
     refused: str | None = None  # the checksum of what a person refused
+    unkept: str | None = None  # why its copy is not on the disk
     attempted: int | None = None
     succeeded: int | None = None
     due: int = 0
@@ -74,8 +75,7 @@ class LiveFeeds:
         self, sources: Sequence[FeedSource] = (), folder: Path | None = None, reads: Reading = read_feed
     ) -> None:
         """`folder` is where copies are kept, None: nowhere that lasts; `reads` is how one feed is read."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="netpersona-feeds-") if folder is None else None
-        self._copies = Copies(Path(self._temporary.name) if self._temporary is not None else folder or Path())
+        self._shelf = Shelf(folder)
         self._reads = reads
         self._lock = threading.RLock()
         self._feeds = {source.name: _Feed(source, added=False) for source in sources}
@@ -155,7 +155,7 @@ class LiveFeeds:
             feed = self._feeds.get(name)
         if feed is None:
             return None
-        kept = self._copies.read(name, GOOD)
+        kept = self._shelf.of(name, GOOD).read(name, GOOD)
         return None if kept is None else kept.snapshot(feed.source.settings)
 
     def source(self, name: str) -> FeedSource | None:
@@ -180,17 +180,26 @@ class LiveFeeds:
             feed = self._feeds[name]
             source, good = feed.source, feed.good
             decided = [each for each in self._decisions if each.feed == name]
-            told = Fetching(
-                source.kind, source.source.shown, feed.added, source.interval, feed.attempted, feed.succeeded,
-                feed.due if source.interval is not None else None, feed.running, feed.failures, feed.error,
-                held=feed.held, decision=decided[-1] if decided else None,
-            )  # fmt: skip
-            if good is None:
-                return told
-            return replace(
-                told, fetched=good.at, sha256=good.sha256, entries=good.entries, format=good.said.format,
-                notices=good.notices,
-            )  # fmt: skip
+            notices = () if feed.unkept is None else (feed.unkept,)
+            return Fetching(
+                kind=source.kind,
+                where=source.source.shown,
+                added=feed.added,
+                interval=source.interval,
+                attempted=feed.attempted,
+                succeeded=feed.succeeded,
+                next=feed.due if source.interval is not None else None,
+                running=feed.running,
+                failures=feed.failures,
+                error=feed.error,
+                fetched=None if good is None else good.at,
+                sha256=None if good is None else good.sha256,
+                entries=0 if good is None else good.entries,
+                format=None if good is None else good.said.format,
+                held=feed.held,
+                notices=notices if good is None else (*notices, *good.notices),
+                decision=decided[-1] if decided else None,
+            )
 
     # What people ask
 
@@ -201,7 +210,7 @@ class LiveFeeds:
                 raise ConfigError(f"there is a feed {source.name} already; remove it first, or take another name")
             if len(self._feeds) >= _MOST:
                 raise ConfigError(f"there are {_MOST} feeds, and no more can be")
-            self._copies.drop(source.name, FETCHED, GOOD, HELD)
+            self._shelf.drop(source.name, FETCHED, GOOD, HELD)
             self._feeds[source.name] = _Feed(source, added=True, due=self._now)
             self._decided(source.name, "added", who, source.source.shown)
 
@@ -213,7 +222,7 @@ class LiveFeeds:
         with feed.files, self._lock:
             feed.gone = True
             self._feeds.pop(name, None)
-            self._copies.drop(name, FETCHED, GOOD, HELD)
+            self._shelf.drop(name, FETCHED, GOOD, HELD)
             self._ill.pop(name, None)
             self._decided(name, "removed", who, why)
             self._changed.add(name)
@@ -235,9 +244,9 @@ class LiveFeeds:
             if feed.held_label is None:
                 raise ConfigError(f"nothing of feed {name} is held")
             if accept:
-                self._copies.move(name, HELD, GOOD)
+                self._shelf.accept(name)
             else:
-                self._copies.drop(name, HELD)
+                self._shelf.drop(name, HELD)
             with self._lock:
                 if accept:
                     feed.good, feed.refused, feed.marks = feed.held_label, None, None
@@ -278,38 +287,42 @@ class LiveFeeds:
                     self._hand_out(feed)
 
     def _job(self, feed: _Feed) -> Job:
+        folders = (self._shelf.lasting, self._shelf.spare)
         with self._lock:
             last = feed.held_label or feed.good
             whole = feed.whole or (last is not None and self._now - last.whole_at >= WHOLE)
             feed.whole, feed.attempted = False, self._now
             if last is None or last.shown != feed.source.source.shown:
-                return job_of(feed.source, self._copies, Known(), self._now)
+                return job_of(feed.source, folders, Known(), self._now)
             checksums = [label.sha256 for label in (feed.good, feed.held_label) if label is not None]
             known = Known(
                 marks=None if whole else (feed.marks or last.marks),
-                last=HELD if feed.held_label is not None else GOOD,
+                last=(which := HELD if feed.held_label is not None else GOOD),
+                copies=self._shelf.of(feed.source.name, which),
                 sha256=tuple(checksums + ([feed.refused] if feed.refused is not None else [])),
                 reading=last.reading,
                 whole_at=last.whole_at,
             )
-            return job_of(feed.source, self._copies, known, self._now)
+            return job_of(feed.source, folders, known, self._now)
 
     def _take(self, feed: _Feed, came: Read) -> None:
         """What came of reading it: good, held, nothing new, or an error."""
         name = feed.source.name
-        fresh = self._copies.label(name, FETCHED) if came.fresh else None
+        copies = self._shelf.lasting if came.unkept is None else self._shelf.spare
+        fresh = copies.label(name, FETCHED) if came.fresh else None
         if feed.gone:
-            self._copies.drop(name, FETCHED)
+            copies.drop(name, FETCHED)
             return
         if came.fresh and fresh is None:
             came = Read(error=f"{feed.source.source.shown}: its copy is damaged; is the disk full?")
         why = None if fresh is None else self._reason_to_hold(feed, fresh)
         if fresh is not None:
-            self._copies.move(name, FETCHED, GOOD if why is None else HELD)
+            self._shelf.take(name, GOOD if why is None else HELD, spare=came.unkept is not None)
         returned = feed.good is not None and came.same == feed.good.sha256 and feed.held is not None
         if (fresh is not None and why is None) or returned:
-            self._copies.drop(name, HELD)
+            self._shelf.drop(name, HELD)
         with self._lock:
+            feed.unkept = came.unkept if fresh is not None else feed.unkept
             feed.failures = feed.failures + 1 if came.error is not None else 0
             feed.error = came.error
             feed.due = next_run(name, feed.source.interval, self._now, feed.failures, came.later)
@@ -335,7 +348,8 @@ class LiveFeeds:
     def _take_copies(self, feed: _Feed) -> None:
         """What is kept of it on disk; read again where it would be read otherwise now."""
         name = feed.source.name
-        good, held = self._copies.label(name, GOOD), self._copies.label(name, HELD)
+        kept = self._shelf.lasting
+        good, held = kept.label(name, GOOD), kept.label(name, HELD)
         if good is not None and good.reading != reading_of(feed.source):
             good = self._read_copy_again(feed, good)
         feed.good, feed.succeeded = good, None if good is None else good.at
@@ -344,12 +358,12 @@ class LiveFeeds:
 
     def _read_copy_again(self, feed: _Feed, label: Label) -> Label | None:
         source = feed.source
-        copy = self._copies.content(source.name, GOOD)
+        copy = self._shelf.lasting.content(source.name, GOOD)
         try:
             assert copy is not None
             snapshot = read(copy, source.settings, source.source.shown, source.column)
             fresh = label_of(source.name, label.shown, reading_of(source), label.at, label.whole_at, copy, snapshot)
-            self._copies.write(GOOD, fresh, copy, snapshot.indicators)
+            self._shelf.lasting.write(GOOD, fresh, copy, snapshot.indicators)
         except FeedError as error:
             feed.error = str(error)
             return None

@@ -19,7 +19,7 @@ from netpersona.adapters.feeds.copies import FETCHED, Copies, label_of, of_setti
 from netpersona.adapters.feeds.source import Copy, downloaded, read
 from netpersona.adapters.feeds.web import LaterError
 from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
-from netpersona.errors import NetpersonaError
+from netpersona.errors import FeedError, NetpersonaError
 
 _SMALL = 1 << 20  # bytes: files up to this are read at once
 TO_PARSE = 120.0  # s, beyond what downloading may take
@@ -31,6 +31,8 @@ class Job(msgspec.Struct, frozen=True):
 
     spec: FeedSpec
     folder: str  # of the copies
+    spare: str  # where a copy is put that the disk has no room for
+    from_folder: str  # where the last copy is
     marks: dict[str, str] | None  # of the last copy; None: download it whole
     last: str | None  # which copy that is
     sha256: tuple[str, ...]  # contents that are known already
@@ -43,6 +45,7 @@ class Read(msgspec.Struct, frozen=True):
     """What came of a reading: `fresh` where a copy was written, else nothing new, or an error."""
 
     fresh: bool = False
+    unkept: str | None = None  # why the copy is only in the spare folder
     marks: dict[str, str] | None = None  # to go on from, where nothing is new
     same: str | None = None  # the checksum of what was downloaded, where that is known already
     error: str | None = None
@@ -55,6 +58,7 @@ class Known:
 
     marks: dict[str, str] | None = None
     last: str | None = None
+    copies: Copies | None = None  # where that is
     sha256: tuple[str, ...] = ()
     reading: str | None = None
     whole_at: int = 0
@@ -65,10 +69,12 @@ def reading_of(source: FeedSource) -> str:
     return of_settings(source.settings, source.column, __version__)
 
 
-def job_of(source: FeedSource, copies: Copies, known: Known, at: int) -> Job:
-    """What to read."""
+def job_of(source: FeedSource, folders: tuple[Copies, Copies], known: Known, at: int) -> Job:
+    """What to read; its copy is kept in the first folder, or in the second where the first has no room."""
+    folder, spare = (str(each.folder) for each in folders)
+    last = str(known.copies.folder) if known.copies is not None else folder
     return Job(
-        source.spec, str(copies.folder), known.marks, known.last, known.sha256, known.reading, at, known.whole_at
+        source.spec, folder, spare, last, known.marks, known.last, known.sha256, known.reading, at, known.whole_at
     )
 
 
@@ -97,24 +103,27 @@ def read_job(job: Job) -> Read:
 
 
 def _read(source: FeedSource, job: Job) -> Read:
-    copies = Copies(Path(job.folder))
     same_reading = job.reading == reading_of(source)
-    copy = downloaded(source.source, _last(source, job, copies) if same_reading else None)
+    copy = downloaded(source.source, _last(source, job) if same_reading else None)
     if copy is None or (same_reading and copy.sha256 in job.sha256):
         return Read(marks=job.marks) if copy is None else Read(marks=dict(copy.marks), same=copy.sha256)
     snapshot = read(copy, source.settings, source.source.shown, source.column)
     whole_at = job.whole_at if job.marks is not None and source.kind in _INCREMENTAL else job.at
     label = label_of(source.name, source.source.shown, reading_of(source), job.at, whole_at, copy, snapshot)
-    copies.write(FETCHED, label, copy, snapshot.indicators)
+    try:
+        Copies(Path(job.folder)).write(FETCHED, label, copy, snapshot.indicators)
+    except FeedError as error:  # a full disk keeps no feed from counting
+        Copies(Path(job.spare)).write(FETCHED, label, copy, snapshot.indicators)
+        return Read(fresh=True, unkept=str(error))
     return Read(fresh=True)
 
 
-def _last(source: FeedSource, job: Job, copies: Copies) -> Copy | None:
+def _last(source: FeedSource, job: Job) -> Copy | None:
     """The last copy, as far as the source needs it to go on."""
     if job.marks is None or job.last is None:
         return None
     if source.kind in _INCREMENTAL:
-        return copies.content(source.name, job.last)
+        return Copies(Path(job.from_folder)).content(source.name, job.last)
     return Copy((), job.marks)
 
 

@@ -10,11 +10,12 @@ import time
 import pytest
 
 from feed_servers import said, served
+from netpersona.adapters.feeds.copies import Copies
 from netpersona.app.feed_config import FeedSpec, feed_source
 from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.feed_reading import read_feed, read_here, reading_of
 from netpersona.app.live.feed_schedule import first_run, next_run, share
-from netpersona.errors import ConfigError
+from netpersona.errors import ConfigError, FeedError
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND
 
 AT = 1_800_000_000 * SECOND
@@ -119,6 +120,30 @@ def test_a_damaged_copy_is_as_none_and_the_feed_is_read_anew(tmp_path, server, d
     assert clock.values() is None
     assert clock.later(0) == {"far"}
     assert len(clock.values()) == 10
+
+
+def test_a_full_disk_keeps_no_feed_from_counting(tmp_path, server, monkeypatch):
+    clock = Clock(tmp_path, url(server))
+    clock.later(0)
+    write = Copies.write
+
+    def full(copies, *what):
+        if copies.folder == tmp_path / "feeds":
+            raise FeedError("no room")
+        write(copies, *what)
+
+    monkeypatch.setattr(Copies, "write", full)
+    server.answer = lambda _: said(lines(*range(12)))
+    assert clock.later(2 * HOUR) == {"far"}
+    assert len(clock.values()) == 12
+    assert clock.state().notices == ("no room",)
+    monkeypatch.undo()
+    server.answer = lambda _: said(lines(1))
+    clock.later(2 * HOUR)
+    clock.feeds.decide("far", "ann", "so be it", accept=True)
+    assert len(clock.values()) == 1
+    assert clock.state().notices == ()
+    assert len(Clock(tmp_path, url(server)).values()) == 1
 
 
 BROKEN = {
