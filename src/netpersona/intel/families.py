@@ -82,6 +82,8 @@ def with_families(table: pl.DataFrame, stated: Collection[str]) -> pl.DataFrame:
     The rows are sorted by type and value.  `stated` are the feeds whose families the operator gave: of two such feeds
     neither is taken for a copy.
     """
+    if table["feed"].n_unique() < 2:
+        return table
     rows = _Rows(table)
     copies = rows.overlap.copies.copy()
     named = np.array([feed in stated for feed in rows.overlap.feeds], dtype=np.bool_)
