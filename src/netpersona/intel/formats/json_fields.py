@@ -25,8 +25,8 @@ class Fields(Generic[T]):
     def read(self, value: Value) -> T:
         """The object.  Raises BadValueError where the value is none."""
         try:
-            return decoded(self._whole, value.raw)
-        except BadValueError:
+            return self._whole.decode(value.raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._mended(members(value.raw))
 
     def _mended(self, told: dict[str, msgspec.Raw]) -> T:

@@ -8,9 +8,11 @@ are no UTF-8 become the replacement character.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -75,11 +77,14 @@ def looks_like(content: bytes) -> bool:
 
 def opened(content: bytes) -> Document:
     """The document.  Raises FormatError where it is damaged; of JSON lines, each line is judged on its own."""
+    content = _utf8(content)
     if _by_lines(content):
         return Document(content, lines=True)
     try:
         top = decoded(_TOP, content)
     except BadValueError as error:
+        if _mostly_lines(content):
+            return Document(content, lines=True)
         raise damaged(content, error) from error
     return Document(content, top if isinstance(top, list) else None)
 
@@ -88,10 +93,11 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | memoryview | by
     """The value of a piece of JSON.  Raises BadValueError."""
     try:
         return decoder.decode(raw)
-    except UnicodeDecodeError:
-        return _replaced(decoder, raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise _bad(error) from error
+    except RecursionError as error:
+        raise BadValueError("nested too deeply") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        why = str(error).removeprefix("JSON is malformed: ").replace("`", "").replace(" - at $", " at ")
+        raise BadValueError(why) from error
 
 
 def members(raw: msgspec.Raw | memoryview | bytes) -> dict[str, msgspec.Raw]:
@@ -175,6 +181,18 @@ def damaged(content: bytes, error: BadValueError) -> FormatError:
     return FormatError(line_of(content, at), f"no JSON from here: {near!r}", "valid JSON, whole")
 
 
+def _utf8(content: bytes) -> bytes:
+    """The content; where it is no UTF-8, with replacement characters, once for all its values."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), _BLOCK):
+            decoder.decode(content[start : start + _BLOCK])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return content.decode("utf-8", errors="replace").encode()
+    return content
+
+
 def _begins(content: bytes) -> int:
     found = _FIRST.match(content)
     return found.end() if found else 0
@@ -186,8 +204,18 @@ def _by_lines(content: bytes) -> bool:
     end = content.find(b"\n", start)
     if end < 0 or _SOMETHING.search(content, end) is None:
         return False
+    return _is_whole(memoryview(content)[start:end])
+
+
+def _mostly_lines(content: bytes) -> bool:
+    """Whether most of the first lines, and not one only, are whole values."""
+    whole = [_is_whole(value.raw) for value in islice(_lines(content), 20)]
+    return sum(whole) > max(1, len(whole) // 2)
+
+
+def _is_whole(raw: msgspec.Raw | memoryview | bytes) -> bool:
     try:
-        decoded(_TOP, memoryview(content)[start:end])
+        decoded(_TOP, raw)
     except BadValueError:
         return False
     return True
@@ -203,19 +231,6 @@ def _lines(content: bytes) -> Iterator[Value]:
         if (first and first != b"#") or (not first and content[at:end].strip()):
             yield Value(at, view[at:end])
         at = end + 1
-
-
-def _replaced(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw | memoryview | bytes) -> T:
-    try:
-        return decoder.decode(bytes(raw).decode("utf-8", errors="replace"))
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise _bad(error) from error
-
-
-def _bad(error: Exception) -> BadValueError:
-    if isinstance(error, RecursionError):
-        return BadValueError("nested too deeply")
-    return BadValueError(str(error).removeprefix("JSON is malformed: ").replace("`", "").replace(" - at $", " at "))
 
 
 def _too_deep(content: bytes) -> int:

@@ -88,7 +88,11 @@ _TIMES = ("modified", "valid_from", "valid_until")
 def recognised(head: dict[str, msgspec.Raw]) -> bool:
     """Whether these are the members of a bundle, of TAXII's envelope, or of one STIX object."""
     kind, identity = _scalar(head.get("type")), _scalar(head.get("id"))
-    if kind == "bundle" or ("objects" in head and bytes(head["objects"])[:1] == b"["):
+    if (
+        kind == "bundle"
+        or (head and head.keys() <= {"more", "next"})
+        or ("objects" in head and bytes(head["objects"])[:1] == b"[")
+    ):
         return True
     return isinstance(kind, str) and isinstance(identity, str) and _ID.match(identity) is not None
 

@@ -166,11 +166,13 @@ DEEP = 100_000  # levels
         b"<?x ?>" * (BIG // 6) + b"<",
         b"\n" * BIG + b"{",
         b"#\n" * (BIG // 2) + b'{"ip":"9.9.9.1"}\n{"ip":"9.9.9.2"}',
+        b"[" + b",".join(b'{"ip":"\xff%d"}' % n for n in range(BIG // 20)) + b"]",
+        b"{" + b",".join(b'"\xff%d":["\xfe%d"]' % (n, n) for n in range(BIG // 20)) + b"}",
         b"\\" * BIG,
         b'{"a":"' + b"\\" * BIG,
         b'{"a":"' + b'\\"' * (BIG // 2),
     ],
-    ids=range(32),
+    ids=range(34),
 )  # fmt: skip
 def test_size_and_depth_are_bounded(content, usual):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

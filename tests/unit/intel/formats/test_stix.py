@@ -179,6 +179,7 @@ def test_what_was_only_seen_is_not_listed():
     assert (found.records, found.table.height) == (0, 0)
     assert found.noted[0][2] == "its 2 objects hold no indicator"
     assert of().records == 0
+    assert read(b'{"more": false}').records == read(b'{"objects": []}').records == 0
 
 
 def test_lines_are_judged_one_by_one():
@@ -186,6 +187,8 @@ def test_lines_are_judged_one_by_one():
     found = read("\n".join(lines).encode())
     assert sorted(entered(found)) == VALUES
     assert found.refused["line"].to_list() == [2, 4, 5, 6]
+    found = read("\n".join([lines[1], *lines[:1], lines[2]]).encode())
+    assert (sorted(entered(found)), found.refused["line"].to_list()) == (VALUES, [1])
 
 
 @pytest.mark.parametrize(
