@@ -97,11 +97,22 @@ def nft(*words: str) -> str:
 def rules() -> str:
     """The rules in the kernel in an order of their own, without what was counted and which flows were told of."""
     text = re.sub(r"counter packets \d+ bytes \d+", "counter", nft("list", "ruleset"))
-    text = re.sub(r"(flags dynamic,timeout\n)\s*elements = \{[^}]*\}\n", r"\1", text)
+    text = re.sub(r"(flags dynamic[a-z,]*\n)\s*elements = \{[^}]*\}\n", r"\1", text)
     text = re.sub(
         r"\{([^{}]*)\}", lambda found: "{" + ",".join(sorted(found[1].replace("\n", " ").split(","))) + "}", text
     )
     return "\n".join(sorted(line.strip() for line in text.splitlines()))
+
+
+def rule_of(comment: str) -> tuple[str, str]:
+    """The chain in which a rule with this comment stands, the first one, and its handle."""
+    chain = ""
+    for line in nft("-a", "list", "table", "inet", "netpersona").splitlines():
+        begins = re.match(r"\s*chain (\S+) \{", line)
+        chain = begins[1] if begins else chain
+        if f'comment "{comment}' in line:
+            return chain, line.split()[-1]
+    raise AssertionError(f"no rule has the comment {comment}")
 
 
 def until(true: Callable[[], Any], what: str, within: float = 20.0) -> float:
