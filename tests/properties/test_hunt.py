@@ -19,15 +19,19 @@ LISTED = ["203.0.113.7", "203.0.113.0/28", "2001:db8::/48", "evil.example", "a.e
 _own, _peer, _name = (st.sampled_from(each) for each in (sorted(OWNERS), PEERS, NAMES))
 _at = st.integers(0, 3 * 24 * 4).map(lambda quarter: AT + quarter * (HOUR // 4))
 _flow = st.builds(
-    lambda at, own, peer, port, name, out, size: flow(
-        at, *((own, peer) if out else (peer, own)), port, server_name=name, bytes_orig=size
-    ),
+    lambda at, own, peer, port, name, out, size: [
+        flow(at, *((own, peer) if out else (peer, own)), port, server_name=name, bytes_orig=size)
+    ],
     _at, _own, _peer, st.sampled_from([80, 443]), st.none() | _name, st.booleans(), st.integers(0, 9),
 )  # fmt: skip
-_asked = st.builds(
-    lambda at, own, name, answers: said(at, own, "10.0.0.53", "dns", name, answers=answers),
-    _at, _own, _name, st.lists(_peer, max_size=2, unique=True),
+_followed = st.builds(  # a question, and a flow to what was answered, before or after it
+    lambda at, own, name, peer, other, later, named: [
+        said(at, own, "10.0.0.53", "dns", name, answers=[peer, other]),
+        flow(at + later * HOUR + 1, own, peer, server_name=named),
+    ],
+    _at, _own, _name, _peer, _peer, st.integers(-30, 50), st.none() | _name,
 )  # fmt: skip
+_rows = st.lists(_flow | _followed, max_size=6).map(lambda parts: [row for part in parts for row in part])
 
 
 def one_by_one(rows, listed, allow):
@@ -113,12 +117,12 @@ def stands_for(value, name):
 
 
 @given(
-    rows=st.lists(_flow | _asked, max_size=12, unique_by=lambda row: row["start"]),
+    rows=_rows.filter(lambda rows: len({row["start"] for row in rows}) == len(rows)),
     listed=st.lists(st.sampled_from(LISTED), min_size=1, unique=True),
     allowed=st.lists(st.sampled_from(["203.0.113.8", "198.51.100.0/24", "b.a.evil.example"]), unique=True),
     cuts=st.randoms(use_true_random=False),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_hunt_finds_what_looking_at_every_flow_finds(rows, listed, allowed, cuts):
     allow = AllowList(tuple(AllowEntry(value, None, "ours") for value in allowed))
     history = MemoryHistory()
