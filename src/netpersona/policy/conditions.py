@@ -11,14 +11,14 @@ only, and asked once for all personas that are alike in these.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from netpersona.errors import PolicyError
 from netpersona.policy import expression as cel_text
-from netpersona.policy.comparison import Comparison, comparison
+from netpersona.policy.comparison import Comparison, OfLabel, OfNumber, comparison
 from netpersona.policy.facts import FIELDS, Facts
 from netpersona.policy.model import Condition, Rule
 
@@ -61,6 +61,33 @@ def holds(condition: Condition | None, facts: Facts) -> bool:
         if evaluate(part, facts) is not True:
             return False
     return True
+
+
+class Asked:
+    """Conditions made ready to be asked of many personas: what they have in common is asked once."""
+
+    def __init__(self, conditions: Sequence[Condition | None]) -> None:
+        parts = [() if c is None or c.expression == "true" else _parts(c.expression) for c in conditions]
+        every = list(dict.fromkeys(part for each in parts for part in each))
+        compared = {part: _comparison(part) for part in every}
+        numbers = [(part, c) for part, c in compared.items() if isinstance(c, OfNumber)]
+        labels = [(part, c) for part, c in compared.items() if isinstance(c, OfLabel)]
+        self._cel = [part for part, c in compared.items() if c is None]
+        self._fields = list(dict.fromkeys(c.field for _, c in numbers))
+        self._numbers = [(self._fields.index(c.field), c.sign, c.limit) for _, c in numbers]
+        self._labels = [c for _, c in labels]
+        self._order = [*(part for part, _ in numbers), *(part for part, _ in labels), *self._cel]
+        places = {part: place for place, part in enumerate(self._order)}
+        self._places = [tuple(places[part] for part in each) for each in parts]
+
+    def of(self, facts: Facts) -> tuple[bool, ...]:
+        """Whether each condition holds of this persona, in their order."""
+        values = [facts.value(field) for field in self._fields]
+        found = [sign(values[field], limit) for field, sign, limit in self._numbers]
+        found += [label.decide(facts) for label in self._labels]
+        found += [evaluate(part, facts) is True for part in self._cel]
+        facts.answers.update(zip(self._order, found, strict=True))
+        return tuple([all([found[place] for place in places]) for places in self._places])  # noqa: C419 (sooner so)
 
 
 def ports_of(condition: Condition, facts: Facts) -> tuple[tuple[int, int], ...]:
@@ -141,7 +168,7 @@ def _evaluated(expression: str, facts: Facts) -> object:
     except CEL_ERRORS:
         return None
     if compare is not None:
-        return compare(facts)
+        return compare.decide(facts)
     key = (expression, *[facts.likeness(name) for name in fields])
     if key not in facts.shared:
         if len(facts.shared) >= _SHARED:
@@ -167,6 +194,13 @@ def _parts(expression: str) -> tuple[str, ...]:
     except CEL_ERRORS:
         return (expression,)
     return tuple(parts)
+
+
+def _comparison(part: str) -> Comparison | None:
+    try:
+        return _compiled(part).compare
+    except CEL_ERRORS:
+        return None
 
 
 @lru_cache(maxsize=4096)

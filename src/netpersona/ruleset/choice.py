@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from netpersona.flow.vm import VmId
 from netpersona.persona.model import Persona
-from netpersona.policy.conditions import holds
+from netpersona.policy.conditions import Asked
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Policy
 from netpersona.ruleset.criteria import Criterion
@@ -43,23 +43,33 @@ class Choice:
         self._began = began
         self._ready = tuple((policy, templates(policy, redirects)) for policy in policies)
         self._of_vm = tuple(template for _, rules in self._ready for template in rules if template.of_vm)
-        asked = (c for p, rules in self._ready for c in (p.selector, *(t.when for t in rules if not t.of_vm)))
-        self._conditions: tuple[Condition, ...] = tuple(dict.fromkeys(c for c in asked if c is not None))
+        shared = (c for p, rules in self._ready for c in (p.selector, *(t.when for t in rules if not t.of_vm)))
+        self._conditions: tuple[Condition | None, ...] = (None, *dict.fromkeys(c for c in shared if c is not None))
+        own = [c for template in self._of_vm for c in (template.origin.policy.selector, template.when)]
+        every = list(dict.fromkeys((*self._conditions, *own)))
+        self._asked = Asked(every)
+        self._places = [(every.index(t.origin.policy.selector), every.index(t.when)) for t in self._of_vm]
         self._made: dict[tuple[tuple[bool, ...], tuple[Variant | None, ...]], Chosen] = {}
 
     def of(self, persona: Persona, facts: Facts) -> Chosen:
         """What is in force for this VM, of which these are the facts."""
-        answers = tuple([holds(condition, facts) for condition in self._conditions])
-        variants = tuple([self._variant(template, persona, facts) for template in self._of_vm])
-        key = (answers, variants)
+        answers = self._asked.of(facts)
+        variants = tuple([
+            self._variant(template, persona, facts, holds=answers[selector] and answers[when])
+            for template, (selector, when) in zip(self._of_vm, self._places, strict=True)
+        ])  # fmt: skip
+        key = (answers[: len(self._conditions)], variants)
         if key not in self._made:
             if len(self._made) >= _KEPT:
                 self._made.clear()
             self._made[key] = self._together(*key)
         return self._made[key]
 
-    def _variant(self, template: Template, persona: Persona, facts: Facts) -> Variant | None:
-        if not template.in_force(persona, facts):
+    def _variant(self, template: Template, persona: Persona, facts: Facts, *, holds: bool) -> Variant | None:
+        """`holds`: whether selector and condition do; what held before may go on without them."""
+        if template.temporary and persona.mitigations:
+            holds = template.in_force(persona, facts)
+        if not holds:
             return None
         return template.variant(facts, self._since(template.origin, persona, facts.at) if template.drains else None)
 
@@ -71,7 +81,7 @@ class Choice:
         return self._began.get((persona.vm, origin.policy.name, origin.rule.name), at)
 
     def _together(self, answers: tuple[bool, ...], variants: tuple[Variant | None, ...]) -> Chosen:
-        true: set[Condition | None] = {None, *(c for c, yes in zip(self._conditions, answers, strict=True) if yes)}
+        true = {condition for condition, holds in zip(self._conditions, answers, strict=True) if holds}
         own = iter(variants)
         outbound: list[ResolvedRule] = []
         inbound: list[ResolvedRule] = []

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from hashlib import blake2s
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netpersona.persona.model import Persona
 from netpersona.policy.model import Direction, Peers
@@ -77,14 +77,47 @@ def known_services(persona: Persona) -> tuple[tuple[str, int], ...]:
 
 def covered(name: str, suffixes: Collection[str]) -> bool:
     """Whether a domain is one of these or lies below one."""
-    return not _stems(name).isdisjoint(suffixes)
+    return not _STEMS[name].isdisjoint(suffixes)
 
 
-@lru_cache(maxsize=4096)
-def _stems(name: str) -> frozenset[str]:
-    """The domain and every one above it."""
-    labels = name.split(".")
-    return frozenset(".".join(labels[place:]) for place in range(len(labels)))
+@lru_cache(maxsize=1024)
+def coverage(suffixes: tuple[str, ...]) -> Mapping[str, bool]:
+    """For a domain, whether it is one of these or lies below one; what was asked before is remembered."""
+    return _Coverage(suffixes)
+
+
+class _Remembered(dict[str, Any]):
+    """Answers for names: there are ever new ones, so all are forgotten now and then."""
+
+    def room(self) -> None:
+        """Make room for one more."""
+        if len(self) >= _KEPT:
+            self.clear()
+
+
+class _Coverage(_Remembered):
+    def __init__(self, suffixes: tuple[str, ...]) -> None:
+        super().__init__()
+        self._suffixes = frozenset(suffixes)
+
+    def __missing__(self, name: str) -> bool:
+        self.room()
+        found = self[name] = covered(name, self._suffixes)
+        return found
+
+
+class _Stems(_Remembered):
+    """Of a domain: itself and every one above it."""
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        self.room()
+        labels = name.split(".")
+        found = self[name] = frozenset(".".join(labels[place:]) for place in range(len(labels)))
+        return found
+
+
+_KEPT = 4096
+_STEMS = _Stems()
 
 
 def as_match(literals: tuple[Literal, ...]) -> Match:

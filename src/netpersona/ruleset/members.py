@@ -7,7 +7,7 @@ resolver answered for a name) is made again when that VM changes, and nothing el
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_network
 from itertools import chain
 
@@ -18,7 +18,7 @@ from netpersona.persona.model import Persona
 from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Place, PolicySet
-from netpersona.ruleset.criteria import Criterion, covered, known_peers, set_name
+from netpersona.ruleset.criteria import Criterion, coverage, known_peers, set_name
 from netpersona.ruleset.model import ALLOW_NAMES, ALLOW_SET
 from netpersona.ruleset.peers import PeerSet, canonical, numerically, peer_set
 from netpersona.ruleset.reasons import hosts, instant
@@ -42,6 +42,7 @@ class Members:
         self._personas: dict[VmId, Persona] = {}
         self._facts: dict[VmId, Facts] = {}
         self._answers: dict[VmId, _InForce] = {}
+        self._ends: dict[VmId, int | None] = {}
         self._allowed_names = _allowed(policies, intel, at, names=True)
         allowed = _allowed(policies, intel, at, names=False)
         if allowed:
@@ -56,7 +57,7 @@ class Members:
             self.remove(persona.vm)
         self._personas[persona.vm] = persona
         self._facts[persona.vm] = known
-        self._answers[persona.vm] = _in_force(answers, self._at)
+        self._answers[persona.vm], self._ends[persona.vm] = _in_force(answers, self._at)
         self._of_vm[persona.vm] = []
         if self._allowed_names:
             self._allow(persona.vm)
@@ -67,16 +68,20 @@ class Members:
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM."""
-        for of_vm in (self._personas, self._facts, self._answers, *self._fulfilled.values()):
+        for of_vm in (self._personas, self._facts, self._answers, self._ends, *self._fulfilled.values()):
             of_vm.pop(vm, None)  # type: ignore[attr-defined]
         for name in self._of_vm.pop(vm, ()):
             del self._made[name]
 
-    def ask(self, criterion: Criterion, vm: VmId) -> str:
-        """Say that a rule asks this of a VM's peers; gives the name of the set."""
+    def ask(self, criterion: Criterion) -> str:
+        """Say that a rule asks this of peers; gives the name of the set, or how those of each VM begin."""
         name = set_name(criterion)
         self._asked[name] = criterion
-        return f"{name}.{vm}" if criterion.own else name
+        return name
+
+    def next_end(self, vm: VmId) -> int | None:
+        """The first instant (µs) at which an answer to this VM ends."""
+        return self._ends[vm]
 
     def asked(self) -> Mapping[str, Criterion]:
         """What was ever asked, by the name of the set."""
@@ -157,19 +162,28 @@ def _noted(notes: list[tuple[str, str]], why: str) -> PeerSet:
     return PeerSet(addresses, (), why, tuple(sorted(set(notes))), shared=False)
 
 
-def _in_force(answers: Answers, at: int) -> _InForce:
-    return {
-        domain: tuple([canonical(address) for address, end in found if end is None or at < end])
-        for domain, found in answers.items()
-    }
+def _in_force(answers: Answers, at: int) -> tuple[_InForce, int | None]:
+    """The answers that have not ended, and when the first of them does."""
+    found = {domain: _canonical(each, None) for domain, each in answers.items()}
+    ends = [end for _, end in found.values() if end is not None]
+    first = min(ends, default=None)
+    if first is not None and first <= at:
+        found = {domain: _canonical(each, at) for domain, each in answers.items()}
+        first = min((end for _, end in found.values() if end is not None), default=None)
+    return {domain: addresses for domain, (addresses, _) in found.items()}, first
+
+
+@lru_cache(maxsize=1 << 14)
+def _canonical(found: tuple[tuple[str, int | None], ...], at: int | None) -> tuple[tuple[str, ...], int | None]:
+    """The addresses in canonical text, and when the first of them ends; with `at` those only that have not."""
+    held = [(address, end) for address, end in found if at is None or end is None or at < end]
+    return tuple(canonical(address) for address, _ in held), min((e for _, e in held if e is not None), default=None)
 
 
 def _answered(answers: _InForce, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+    below = coverage(suffixes)
     return [
-        (address, f"answered for {domain}")
-        for domain, found in answers.items()
-        if covered(domain, suffixes)
-        for address in found
+        (address, f"answered for {domain}") for domain, found in answers.items() if below[domain] for address in found
     ]
 
 

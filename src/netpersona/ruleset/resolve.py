@@ -94,6 +94,7 @@ class Resolver:
         self._began = began
         self._members = Members(policies, intel, at)
         self._vms: dict[VmId, _Resolved] = {}
+        self._sets: dict[tuple[Criterion, ...], tuple[frozenset[str], tuple[str, ...]]] = {}
 
     def __contains__(self, vm: VmId) -> bool:
         return vm in self._vms
@@ -143,7 +144,8 @@ class Resolver:
         }
         vms = {vm: found.rules for vm, found in self._vms.items()} | strangers
         ends = [found.until for found in self._vms.values()] + [self._members.until]
-        wanted = frozenset().union(*(found.wanted for found in self._vms.values()))
+        wanted = set().union(*{id(found.shared): found.shared for found in self._vms.values()}.values())
+        wanted.update(name for found in self._vms.values() for name in found.others)
         return Ruleset(
             sets={name: self._members.members(name) for name in sorted(wanted)},
             vms=dict(sorted(vms.items())),
@@ -159,8 +161,17 @@ class Resolver:
             first = Choice((own,), self._policies.redirects, self._began).of(persona, known)
             chosen, policies = _joined(first, chosen), (own, *policies)
         rules = self._vm_rules(persona, chosen, Asked(policies, known))
-        sets = [self._members.ask(criterion, persona.vm) for criterion in chosen.criteria if criterion != _SERVICES]
-        return _Resolved(rules, self._next_end(persona, chosen.until), frozenset((*sets, *rules.allow)))
+        shared, names = self._sets_of(chosen.criteria)
+        others = (*(f"{name}.{persona.vm}" for name in names), *rules.allow)
+        return _Resolved(rules, self._next_end(persona, chosen.until), shared, others)
+
+    def _sets_of(self, criteria: tuple[Criterion, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+        """The names of the sets that are asked: those that VMs share, and those of each VM's own."""
+        if criteria not in self._sets:
+            asked = [(self._members.ask(c), c.own) for c in criteria if c != _SERVICES]
+            own = tuple(name for name, of_vm in asked if of_vm)
+            self._sets[criteria] = (frozenset(name for name, of_vm in asked if not of_vm), own)
+        return self._sets[criteria]
 
     def _vm_rules(self, persona: Persona, chosen: Chosen, asked: Asked) -> VmRules:
         base = persona.base
@@ -182,8 +193,7 @@ class Resolver:
         )
 
     def _next_end(self, persona: Persona, drained: int | None) -> int | None:
-        ends = [drained, *(mitigation.until for mitigation in persona.mitigations)]
-        ends += [end for answers in self._names.get(persona.vm, {}).values() for _, end in answers]
+        ends = [drained, self._members.next_end(persona.vm), *(mitigation.until for mitigation in persona.mitigations)]
         return min((end for end in ends if end is not None and end > self._at), default=None)
 
 
@@ -191,7 +201,8 @@ class Resolver:
 class _Resolved:
     rules: VmRules
     until: int | None  # µs
-    wanted: frozenset[str]  # names of sets
+    shared: frozenset[str]  # names of sets
+    others: tuple[str, ...]
 
 
 def _joined(first: Chosen, second: Chosen) -> Chosen:
