@@ -14,6 +14,8 @@ from netpersona.pipeline import Fleet, Ground
 
 View = Callable[[FlowBatch], FlowBatch]
 
+_SOURCES = {"vm": pl.String, "source": pl.String}
+
 
 def by_address(fleet: Fleet, window: int) -> View:
     """As a replay sees recorded traffic."""
@@ -28,7 +30,8 @@ def by_address(fleet: Fleet, window: int) -> View:
 def by_tap(taps: Mapping[str, VmId], fleet: Fleet, ground: Ground) -> View:
     """As the live controller sees it: `taps` says whose interface a row's source is."""
     whose = dict(taps)
-    interfaces = pl.DataFrame({"vm": list(whose.values()), "source": list(whose)}, schema_overrides=_SOURCES)
+    tap_of = {vm: tap for tap, vm in sorted(whose.items(), reverse=True)}
+    interfaces = pl.DataFrame({"vm": list(tap_of), "source": list(tap_of.values())}, schema=_SOURCES)
 
     def view(rows: FlowBatch) -> FlowBatch:
         seen = pipeline.at_taps(rows.flows, rows.transactions, whose, fleet, ground)
@@ -36,6 +39,3 @@ def by_tap(taps: Mapping[str, VmId], fleet: Fleet, ground: Ground) -> View:
         return FlowBatch(flows, transactions)
 
     return view
-
-
-_SOURCES = {"vm": pl.String, "source": pl.String}
