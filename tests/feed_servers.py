@@ -48,10 +48,14 @@ def said(content: bytes, status: str = "200 OK", **headers: str) -> bytes:
 
 @contextmanager
 def served(
-    answer: Answering | None = None, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    answer: Answering | None = None,
+    context: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    listening: socket.socket | None = None,
 ) -> Iterator[Served]:
-    """A server at a free port; `answer` may be set later, too."""
-    listening = socket.create_server((host, 0))
+    """A server at a free port, or on this socket; `answer` may be set later, too."""
+    if listening is None:
+        listening = socket.create_server((host, 0))
     listening.settimeout(0.2)
     scheme = "http" if context is None else "https"
     server = Served(f"{scheme}://{host}:{listening.getsockname()[1]}")

@@ -55,6 +55,7 @@ def up(path: Path | None, socket: Path | None) -> None:
 
 
 def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
+    from netpersona.adapters.warning_lists import warning_lists
     from netpersona.app import policies as policy_files
     from netpersona.app.live.controller import Controller
     from netpersona.app.live.feed_fetching import LiveFeeds
@@ -67,7 +68,7 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         sensor=sensor,
         store=store,
         **_kernel(config, socket),
-        indicators=LiveIndicators(LiveFeeds(config.feeds, _beside(store))),
+        indicators=LiveIndicators(LiveFeeds(config.feeds, _beside(store)), warning_lists()),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
         steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),

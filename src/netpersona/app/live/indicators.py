@@ -22,6 +22,7 @@ from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
 from netpersona.intel.formats import FormatError
 from netpersona.intel.gate import Protected, objection, refuse
 from netpersona.intel.indicators import AllowList, IndicatorSet
+from netpersona.intel.warning import NO_LISTS, WarningLists
 
 PUSHED_MOST = 100_000  # values in one feed that is pushed to
 PUSHED_CONFIDENCE = 0.9
@@ -38,8 +39,9 @@ class Rebuilt(NamedTuple):
 class LiveIndicators:
     """All feeds with what each says now; `pushed` holds the values of feeds that are pushed to."""
 
-    def __init__(self, feeds: LiveFeeds | Sequence[FileFeed] = ()) -> None:
-        """The feeds that are read; files are watched."""
+    def __init__(self, feeds: LiveFeeds | Sequence[FileFeed] = (), lists: WarningLists = NO_LISTS) -> None:
+        """The feeds that are read; files are watched.  `lists` are those that the gate refuses by."""
+        self._lists = lists
         self.feeds = feeds if isinstance(feeds, LiveFeeds) else LiveFeeds([FeedSource.of_file_feed(f) for f in feeds])
         self.pushed: dict[str, list[str]] = {}
         self._allow, self._protected = AllowList(), Protected()
@@ -56,7 +58,7 @@ class LiveIndicators:
 
     def load(self, protected: Protected, allow: AllowList, at: int) -> IndicatorSet:
         """Everything anew, as the gate lets it pass that protects these addresses."""
-        self._protected, self._allow = protected, allow
+        self._protected, self._allow = replace(protected, lists=self._lists), allow
         if not self._started:
             self.feeds.start(at)
             self._started = True
