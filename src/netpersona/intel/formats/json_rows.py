@@ -18,7 +18,17 @@ import msgspec
 from netpersona.intel.formats.entry import Entries, FormatError
 from netpersona.intel.formats.gathered import Gathered, Record
 from netpersona.intel.formats.json_fields import shown
-from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, head, members, placed, plain
+from netpersona.intel.formats.json_text import (
+    BadValueError,
+    Document,
+    Value,
+    array,
+    first,
+    head,
+    members,
+    placed,
+    plain,
+)
 from netpersona.intel.formats.row import GENERIC, Row, read_row
 
 NAME = GENERIC
@@ -94,9 +104,9 @@ def _records(document: Document) -> Iterator[_Found]:
         return
     value = next(document.values())
     inside = _inside(document.content, value, 0)
-    first = next(inside, None)
-    if first is not None:
-        yield from chain([first], inside)
+    found = next(inside, None)
+    if found is not None:
+        yield from chain([found], inside)
     elif (alone := _row(value)) is not None:
         yield alone
     else:
@@ -122,8 +132,8 @@ def _items(content: bytes, values: Iterator[Value], depth: int) -> Iterator[_Fou
                 yield _Found(value.at, None, shown(value), _UNTOLD)
         else:
             inside = _inside(content, value, depth + 1)
-            first = next(inside, None if depth else _Found(value.at, None, shown(value), _UNTOLD))
-            yield from inside if first is None else chain([first], inside)
+            found = next(inside, None if depth else _Found(value.at, None, shown(value), _UNTOLD))
+            yield from inside if found is None else chain([found], inside)
 
 
 def _inside(content: bytes, value: Value, depth: int) -> Iterator[_Found]:
@@ -191,7 +201,7 @@ def _refuse_strangers(document: Document) -> None:
     status = _text(Value(-1, told["query_status"])) if "query_status" in told else ""
     if status and status not in _NOTHING:
         raise FormatError(1, f"the service answered {status[:60]!r} and no list", "its list: is the question right?")
-    if any("Orgc" in _members(raw) for raw in islice(told.values(), 3)):
+    if any("Orgc" in first(raw) for raw in islice(told.values(), 3)):
         raise FormatError(1, "a MISP feed's manifest: it names events and holds none", "the events, or a MISP source")
     if told.keys() & {"api_roots", "collections"}:
         raise FormatError(1, "what a TAXII server says of itself", "the objects of one collection")
@@ -207,10 +217,3 @@ def _is_empty(document: Document, told: dict[str, msgspec.Raw]) -> bool:
         return not document.array and not document.lines
     signs = [bytes(memoryview(raw)[:1]) for raw in told.values()]
     return not told or (b"[" in signs and all(_NO_ITEM.match(bytes(memoryview(raw)[:200])) for raw in told.values()))
-
-
-def _members(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return members(raw)
-    except BadValueError:
-        return {}

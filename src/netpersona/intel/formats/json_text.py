@@ -168,6 +168,17 @@ def head(document: Document) -> dict[str, msgspec.Raw]:
     return {}
 
 
+def first(raw: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
+    """The members of an object, or of the first item of an array; none where there is no such thing."""
+    if raw is None:
+        return {}
+    try:
+        found = decoded(_TOP, raw)
+        return found if isinstance(found, dict) else members(found[0]) if found else {}
+    except BadValueError:
+        return {}
+
+
 def damaged(content: bytes, error: BadValueError) -> FormatError:
     """The error for a document that cannot be read, with its line."""
     text = str(error)

@@ -18,7 +18,7 @@ import msgspec
 from netpersona.intel.formats.entry import Entries
 from netpersona.intel.formats.gathered import Gathered, Record
 from netpersona.intel.formats.json_fields import Fields, shown
-from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, members, placed
+from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, first, members, placed
 from netpersona.intel.formats.stix_values import NO_MATCH
 
 NAME = "misp"
@@ -96,8 +96,10 @@ def recognised(head: dict[str, msgspec.Raw]) -> bool:
         return True
     if "Event" in head or "Attribute" in head or head.keys() >= {"info", "Orgc", "uuid"}:
         return True
-    start = bytes(memoryview(head["response"])[:300]) if "response" in head else b""
-    return start in {b"[]", b"{}"} or any(f'"{name}"'.encode() in start for name in ("Event", "Attribute", "to_ids"))
+    if "response" not in head:
+        return False
+    inside = first(head["response"])
+    return not inside or bool(inside.keys() & {"Event", "Attribute", "to_ids", "Orgc"})
 
 
 def read(document: Document) -> Entries:

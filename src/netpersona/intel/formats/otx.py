@@ -13,7 +13,7 @@ import msgspec
 from netpersona.intel.formats.entry import Entries
 from netpersona.intel.formats.gathered import Gathered, Record
 from netpersona.intel.formats.json_fields import Fields, shown
-from netpersona.intel.formats.json_text import BadValueError, Document, Value, array
+from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, first
 from netpersona.intel.formats.row import meaning
 from netpersona.intel.formats.stix_values import NO_MATCH
 
@@ -64,8 +64,10 @@ def recognised(head: dict[str, msgspec.Raw]) -> bool:
         return True
     if "indicators" in head and head.keys() & {"adversary", "pulse_source", "TLP", "author_name", "targeted_countries"}:
         return True
-    start = bytes(memoryview(head["results"])[:20_000]) if "results" in head else b""
-    return b'"indicator' in start or (start == b"[]" and "count" in head)
+    if "results" not in head:
+        return False
+    inside = first(head["results"])
+    return bool(inside.keys() & {"indicator", "indicators"}) or (not inside and "count" in head)
 
 
 def read(document: Document) -> Entries:

@@ -3,7 +3,7 @@
 A record is an indicator, of any pattern type; a bundle without one is a list of its vulnerabilities.  What an indicator
 gives are the values that suffice alone (`stix_values`).  What was only seen (sightings, observed data, addresses that
 stand for themselves) is no indicator.  The objects are decoded one by one into a few typed fields, not into a model of
-STIX, and put into columns by the thousand: the usual patterns are read there, the others by the grammar.
+STIX, and put into columns by the thousand, where their patterns are read (`stix_shapes`).
 
 Source: STIX 2.1, OASIS standard, parts 4.7 (indicator), 4.17 (vulnerability), 7.2 (markings); TLP 2.0 markings.
 """
@@ -80,19 +80,14 @@ _ROW: dict[str, pl.DataType | type[pl.DataType]] = {
     "valid_until": pl.Int64,
     "reason": pl.String,  # why it is refused as a whole
 }
-
-
 _TIMES = ("modified", "valid_from", "valid_until")
 
 
 def recognised(head: dict[str, msgspec.Raw]) -> bool:
     """Whether these are the members of a bundle, of TAXII's envelope, or of one STIX object."""
     kind, identity = _scalar(head.get("type")), _scalar(head.get("id"))
-    if (
-        kind == "bundle"
-        or (head and head.keys() <= {"more", "next"})
-        or ("objects" in head and bytes(head["objects"])[:1] == b"[")
-    ):
+    listed = "objects" in head and bytes(memoryview(head["objects"])[:1]) == b"["
+    if kind == "bundle" or listed or (head and head.keys() <= {"more", "next"}):
         return True
     return isinstance(kind, str) and isinstance(identity, str) and _ID.match(identity) is not None
 
@@ -186,7 +181,7 @@ def _objection(each: _Object) -> str | None:
     """Why an indicator is refused as a whole."""
     if each.revoked is True or each.revoked == "true":
         return "revoked by its author"
-    if each.indicator_types and "benign" in each.indicator_types:
+    if "benign" in (each.indicator_types or each.labels or ()):
         return "its author calls it benign"
     if not each.pattern or each.pattern.isspace():
         return "an indicator without a pattern"
@@ -227,6 +222,9 @@ def _values(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _vulnerability(record: Record, each: _Object, gathered: Gathered) -> None:
     """Enters the CVEs that a vulnerability names."""
+    if each.revoked is True:
+        gathered.refuse(record, each.name or "", "revoked by its author")
+        return
     told = each.external_references
     try:
         references = [] if told is msgspec.UNSET else plain(told)
