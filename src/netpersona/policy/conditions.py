@@ -78,7 +78,10 @@ class Asked:
         self._labels = [c for _, c in labels]
         self._order = [*(part for part, _ in numbers), *(part for part, _ in labels), *self._cel]
         places = {part: place for place, part in enumerate(self._order)}
-        self._places = [tuple(places[part] for part in each) for each in parts]
+        conjunctions = list(dict.fromkeys(each for each in parts if len(each) != 1))
+        joined = {each: len(every) + place for place, each in enumerate(conjunctions)}
+        self._and = [[places[part] for part in each] for each in conjunctions]
+        self._places = [places[each[0]] if len(each) == 1 else joined[each] for each in parts]
 
     def of(self, facts: Facts) -> tuple[bool, ...]:
         """Whether each condition holds of this persona, in their order."""
@@ -87,7 +90,8 @@ class Asked:
         found += [label.decide(facts) for label in self._labels]
         found += [evaluate(part, facts) is True for part in self._cel]
         facts.answers.update(zip(self._order, found, strict=True))
-        return tuple([all([found[place] for place in places]) for places in self._places])  # noqa: C419 (sooner so)
+        found += [all([found[place] for place in places]) for places in self._and]  # noqa: C419 (sooner so)
+        return tuple([found[place] for place in self._places])
 
 
 def ports_of(condition: Condition, facts: Facts) -> tuple[tuple[int, int], ...]:
