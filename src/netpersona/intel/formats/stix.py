@@ -23,6 +23,7 @@ from netpersona.intel.formats.gathered import ENTERED, Gathered, Record
 from netpersona.intel.formats.instants import instants
 from netpersona.intel.formats.json_fields import Fields, shown
 from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, plain
+from netpersona.intel.formats.stix_links import Links
 from netpersona.intel.formats.stix_shapes import sufficient_values
 
 NAME = "stix"
@@ -60,6 +61,9 @@ class _Object(msgspec.Struct, gc=False):
     labels: list[str] | None = None
     indicator_types: list[str] | None = None
     object_marking_refs: list[str] | None = None
+    relationship_type: str | None = None
+    source_ref: str | None = None
+    target_ref: str | None = None
     external_references: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     objects: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -94,13 +98,14 @@ def recognised(head: dict[str, msgspec.Raw]) -> bool:
 
 def read(document: Document) -> Entries:
     """The values of its indicators that suffice alone, and its vulnerabilities' names."""
-    gathered = Gathered()
+    gathered, links = Gathered(), Links()
     objects = _objects(document)
     vulnerable: list[_Placed] = []
     versions = [_versions(_table([], 0))]
     records = passed = 0
     while batch := list(islice(objects, _PART)):
         vulnerable += [each for each in batch if each.object.type == "vulnerability"]
+        links.add(each.object for each in batch if each.object.type != "indicator")
         listed = [each for each in batch if each.object.type == "indicator" or each.wrong is not None]
         table = _table(listed, records)
         versions.append(_versions(table))
@@ -113,7 +118,7 @@ def read(document: Document) -> Entries:
         return gathered.found(NAME, document.content, noted=noted)
     every = pl.concat(versions)
     found = gathered.found(NAME, document.content, records=records, unique=every["pattern"].n_unique())
-    return _newest(found, every)
+    return _newest(found._replace(table=links.labelled(found.table, every)), every)
 
 
 class _Placed(NamedTuple):

@@ -172,6 +172,21 @@ def test_vulnerabilities_give_their_cve_but_are_records_only_where_no_indicator_
     assert (alone.records, alone.refused["reason"].to_list()) == (3, ["a vulnerability without a CVE"])
 
 
+def test_an_indicator_without_a_name_is_labelled_by_what_it_indicates():
+    malware = {"type": "malware", "id": "malware--1", "name": "Predator"}
+    links = [
+        {"type": "relationship", "id": f"relationship--{each['id']}", "relationship_type": "indicates",
+         "source_ref": each["id"], "target_ref": "malware--1"}
+        for each in (ADDRESS, NAME)
+    ]  # fmt: skip
+    found = of(*links, ADDRESS, {**NAME, "name": "Mine"}, malware, 5)
+    assert entered(found, "raw", "label") == [
+        ("9.9.9.1", "Predator"),
+        ("a.example", "Mine"),
+        ("http://b.example/", "Mine"),
+    ]
+
+
 def test_what_was_only_seen_is_not_listed():
     found = of(
         {"type": "ipv4-addr", "id": "ipv4-addr--1", "value": "9.9.9.1"}, {"type": "sighting", "id": "sighting--1"}
