@@ -182,7 +182,7 @@ class ParquetHistory:
             if self._lock is None:
                 self._lock = self._locked()
             yield
-        except (OSError, ValueError, pl.exceptions.PolarsError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, OverflowError, pl.exceptions.PolarsError, msgspec.MsgspecError) as error:
             raise StoreError(f"history {self.path}: {what}: {error}; what was written before is still good") from error
 
     def _locked(self) -> int:

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -32,6 +33,7 @@ PARTIAL = ".partial"
 GONE = ".gone"
 _NAME = re.compile(r"([0-9]{8})-([0-9]{8})")
 _ABOUT = "about.json"
+_TRIES = 5  # a writer puts a day's segments together seldom
 _GROUP = 1 << 16  # rows of a row group: what a reader skips or reads by its smallest and largest values
 
 
@@ -65,18 +67,21 @@ class Segment:
 
 def segments(day: Path) -> list[Segment]:
     """The segments of a day, by their numbers; without those that another one holds.  Raises OSError, ValueError."""
-    found: list[Segment] = []
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):  # put together with others meanwhile, or let go: what is there now?
+            return _listed(day)
+    return _listed(day)
+
+
+def _listed(day: Path) -> list[Segment]:
     if not day.is_dir():
-        return found
+        return []
     named = [(path, match) for path in day.iterdir() if (match := _NAME.fullmatch(path.name)) is not None]
+    found: list[Segment] = []
     for path, match in sorted(named, key=lambda each: (int(each[1][1]), -int(each[1][2]))):
         low, high = int(match[1]), int(match[2])
-        if found and high <= found[-1].high:
-            continue
-        try:
+        if not found or high > found[-1].high:
             found.append(Segment(path, low, high, _about(path)))
-        except FileNotFoundError:  # it went away meanwhile: put together with others, or too old
-            continue
     return found
 
 

@@ -142,6 +142,20 @@ def test_who_reads_beside_a_writer_always_sees_what_was_written(tmp_path):
     assert hunted(history)["flows"].sum() == 3 * MANY
 
 
+def test_what_is_put_together_while_it_is_listed_is_not_missed(tmp_path, monkeypatch):
+    history = windows(ParquetHistory(tmp_path), 3)
+    about, put = segment._about, []
+
+    def meanwhile(path):
+        if not put:
+            put.append(path)
+            history.close(AT + DAY)
+        return about(path)
+
+    monkeypatch.setattr(segment, "_about", meanwhile)
+    assert sum(each.total("flows") for each in segment.segments(tmp_path / FOLDER)) == 3
+
+
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
     with windows(ParquetHistory(tmp_path), 1), ParquetHistory(tmp_path) as other:
         with pytest.raises(StoreError, match="another process writes it"):
