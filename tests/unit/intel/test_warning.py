@@ -180,3 +180,48 @@ def test_every_list_that_speaks_of_a_network_is_found(networks):
     said = said.filter(pl.col("shared").is_null())
     for number, value in enumerate(values):
         assert set(said.filter(pl.col("id") == number)["gate"]) == slowly(value, LISTED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text(max_size=300)
+    | st.lists(
+        st.sampled_from(
+            [*HEAD.format("x", "an x", "share").splitlines(), "8.8.8.8 G", "::", "a.b", "#", "*.c.d", "\x00"]
+        ),
+        max_size=12,
+    ).map("\n".join)
+)
+def test_any_text_is_a_list_or_a_value_error(text):
+    try:
+        found = read(text)
+    except ValueError:
+        return
+    assert read(written(found)).entries.equals(found.entries)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.permutations(
+        [
+            "8.8.8.8",
+            "104.17.0.1",
+            "52.1.2.3",
+            "52.0.0.0/12",
+            "google.com",
+            "co.uk",
+            "1.2.3.4",
+            "https://google.com/",
+            "2606:4700::/31",
+        ]
+    )
+)
+def test_what_is_refused_does_not_depend_on_the_order_and_what_passes_passes_again(values):
+    found = gated(*values)
+    assert set(found.indicators["value"]) == {"52.1.2.3", "1.2.3.4"}
+    assert {refusal.value: refusal.reason for refusal in found.refused} == {
+        refusal.value: refusal.reason for refusal in gated(*sorted(values)).refused
+    }
+    again = refuse(found, LISTS_ONLY)
+    assert again.indicators.equals(found.indicators)
+    assert again.refused_total == found.refused_total
