@@ -5,8 +5,8 @@
 A scripted sensor gives the controller reports as the taps would, one for each step of event time (s): web traffic, DNS
 with addresses that rotate, now and then a name that was never asked before, a listed peer or a scan, VMs that leave and
 come.  The store is SQLite on disk, the enforcer a plan.  Printed each hour: resident memory (MiB), the store's size
-(MiB), and how many answers, names, findings and terms are held.  Target: memory flat, which here means that the last
-quarter's mean is at most 10 % above that of the second quarter.
+(MiB), how many answers, names, findings and terms are held, and the size of all personas and memories as stored.
+Target: memory flat, which here means that the last quarter's mean is at most 10 % above that of the second quarter.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch, confor
 from netpersona.flow.vm import Vm, VmId, vm_id
 from netpersona.flow.window import SECOND, WINDOW
 from netpersona.intel.feed import FeedSettings
+from netpersona.persona.codec import encode
+from netpersona.persona.state import VmState
 
 START = 1_800_000_000 * SECOND // WINDOW * WINDOW
 HOUR = 3600 * SECOND
@@ -203,6 +205,8 @@ def soak(folder: Path, options: argparse.Namespace) -> None:
             *ill,
             flush=True,
         )
+    controller.stop()
+    controller.run()  # no more turn: the last checkpoint
     quarters = [statistics.mean(held[len(held) * q // 4 : len(held) * (q + 1) // 4]) for q in range(4)]
     growth = quarters[3] / quarters[1] - 1
     said = ", ".join(f"{each:.1f}" for each in quarters)
@@ -230,8 +234,14 @@ def holds(controller: Controller) -> str:
         "began": len(rules.began),
         "stopped": len(judge.stopped._verdicts),  # noqa: SLF001
         "states": len(judge.closed.states),
+        "KiB": sum(map(_size, judge.closed.states.values())) // 1024,
     }
     return " ".join(f"{name} {count}" for name, count in parts.items())
+
+
+def _size(state: VmState) -> int:
+    """Bytes of a persona and its memory as they are stored: at most 8 and 64 KiB."""
+    return len(encode(state.persona)) + len(encode(state.memory))
 
 
 if __name__ == "__main__":
