@@ -13,6 +13,7 @@ from netpersona.intel.formats.lines import label as as_label
 
 _PART = 50_000
 _LONGEST = 4096  # characters of a value
+_UNCLEAN = r"[^\x20-\x7e]|  |^ | $|^$|^.{200}"  # what a label would not be left as it stands for
 ENTERED = {"at": pl.Int64, **{name: kind for name, kind in ENTRY_SCHEMA.items() if name != "line"}}
 """Entries that have the byte at which their record begins (`at`, -1: not known) in place of the line."""
 GONE = {"at": pl.Int64, **{name: kind for name, kind in REFUSED_SCHEMA.items() if name != "line"}}
@@ -60,8 +61,10 @@ class Gathered:
 
     def add(self, entered: pl.DataFrame, refused: pl.DataFrame) -> None:
         """Takes tables with the columns ENTERED and GONE."""
-        clean = (as_label(pl.col(name).str.slice(0, _LONGEST)).alias(name) for name in ("label", "category"))
-        self._entered.append(typed(entered, ENTERED).with_columns(clean))
+        table = typed(entered, ENTERED)
+        unclean = [name for name in ("label", "category") if table[name].str.contains(_UNCLEAN).any()]
+        clean = (as_label(pl.col(name).str.slice(0, _LONGEST)).alias(name) for name in unclean)
+        self._entered.append(table.with_columns(clean))
         self._refused.append(typed(refused, GONE))
 
     def found(

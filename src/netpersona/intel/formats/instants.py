@@ -15,12 +15,16 @@ _LONGEST = 64  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _USUAL = r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|\+00:?00| ?UTC)?$"
+_EXACT = "%Y-%m-%dT%H:%M:%S%.fZ"
 _UNITS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))  # numbers below the first are seconds, ...
 
 
 def instants(stated: Sequence[object]) -> pl.Series:
     """The instants (Int64, µs) of what stands in a feed: text, numbers, or anything else."""
     texts = _texts(stated)
+    exact = texts.str.to_datetime(_EXACT, time_unit="us", strict=False).dt.epoch("us")
+    if exact.null_count() == texts.null_count():
+        return exact
     usual = pl.concat_str(pl.col("").str.extract(_USUAL, 1), pl.lit("T"), pl.col("").str.extract(_USUAL, 2))
     read = texts.to_frame("").select(
         pl.col("").alias("text"),

@@ -122,7 +122,7 @@ def items(content: bytes, at: int, raws: list[msgspec.Raw]) -> Iterator[Value]:
     at += 1
     for raw in raws:
         view = memoryview(raw)
-        at = content.find(view[:1], at) if known else -1
+        at = content.find(view[0], at) if known else -1
         yield Value(at, raw)
         at += view.nbytes
 

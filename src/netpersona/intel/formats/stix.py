@@ -84,7 +84,6 @@ _ROW: dict[str, pl.DataType | type[pl.DataType]] = {
     "valid_until": pl.Int64,
     "reason": pl.String,  # why it is refused as a whole
 }
-_TIMES = ("modified", "valid_from", "valid_until")
 
 
 def recognised(head: dict[str, msgspec.Raw]) -> bool:
@@ -106,7 +105,7 @@ def read(document: Document) -> Entries:
     while batch := list(islice(objects, _PART)):
         vulnerable += [each for each in batch if each.object.type == "vulnerability"]
         links.add(each.object for each in batch if each.object.type != "indicator")
-        listed = [each for each in batch if each.object.type == "indicator" or each.wrong is not None]
+        listed = [each for each in batch if each.object.type == "indicator"]
         table = _table(listed, records)
         versions.append(_versions(table))
         gathered.add(*_values(table))
@@ -122,11 +121,11 @@ def read(document: Document) -> Entries:
 
 
 class _Placed(NamedTuple):
-    """An object, with the byte at which it begins; or what is no object, and why."""
+    """An object, with the byte at which it begins; `wrong` says why it is none, and its pattern what it is."""
 
     at: int
     object: _Object
-    wrong: tuple[str, str] | None = None
+    wrong: str | None = None
 
 
 def _objects(document: Document) -> Iterator[_Placed]:
@@ -138,8 +137,7 @@ def _objects(document: Document) -> Iterator[_Placed]:
             yield placed
             continue
         try:
-            for each in array(document.content, value.at, inside):
-                yield _object(each)
+            yield from map(_object, array(document.content, value.at, inside))
         except BadValueError as error:
             yield _bad(value, error)
 
@@ -152,34 +150,26 @@ def _object(value: Value) -> _Placed:
 
 
 def _bad(value: Value, error: BadValueError) -> _Placed:
-    return _Placed(value.at, _Object(), (shown(value), f"no STIX object: {error}"))
+    return _Placed(value.at, _Object(type="indicator", pattern=shown(value)), f"no STIX object: {error}")
 
 
 def _table(listed: list[_Placed], before: int) -> pl.DataFrame:
     """The indicators in columns, numbered after those before."""
-    columns = list(zip(*map(_row, listed), strict=True)) or [()] * len(_ROW)
-    made = {name: pl.Series(name, column, strict=False) for name, column in zip(_ROW, columns, strict=True)}
-    for name in _TIMES:
-        made[name] = instants(made[name].to_list())
+    objects = [each.object for each in listed]
+    percent = pl.Series([each.confidence for each in objects], dtype=pl.Float64)
+    made = {
+        "at": [each.at for each in listed],
+        "id": [each.id for each in objects],
+        "modified": instants([each.modified or each.created for each in objects]),
+        "pattern": [each.pattern or "" for each in objects],
+        "label": [_label(each) for each in objects],
+        "category": [_category(each) for each in objects],
+        "confidence": pl.select(pl.when(percent.is_between(0, 100)).then(percent / 100)).to_series(),
+        "valid_from": instants([each.valid_from for each in objects]),
+        "valid_until": instants([each.valid_until for each in objects]),
+        "reason": [each.wrong or _objection(each.object) for each in listed],
+    }
     return typed(pl.DataFrame(made), _ROW).with_row_index("record", offset=before + 1)
-
-
-def _row(placed: _Placed) -> tuple[object, ...]:
-    at, each, wrong = placed
-    if wrong is not None:
-        return (at, None, None, wrong[0], None, None, None, None, None, wrong[1])
-    return (
-        at,
-        each.id,
-        each.modified or each.created,
-        each.pattern or "",
-        _label(each),
-        _category(each),
-        each.confidence / 100 if each.confidence is not None and 0 <= each.confidence <= 100 else None,
-        each.valid_from,
-        each.valid_until,
-        _objection(each),
-    )
 
 
 def _objection(each: _Object) -> str | None:
@@ -198,9 +188,10 @@ def _objection(each: _Object) -> str | None:
 def _label(each: _Object) -> str | None:
     """Its name, or what else says what it is; and how far it may be shared."""
     name = each.name or each.description or (", ".join(each.labels[:5]) if each.labels else None)
-    for reference in each.object_marking_refs or ():
-        mark = _TLP.get(reference[-36:])
-        if mark is not None:
+    if not each.object_marking_refs:
+        return name
+    for reference in each.object_marking_refs:
+        if mark := _TLP.get(reference[-36:]):
             return f"{name[:180]} ({mark})" if name else mark
     return name
 
