@@ -62,7 +62,9 @@ def _met(hunt: Hunt) -> pl.DataFrame:
     """(indicator, VM) with all that is known of it, the latest first."""
     inside = pl.col("via").is_in(_FLOWS)
     service = pl.when(pl.col("port") > 0).then(pl.concat_str("transport", "port", separator="/")).otherwise("transport")
-    lists = {"peers": pl.col("peer"), "names": pl.col("name"), "ports": service, "via": pl.col("via")}
+    met = pl.col("via") != "dns"  # whom a VM asks for a name is not met
+    lists = {"peers": pl.col("peer").filter(met), "ports": service.filter(met)}
+    lists |= {"names": pl.col("name"), "via": pl.col("via")}
     listed = hunt.quarry.listed.with_row_index("quarry")
     return (
         hunt.traces()

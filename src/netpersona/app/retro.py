@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,11 +45,14 @@ class Retro:
 class RetroHunts:
     """One thread that hunts.  consider(), notices() and state() may be called from any thread, and never wait.
 
-    `marks` is the file that remembers what was hunted; None: each start hunts everything.
+    `marks` is the file that remembers what was hunted; None: each start hunts everything.  `settled` is called before
+    each hunt: it may wait until what was seen last is in the history.
     """
 
-    def __init__(self, history: History, marks: Path | None = None) -> None:
-        self._history, self._marks = history, marks
+    def __init__(
+        self, history: History, marks: Path | None = None, settled: Callable[[], object] = lambda: None
+    ) -> None:
+        self._history, self._marks, self._settled = history, marks, settled
         self._asked: tuple[IndicatorSet, int] | None = None
         self._news = threading.Condition()
         self._over = False
@@ -107,6 +111,7 @@ class RetroHunts:
     def _hunt(self, new: pl.DataFrame, indicators: IndicatorSet, at: int) -> None:
         if not new.height:
             return
+        self._settled()
         found = findings(hunted(self._history, new, indicators.allow, at=at).met, at)
         with self._news:
             self._found.extend(found)

@@ -61,6 +61,13 @@ def test_a_new_indicator_is_hunted_at_once_and_becomes_a_finding(history):
     assert (into.direction, into.alert) == ("inbound", False)
 
 
+def test_whom_a_vm_asked_for_a_name_is_not_said_to_be_met(history):
+    hunts = RetroHunts(history)
+    hunts.consider(indicators(b"evil.example"), NOW)
+    wait_for(lambda: not hunts.state().busy)
+    assert sorted(found.peers for found in hunts.notices()) == [("198.51.100.20",), ("198.51.100.9",)]
+
+
 def test_only_what_is_new_is_hunted_and_what_comes_back_is_new(history):
     hunts = RetroHunts(history)
     assert hunted(hunts, indicators(b"203.0.113.7"))

@@ -23,11 +23,12 @@ View = Callable[[FlowBatch], FlowBatch]
 
 
 class _Given(NamedTuple):
-    """Rows to add; or, without any, the instant up to which all came."""
+    """Rows to add; or the instant up to which all came; or whom to tell that all before is done."""
 
-    rows: FlowBatch | None
-    view: View | None
-    until: int
+    rows: FlowBatch | None = None
+    view: View | None = None
+    until: int = 0
+    done: threading.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Recorded:
 
 
 class Recorder:
-    """One thread that writes a history.  add(), close() and state() may be called from any thread, and never wait."""
+    """One thread that writes a history.  Every method may be called from any thread; add() and close() never wait."""
 
     def __init__(self, history: History, most: int = WAITING_MOST) -> None:
         self._history, self._most = history, most
@@ -61,16 +62,22 @@ class Recorder:
             else:
                 self._state = replace(self._state, dropped=self._state.dropped + rows.flows.height)
         if fits:
-            self._given.put(_Given(rows, view, 0))
+            self._given.put(_Given(rows, view))
 
     def close(self, until: int) -> None:
         """All up to then (µs) was added: write it for good."""
-        self._given.put(_Given(None, None, until))
+        self._given.put(_Given(until=until))
 
     def state(self) -> Recorded:
         """How it is."""
         with self._lock:
             return self._state
+
+    def settle(self, patience: float) -> bool:
+        """Wait until all that was given so far is done, for so many seconds at most; whether it is."""
+        done = threading.Event()
+        self._given.put(_Given(done=done))
+        return done.wait(patience)
 
     def stop(self, patience: float | None = None) -> bool:
         """Write what waits and end, within so many seconds; whether it did."""
@@ -85,6 +92,8 @@ class Recorder:
                 if given.rows is not None and given.view is not None:
                     held += self._history.add(given.rows, given.view)
                     size += _size(given.rows)
+                elif given.done is not None:
+                    given.done.set()
                 else:
                     self._history.close(given.until)
                     self._note(written=held, waiting=-size, error=None)

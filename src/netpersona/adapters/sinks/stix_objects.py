@@ -22,6 +22,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from netpersona.adapters.sinks.techniques import named
+from netpersona.flow.window import DAY
 from netpersona.risk.finding import Finding
 
 Object = dict[str, Any]
@@ -40,6 +41,7 @@ _AT_FAULT_OUTSIDE = {"intel_match", "c2_beacon", "c2_channel", "icmp_tunnel", "c
 _AT_FAULT_INSIDE = {"intel_match", "scan_vertical", "scan_horizontal", "brute_force", "exploit_attempt"}  # who calls it
 _BY_NAME = {"dns", "tls", "http", "name", "answer"}
 _PEERS_MOST = 100  # of one finding
+_VALID = 30 * DAY  # µs after which an accusation ends, unless it is seen again
 _DNS = 53  # whom a VM asks there is its resolver
 _DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
 _ADDRESS_LIKE = re.compile(r"[0-9a-fA-F:.]*[0-9a-fA-F](?:[.:])[0-9a-fA-F:.]*[0-9a-fA-F]|::[0-9a-fA-F]*")
@@ -93,7 +95,8 @@ def _culprits(finding: Finding) -> Iterator[tuple[str, str]]:
     found = [each for each in domains if by_name and _DOMAIN.fullmatch(each) and len(each) <= 253]
     yield from (("domain-name", each) for each in found)
     at_fault = _AT_FAULT_OUTSIDE if finding.direction == "outbound" else _AT_FAULT_INSIDE
-    if finding.kind in at_fault and finding.port != _DNS and not found:
+    accused = finding.kind in at_fault and not (finding.kind == "intel_match" and by_name)  # else a resolver may be
+    if accused and finding.port != _DNS and not found:
         for peer in finding.peers[:_PEERS_MOST]:
             if _public(peer):
                 yield _address_type(peer), peer
@@ -108,6 +111,7 @@ def _indicator(finding: Finding, kind: str, value: str, teller: Teller) -> Objec
         "pattern": f"[{kind}:value = '{value}']",
         "pattern_type": "stix",
         "valid_from": _instant(finding.first_seen),
+        "valid_until": _instant(max(finding.first_seen, finding.last_seen) + _VALID),
         "confidence": round(finding.confidence * 100),
     }
 

@@ -27,6 +27,7 @@ def test_a_peer_is_an_indicator_that_was_sighted():
     indicator, sighting, data = seen["indicator"], seen["sighting"], seen["observed-data"]
     assert indicator["pattern"] == f"[ipv4-addr:value = '{BAD}']"
     assert (indicator["valid_from"], indicator["confidence"]) == ("2025-10-09T00:00:00.000Z", 93)
+    assert indicator["valid_until"] == "2025-11-08T00:09:00.000Z"
     assert (sighting["sighting_of_ref"], sighting["count"]) == (indicator["id"], 10)
     assert (sighting["first_seen"], sighting["last_seen"]) == ("2025-10-09T00:00:00.000Z", "2025-10-09T00:09:00.000Z")
     assert (sighting["created"], sighting["modified"]) == ("2025-10-09T00:05:00.000Z", "2025-10-09T00:09:00.000Z")
@@ -56,6 +57,12 @@ def test_only_who_is_at_fault_outside_is_an_indicator(found, patterns):
     assert [each["pattern"] for each in those if each["type"] == "indicator"] == patterns
     of = {each["sighting_of_ref"].partition("--")[0] for each in those if each["type"] == "sighting"}
     assert of == {"indicator" if patterns else "attack-pattern"}
+
+
+def test_a_resolver_is_never_accused():
+    url = {"indicator": "http://evil.example/x", "via": ["dns", "name"]}
+    met = finding("intel_match", None, peers=("8.8.8.8", BAD), port=None, evidence=url)
+    assert not [each for each in objects(met, TELLER) if each["type"] == "indicator"]
 
 
 def test_what_tells_nothing_is_not_told():
