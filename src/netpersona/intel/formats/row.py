@@ -10,7 +10,7 @@ Sources: the interfaces that abuse.ch, Spamhaus, CISA, FIRST, CrowdSec, GreyNois
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -57,17 +57,20 @@ _FIRST = (
     "created", "created_at", "timestamp", "seen", "last_seen", "lastseen", "last_reported_at", "lastreportedat",
 )  # fmt: skip
 _LAST = ("valid_until", "expires", "expires_at", "expiration", "expiry", "until")
-_OBJECTIONS: tuple[tuple[str, tuple[object, ...], str], ...] = (
-    ("classification", ("benign",), "the feed calls it benign"),
-    ("riot", (True,), "the feed calls it a common service"),
-    ("iswhitelisted", (True,), "the feed calls it allowed"),
-    ("is_whitelisted", (True,), "the feed calls it allowed"),
-    ("false_positive", (True,), "the feed calls it a false positive"),
-    ("revoked", (True,), "revoked by its author"),
-    ("is_active", (False, 0, "0"), "no longer active, says the feed"),
-    ("simulated", (True,), "a simulated decision"),
-    ("verified", ("no", False), "the feed has not verified it"),
-)
+_OBJECTIONS: dict[str, tuple[tuple[object, ...], str]] = {
+    "classification": (("benign",), "the feed calls it benign"),
+    "riot": ((True,), "the feed calls it a common service"),
+    "iswhitelisted": ((True,), "the feed calls it allowed"),
+    "is_whitelisted": ((True,), "the feed calls it allowed"),
+    "false_positive": ((True,), "the feed calls it a false positive"),
+    "revoked": ((True,), "revoked by its author"),
+    "is_active": ((False, 0, "0"), "no longer active, says the feed"),
+    "simulated": ((True,), "a simulated decision"),
+    "verified": (("no", False), "the feed has not verified it"),
+}
+"""Members that say that a row is not meant: with which values, and what that means."""
+_LONGEST = 4096  # characters of all names of a shape that is remembered
+_LONGEST_NAME = 80
 _SCOPES = {"ip": "address", "range": "network", "as": "asn"}
 
 
@@ -121,94 +124,131 @@ class Row(NamedTuple):
     stop: object = None
 
 
+class _Shape(NamedTuple):
+    """What the names of a row's members say, whatever the members are: rows of one feed share a few shapes."""
+
+    names: tuple[str, ...]  # as they are compared here
+    service: Service | None
+    general: tuple[str, ...]  # of each of these lists, the names that are there, in its order
+    telling: tuple[tuple[str | None, tuple[str, ...]], ...]
+    stated: tuple[str, ...]
+    labels: tuple[str, ...]
+    categories: tuple[str, ...]
+    confidences: tuple[str, ...]
+    starts: tuple[str, ...]
+    stops: tuple[str, ...]
+
+
 def read_row(told: Mapping[str, object]) -> Row | None:
     """What the row says; None where none of its members is telling."""
-    named: dict[str, object] = {}
-    for name, member in told.items():
-        if member is not None and member != "":
-            named.setdefault(_name(name[:80]), member)
-    service = next((each for each in SERVICES if named.keys() >= each.members), None)
-    values = _of_service(named, service) if service is not None else _values(named)
+    keys = tuple(name for name, member in told.items() if member is not None and member != "")
+    usual = sum(map(len, keys)) < _LONGEST
+    shape = _shape(keys) if usual else _shape.__wrapped__(keys)
+    named = dict(zip(reversed(shape.names), [told[key] for key in reversed(keys)], strict=True))
+    values = _of_service(named, shape, shape.service) if shape.service is not None else _values(named, shape)
     if not values:
         return None
-    label = _first_text(named, ("scenario", *LABELS))
     return Row(
-        service.name if service is not None else GENERIC,
+        GENERIC if shape.service is None else shape.service.name,
         values,
-        _objection(named),
-        label,
-        _first_text(named, CATEGORIES),
-        _confidence(named),
-        _first(named, _FIRST),
-        _first(named, _LAST),
+        _objection(named, shape),
+        _first_text(named, shape.labels),
+        _first_text(named, shape.categories),
+        _confidence(named, shape),
+        _first(named, shape.starts),
+        _first(named, shape.stops),
     )
 
 
-def _of_service(named: dict[str, object], service: Service) -> tuple[tuple[str, str | None], ...]:
-    kind = _stated(named)
+def _there(names: Collection[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name in names)
+
+
+@lru_cache(maxsize=256)
+def _shape(keys: tuple[str, ...]) -> _Shape:
+    names = tuple(name_of(key[:_LONGEST_NAME]) for key in keys)
+    there = frozenset(names)
+    telling = ((kind, _there(there, wanted)) for kind, wanted in _TELLING)
+    return _Shape(
+        names,
+        next((each for each in SERVICES if there >= each.members), None),
+        _there(there, _GENERAL),
+        tuple((kind, found) for kind, found in telling if found),
+        _there(there, _STATED),
+        _there(there, ("scenario", *LABELS)),
+        _there(there, CATEGORIES),
+        _there(there, CONFIDENCES),
+        _there(there, _FIRST),
+        _there(there, _LAST),
+    )
+
+
+def _of_service(named: dict[str, object], shape: _Shape, service: Service) -> tuple[tuple[str, str | None], ...]:
+    kind = _stated(named, shape)
     return tuple((text, given or kind) for name, given in service.values for text in _texts(named.get(name)))
 
 
-def _values(named: dict[str, object]) -> tuple[tuple[str, str | None], ...]:
+def _values(named: dict[str, object], shape: _Shape) -> tuple[tuple[str, str | None], ...]:
     """The values of a row of a service that is not known."""
-    for name in _GENERAL:
-        if texts := _texts(named.get(name)):
-            kind = _stated(named)
+    for name in shape.general:
+        if texts := _texts(named[name]):
+            kind = _stated(named, shape)
             return tuple((text, kind) for text in texts)
-    for kind, names in _TELLING:
-        held = [text for name in names for text in _texts(named.get(name))]
+    for kind, names in shape.telling:
+        held = [texts for name in names if (texts := _texts(named[name]))]
         if held:
-            first = held if kind == _ALL else _texts(next(named[name] for name in names if _texts(named.get(name))))
-            return tuple((text, kind) for text in dict.fromkeys(first))
+            each = [text for texts in held for text in texts] if kind == _ALL else held[0]
+            return tuple((text, kind) for text in dict.fromkeys(each))
     return ()
 
 
-def _stated(named: dict[str, object]) -> str | None:
+def _stated(named: dict[str, object], shape: _Shape) -> str | None:
     """The type that stands beside the value."""
     scope = named.get("scope")
     if isinstance(scope, str) and scope.lower() in _SCOPES:
         return _SCOPES[scope.lower()]
-    word = next((named[name] for name in _STATED if isinstance(named.get(name), str)), None)
-    return meaning(str(word)[:80])[0] if word is not None else None
+    word = next((word for name in shape.stated if isinstance(word := named[name], str)), None)
+    return meaning(word[:_LONGEST_NAME])[0] if word is not None else None
 
 
-def _objection(named: dict[str, object]) -> str | None:
+def _objection(named: dict[str, object], shape: _Shape) -> str | None:
     """Why the row is refused as a whole."""
-    for name, values, reason in _OBJECTIONS:
-        if any(named.get(name) is value or (isinstance(value, str) and named.get(name) == value) for value in values):
+    for name in sorted(named.keys() & _OBJECTIONS.keys()):
+        values, reason = _OBJECTIONS[name]
+        if any(named[name] is value or (isinstance(value, str) and named[name] == value) for value in values):
             return reason
-    if str(named.get("duration", "")).startswith("-"):
+    if str(named.get("duration", ""))[:1] == "-":
         return "the decision has run out"
     scope = named.get("scope")
     if isinstance(scope, str) and "value" in named and scope.lower() not in _SCOPES and "scenario" in named:
         return f"{scope[:40]}: {NO_MATCH}"
-    if any(name in named for name in (*_GENERAL, "datatype")):
-        for name in _STATED:
-            word = named.get(name)
-            if isinstance(word, str) and meaning(word[:80])[1]:
+    if shape.general or "datatype" in named:
+        for name in shape.stated:
+            word = named[name]
+            if isinstance(word, str) and meaning(word[:_LONGEST_NAME])[1]:
                 return f"{word[:40]}: {NO_MATCH}"
     return None
 
 
-def _confidence(named: dict[str, object]) -> float | None:
+def _confidence(named: dict[str, object], shape: _Shape) -> float | None:
     """0 to 1, from a probability or from percent."""
-    for name in CONFIDENCES:
+    for name in shape.confidences:
         try:
-            number = float(str(named[name])) if name in named else None
+            number = float(str(named[name])[:40])
         except ValueError:
             continue
-        if number is not None and 0 <= number <= 100:
+        if 0 <= number <= 100:
             return number / 100 if number > 1 or name not in {"epss", "epss_score", "confidence"} else number
     return None
 
 
 def _first(named: dict[str, object], names: tuple[str, ...]) -> object:
-    return next((named[name] for name in names if isinstance(named.get(name), str | int | float)), None)
+    return next((named[name] for name in names if isinstance(named[name], str | int | float)), None)
 
 
 def _first_text(named: dict[str, object], names: tuple[str, ...]) -> str | None:
     for name in names:
-        texts = [text[:200] for text in _texts(named.get(name))[:5]]
+        texts = [text[:200] for text in _texts(named[name])[:5]]
         if texts:
             return ", ".join(texts)
     return None
@@ -223,11 +263,6 @@ def _texts(member: object) -> list[str]:
     if isinstance(member, int | float):
         return [str(member)]
     return [each for each in member if isinstance(each, str) and each] if isinstance(member, list) else []
-
-
-@lru_cache(maxsize=4096)
-def _name(name: str) -> str:
-    return name_of(name)
 
 
 @lru_cache(maxsize=4096)
