@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -13,6 +15,7 @@ from netpersona.app.judging import Judging, Seen
 from netpersona.flow.vm import VmId
 from netpersona.pipeline import Fleet
 
+_T = TypeVar("_T")
 _HELD = 800_000  # rows that are held before they go to the disk
 
 
@@ -47,27 +50,21 @@ class Lots:
         if self._held:
             self._write()
         for lot in range(self._count):
-            self._path(lot, "begin").write_bytes(pickle.dumps(self._part(judging, lot)))
+            begin = _of(lot, self._count, judging.closed.states), _of(lot, self._count, judging.names)
+            self._path(lot, "begin").write_bytes(pickle.dumps(begin))
 
     def by_size(self) -> list[int]:
         """The lots, the largest first."""
         return sorted(range(self._count), key=lambda lot: (-self._rows[lot], lot))
 
-    def judged(self, lot: int) -> Judging:
-        """What comes of judging the lot's VMs, from their first hour to their last."""
-        judging: Judging = pickle.loads(self._path(lot, "begin").read_bytes())  # noqa: S301 - written by close()
+    def judge(self, lot: int, judging: Judging) -> None:
+        """Judge the lot's VMs, from their first hour to their last."""
+        states, names = pickle.loads(self._path(lot, "begin").read_bytes())  # noqa: S301 - written by close()
+        judging.closed.states.update(states)
+        judging.names.update(names)
         for time in range(self._times):
             flows, transactions = (self._read(lot, f"{name}-{time}") for name in ("flows", "transactions"))
             judging.judge(Seen(flows, transactions, self._fleets))
-        return judging
-
-    def _part(self, judging: Judging, lot: int) -> Judging:
-        """The judging of one lot's VMs, from where they stand."""
-        part = Judging(judging.ground, judging.horizon)
-        states, names = judging.closed.states, judging.names
-        part.closed.states = {vm: state for vm, state in states.items() if lot_of(vm, self._count) == lot}
-        part.names = {vm: known for vm, known in names.items() if lot_of(vm, self._count) == lot}
-        return part
 
     def _write(self) -> None:
         for (lot, name), parts in self._held.items():
@@ -89,3 +86,7 @@ class Lots:
 def lot_of(vm: VmId, count: int) -> int:
     """Which of `count` lots the VM is in; the same everywhere."""
     return zlib.crc32(vm.encode()) % count
+
+
+def _of(lot: int, count: int, by_vm: Mapping[VmId, _T]) -> dict[VmId, _T]:
+    return {vm: value for vm, value in by_vm.items() if lot_of(vm, count) == lot}

@@ -26,6 +26,7 @@ from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
 
 _LOTS = 16  # for each process: so many that all end at nearly the same time
+_ENDED = "a judging process ended before its work was done; is there enough memory?"
 _AHEAD = 2  # lots that a process beside this one has at a time: while it is told of one it judges the other
 
 
@@ -78,42 +79,45 @@ class Shards:
         self._lots.close(judging)
         waiting = deque(self._lots.by_size())
         whole = Judging(judging.ground, judging.horizon)
-        for _, connection in self._helpers:
-            connection.send((self._lots, whole))
+        connections = [connection for _, connection in self._helpers]
+        for connection in connections:
+            _tell(connection, (self._lots, whole))
             for _ in range(_AHEAD):
                 _give(waiting, connection)
         while waiting:
-            whole.join(self._lots.judged(waiting.pop()))
-            for _, connection in self._helpers:
+            self._lots.judge(waiting.pop(), whole)
+            for connection in connections:
                 while waiting and connection.poll():
                     _answer(connection)
                     _give(waiting, connection)
-        for _, connection in self._helpers:
-            connection.send(None)
-            whole.join(self._rest(connection))
+        for connection in connections:
+            _tell(connection, None)
+            while (answer := _answer(connection)) is None:
+                pass
+            outcome, memory = answer
+            whole.join(Judging(judging.ground, judging.horizon, *outcome))
+            self.memory += memory
         return whole
-
-    def _rest(self, connection: Connection) -> Judging:
-        """All that another process judged, once it is done with what it was given."""
-        while (answer := _answer(connection)) is None:
-            pass
-        judging, memory = answer
-        self.memory += memory
-        part: Judging = judging
-        return part
 
 
 def _give(waiting: deque[int], connection: Connection) -> None:
     """Let another process judge the largest lot that waits; the smallest are judged here."""
     if waiting:
-        connection.send(waiting.popleft())
+        _tell(connection, waiting.popleft())
+
+
+def _tell(connection: Connection, what: object) -> None:
+    try:
+        connection.send(what)
+    except OSError as error:
+        raise NetpersonaError(_ENDED) from error
 
 
 def _answer(connection: Connection) -> Any:
     try:
         answer = connection.recv()
-    except EOFError as error:
-        raise NetpersonaError("a judging process ended before its work was done; is there enough memory?") from error
+    except (EOFError, OSError) as error:
+        raise NetpersonaError(_ENDED) from error
     if isinstance(answer, NetpersonaError):
         raise answer
     return answer
@@ -125,9 +129,9 @@ def _help(connection: Connection) -> None:
         lots, whole = connection.recv()
         with no_collector():
             while (lot := connection.recv()) is not None:
-                whole.join(lots.judged(lot))
+                lots.judge(lot, whole)
                 connection.send(None)
-            connection.send((whole, peak_memory()))
+            connection.send(((whole.closed, whole.open, whole.names, whole.at), peak_memory()))
     except NetpersonaError as error:
         connection.send(error)
     except (EOFError, KeyboardInterrupt):

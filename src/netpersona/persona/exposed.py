@@ -38,6 +38,8 @@ class Exposures:
     def on(self, persona: Persona) -> Persona:
         """The persona with its exposure of now; the same object where nothing changed."""
         found = self.of(persona)
+        if not (found or persona.exposure or persona.exposed_ports):
+            return persona
         if (persona.exposure, persona.exposed_ports) == (kinds(found), ports(found)):
             return persona
         return replace(persona, exposure=kinds(found), exposed_ports=ports(found))

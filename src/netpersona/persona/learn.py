@@ -6,7 +6,7 @@ not its behaviour and is not learned.  Decay is applied when an entry is touched
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
@@ -46,7 +46,8 @@ def learn(persona: Persona, observation: Observation, but: Collection[str] = ())
     window = observation.window
     if persona.learned_until is not None and window.end <= persona.learned_until:
         return persona.profile
-    own = [c for c in observation.conversations if c.peer not in but]
+    talks = observation.conversations
+    own = [c for c in talks if c.peer not in but] if but else talks
     return persona.profile if not own else _grown(_faded(persona, window.start), observation, own, but)
 
 
@@ -87,7 +88,7 @@ def _faded(persona: Persona, at: int) -> TrafficProfile:
 
 
 def _grown(
-    profile: TrafficProfile, observation: Observation, own: list[Conversation], but: Collection[str]
+    profile: TrafficProfile, observation: Observation, own: Sequence[Conversation], but: Collection[str]
 ) -> TrafficProfile:
     at = observation.window.end
     kinds, singletons = dict(profile.kinds), profile.singletons
@@ -131,7 +132,7 @@ def _touched(before: Usage | None, flows: int, bytes_out: int, bytes_in: int, fi
 
 
 def _names(
-    profile: TrafficProfile, observation: Observation, own: list[Conversation], but: Collection[str]
+    profile: TrafficProfile, observation: Observation, own: Sequence[Conversation], but: Collection[str]
 ) -> dict[str, Usage]:
     """Names that the VM addressed, by what it called them in DNS, TLS and HTTP; not what its callers call it."""
     spoken = [c for c in own if c.server_name is not None and c.direction == "outbound"]

@@ -174,32 +174,25 @@ def with_episodes(memory: Memory, episodes: Mapping[int, Episode]) -> Memory:
     )  # fmt: skip
 
 
-# The loops over a window's conversations and probes unpack each at once: to read a named tuple's fields by their names
-# takes five times as long.
-
-
 def _calls(memory: Memory, conversations: Sequence[Conversation]) -> tuple[_Contacts, _Logins, bool]:
     """The contacts and log-ins with the window's conversations, and whether the VM called anybody in vain."""
     contacts, logins, vain = memory.contacts.copy(), memory.logins, False
     for c in conversations:
-        direction, transport, port, peer, _, flows, answered, _, _, _, _, _, _, _, _, _, _, _, failed, ok, _, _, _ = c
-        if direction == "outbound":
-            key = (transport, port, peer)
+        if c.direction == "outbound":
+            key = (c.transport, c.port, c.peer)
             contacts[key] = _called(contacts.get(key), c)
-            if not answered:
+            if not c.answered:
                 vain = True
                 continue
-        if transport == "tcp" and (
-            port in LOGIN_PORTS or failed or ok or (flows >= _MANY and port not in _WEB)
-        ):
+        if c.transport == "tcp" and _like_logins(c):
             logins = _attempts(logins, c)
     return _bounded(contacts, CONTACTS_KEPT, _by_contact), logins, vain
 
 
 def _called(old: Contact | None, c: Conversation) -> Contact:
     """How the VM called a contact, with one more conversation."""
-    _, _, _, _, _, more, met, _, sent, received, _, _, _, _, began, _, _, starts, _, _, _, _, _ = c
-    if old is None or began - old[5] > DAY:
+    began, starts = c.first, c.starts
+    if old is None or began - old.last > DAY:
         flows, answered, bytes_out, bytes_in, first, last, gaps = 0, 0, 0, 0, began, began, _NO_GAPS
     else:
         flows, answered, bytes_out, bytes_in, first, last, gaps = old
@@ -209,12 +202,12 @@ def _called(old: Contact | None, c: Conversation) -> Contact:
             flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, began
     if len(starts) > 1:
         gaps += _gaps(starts)
-    newest, bytes_out, bytes_in = starts[-1] if starts else began, bytes_out + sent, bytes_in + received
+    newest, bytes_out, bytes_in = starts[-1] if starts else began, bytes_out + c.bytes_out, bytes_in + c.bytes_in
     return _new(
         Contact,
         (
-            flows + more,
-            answered + met,
+            flows + c.flows,
+            answered + c.answered,
             bytes_out if bytes_out < CEILING else CEILING,  # noqa: FURB136 - hot
             bytes_in if bytes_in < CEILING else CEILING,  # noqa: FURB136 - hot
             first,
@@ -237,18 +230,19 @@ def _gaps(starts: tuple[int, ...]) -> tuple[int, ...]:
 def _probed(sources: dict[str, Probing], probes: Sequence[Probe]) -> dict[str, Probing]:
     """What peers tried at the VM, with the probes of one window."""
     sources = sources.copy()
-    for peer, _, _, tried, more, _, began, newest in probes:
-        if not more:
-            continue
-        old = sources.get(peer)
-        if old is None or began - old[3] > DAY:
-            sources[peer] = _new(Probing, (tried[:PORTS_KEPT], more, began, newest))
-            continue
-        ports, flows, first, last = old
-        if ports != tried and len(ports) < PORTS_KEPT:
-            ports = tuple(sorted((*ports, *sorted(set(tried).difference(ports))[: PORTS_KEPT - len(ports)])))
-        sources[peer] = _new(Probing, (ports, flows + more, first, newest if newest > last else last))  # noqa: FURB136
+    for p in probes:
+        if p.flows:
+            sources[p.peer] = _tried(sources.get(p.peer), p)
     return _bounded(sources, SOURCES_KEPT, _by_probing)
+
+
+def _tried(old: Probing | None, p: Probe) -> Probing:
+    if old is None or p.first - old.last > DAY:
+        return _new(Probing, (p.ports[:PORTS_KEPT], p.flows, p.first, p.last))
+    ports, last = old.ports, p.last
+    if ports != p.ports and len(ports) < PORTS_KEPT:
+        ports = tuple(sorted((*ports, *sorted(set(p.ports).difference(ports))[: PORTS_KEPT - len(ports)])))
+    return _new(Probing, (ports, old.flows + p.flows, old.first, last if last > old.last else old.last))  # noqa: FURB136
 
 
 def _failures(
@@ -256,12 +250,11 @@ def _failures(
 ) -> tuple[dict[str, Probing], dict[tuple[str, int], Spread]]:
     """The targets and spreads (both are used up) with the outbound conversations that nobody answered."""
     for c in conversations:
-        direction, transport, port, peer, _, _, answered, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _ = c
-        if direction != "outbound" or port in CHATTER or transport not in _PORTED:
+        if c.direction != "outbound" or c.port in CHATTER or c.transport not in _PORTED:
             continue
-        service = (transport, port)
-        if not answered:
-            targets[peer] = _missed_at(targets.get(peer), c)
+        service = (c.transport, c.port)
+        if not c.answered:
+            targets[c.peer] = _missed_at(targets.get(c.peer), c)
             spreads[service] = _missed(spreads.get(service), c)
         elif service in spreads:
             spreads[service] = _met(spreads[service], c)
@@ -287,6 +280,13 @@ def _missed(old: Spread | None, c: Conversation) -> Spread:
 def _met(old: Spread, c: Conversation) -> Spread:
     peers, answered, first, last = old
     return _new(Spread, (peers, answered + 1, first, last)) if c.first - last <= HOUR else old
+
+
+def _like_logins(c: Conversation) -> bool:
+    """Whether TCP flows may be log-ins."""
+    if c.port in LOGIN_PORTS or c.logins_failed or c.logins_ok:
+        return True
+    return c.flows >= _MANY and c.port not in _WEB
 
 
 def _attempts(logins: _Logins, c: Conversation) -> _Logins:
@@ -365,11 +365,11 @@ def _bounded(table: dict[_K, _V], limit: int, useful: Callable[[Iterable[_V]], l
 
 
 def _by_contact(table: Iterable[Contact]) -> list[int]:
-    return [last + (flows if flows < 48 else 48) * 30 * MINUTE for flows, _, _, _, _, last, _ in table]  # noqa: FURB136
+    return [v.last + (v.flows if v.flows < 48 else 48) * 30 * MINUTE for v in table]  # noqa: FURB136 - hot
 
 
 def _by_probing(table: Iterable[Probing]) -> list[int]:
-    return [last + (flows if flows < 9 else 9) * 3 * HOUR for _, flows, _, last in table]  # noqa: FURB136 - hot
+    return [v.last + (v.flows if v.flows < 9 else 9) * 3 * HOUR for v in table]  # noqa: FURB136 - hot
 
 
 def _by_spread(table: Iterable[Spread]) -> list[int]:

@@ -18,6 +18,7 @@ FINGERPRINTS_KEPT = 6
 SLACK = 6  # a table is cut down when it is this much over, so that not every window sorts it
 BINS = 80  # half-octaves: bin = 2 * log2(bytes + 1), up to 2^40 bytes in one window
 
+_Z = 1.96  # of the normal distribution, for 95 %
 _new = tuple.__new__  # makes a NamedTuple without checking its arity: one is made for each conversation
 
 
@@ -55,10 +56,9 @@ def completeness(profile: TrafficProfile) -> Completeness:
     n, once = profile.flows, profile.singletons
     if n == 0:
         return Completeness()
-    z = 1.96
-    share = min(1.0, once / n)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    share, whole = min(1.0, once / n), 1 + _Z * _Z / n
+    centre = (share + _Z * _Z / (2 * n)) / whole
+    half = _Z * math.sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n)) / whole
     return Completeness(round(share, 6), round(max(0.0, centre - half), 6), round(min(1.0, centre + half), 6))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from netpersona.flow.window import DAY
 from netpersona.persona.memory import Episode, Memory, with_episodes
@@ -15,6 +16,7 @@ PEERS_SHOWN = 1000
 EPISODE_IDLE = DAY  # a finding not renewed for this long is over; the next one is a new one
 
 
+@lru_cache(maxsize=1 << 12)  # a finding's subject is asked for three times in a row
 def subject(
     kind: str,
     direction: str,
