@@ -6,8 +6,10 @@ transaction); a set changes by its elements, since a big set must not be loaded 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import ne
+from typing import TypeVar
 
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import AlwaysAllow, Direction, Mode
@@ -17,6 +19,7 @@ from netpersona.ruleset.reasons import why
 from netpersona.ruleset.tables import Key, member_order, renewed
 
 Rules = tuple[ResolvedRule, ...]
+Value = TypeVar("Value")
 
 SHOWN = 5  # peers named in a sentence
 
@@ -71,10 +74,10 @@ def diff(in_force: Ruleset, desired: Ruleset) -> Changes:
     return Changes(
         sets=tuple(
             _set_change(name, in_force.sets.get(name), desired.sets.get(name))
-            for name in _differing(in_force.sets, desired.sets)
+            for name in _differing(in_force.sets, desired.sets, _hold_others)
         ),
         vms=tuple(
-            VmChange(vm, in_force.vms.get(vm), desired.vms.get(vm)) for vm in _differing(in_force.vms, desired.vms)
+            VmChange(vm, in_force.vms.get(vm), desired.vms.get(vm)) for vm in _differing(in_force.vms, desired.vms, ne)
         ),
         always=None if in_force.always == desired.always else desired.always,
         unknown_vm=None if in_force.unknown_vm == desired.unknown_vm else desired.unknown_vm,
@@ -114,10 +117,15 @@ def words(changes: Changes) -> list[str]:
     return said
 
 
-def _differing(old: Mapping[Key, object], new: Mapping[Key, object]) -> list[Key]:
+def _differing(old: Mapping[Key, Value], new: Mapping[Key, Value], differ: Callable[[Value, Value], bool]) -> list[Key]:
     """The keys whose values differ, in order."""
-    gone = [key for key in old.keys() - new.keys() if old[key] is not None]
-    return sorted([*gone, *(key for key in renewed(old, new) if key not in old or old[key] != new[key])])
+    return sorted(
+        [*(old.keys() - new.keys()), *(k for k in renewed(old, new) if k not in old or differ(old[k], new[k]))]
+    )
+
+
+def _hold_others(one: PeerSet, other: PeerSet) -> bool:
+    return len(one) != len(other) or one != other
 
 
 def _set_change(name: str, before: PeerSet | None, after: PeerSet | None) -> SetChange:
