@@ -53,10 +53,12 @@ def learn(persona: Persona, observation: Observation, but: Collection[str] = ())
 
 def span(persona: Persona, observation: Observation) -> tuple[int, int]:
     """The VM's first and last activity (µs) with this window's; windows come in order."""
-    talks, probes, names = observation.conversations, observation.probes, observation.names
-    last = max([*[c[15] for c in talks], *[p[7] for p in probes], *[n[8] for n in names]])
+    seen: list[Conversation | Probe | NameUse] = [
+        *observation.conversations, *observation.probes, *observation.names
+    ]  # fmt: skip
+    last = max([each.last for each in seen])
     if persona.first_seen is None or persona.last_seen is None:
-        return min([*[c[14] for c in talks], *[p[6] for p in probes], *[n[7] for n in names]]), last
+        return min([each.first for each in seen]), last
     return persona.first_seen, max(persona.last_seen, last)
 
 
@@ -93,17 +95,17 @@ def _grown(
     at = observation.window.end
     kinds, singletons = dict(profile.kinds), profile.singletons
     flows = bytes_out = bytes_in = 0
-    for direction, transport, port, peer, _, more, _, _, sent, received, _, _, _, _, first, last, _, _, _, _, _, _, _ in own:
-        kind = _new(Kind, (direction, transport, port, "" if direction == "inbound" else peer))
+    for c in own:
+        kind = kind_of(c)
         before = kinds.get(kind)
         if before is None:
-            singletons += more == 1
-        elif before[0] == 1.0:
+            singletons += c.flows == 1
+        elif before.flows == 1.0:
             singletons = max(0, singletons - 1)  # a count that faded for years is 1 again when touched
-        kinds[kind] = _touched(before, more, sent, received, first, last)
-        flows += more
-        bytes_out += sent
-        bytes_in += received
+        kinds[kind] = _touched(before, c.flows, c.bytes_out, c.bytes_in, c.first, c.last)
+        flows += c.flows
+        bytes_out += c.bytes_out
+        bytes_in += c.bytes_in
     kept = _heaviest(kinds, KINDS_KEPT, at)
     return TrafficProfile(
         kinds=kept.table,

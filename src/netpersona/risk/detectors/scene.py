@@ -105,42 +105,40 @@ def look(  # noqa: C901, PLR0912 - one pass for all detectors is what keeps a ca
     probed: list[Probe] = []
     attempts: list[Attempt] = []
     bytes_out = bytes_in = 0
-    contacts, sources, logins, fleet = memory.contacts, memory.sources, memory.logins, context.fleet
+    contacts, sources, logins = memory.contacts, memory.sources, memory.logins
     for c in observation.conversations:
-        direction, transport, port, peer, _, _, answered, _, sent, received, _, _, _, _, _, _, longest, _, _, _, _, _, _ = c
-        bytes_out += sent
-        bytes_in += received
-        if direction == "outbound":
-            if not answered:
+        bytes_out += c.bytes_out
+        bytes_in += c.bytes_in
+        peer = c.peer
+        if c.direction == "outbound":
+            contact = contacts.get((c.transport, c.port, peer))
+            if not c.answered:
                 unanswered.append(c)
-            elif peer in fleet or scope(peer) == "private":
+            elif peer in context.fleet or scope(peer) == "private":
                 inside_calls.append(c)
-            elif port not in ORDINARY_PORTS:
+            elif c.port not in ORDINARY_PORTS:
                 outside.append(c)
-            if transport in _ICMP:
+            if c.transport in _ICMP:
                 icmp.append(c)
-                if port == 0:
+                if c.port == 0:
                     pings.append(c)
-            contact = contacts.get((transport, port, peer))
             if contact is not None:
-                flows, _, out, _, _, _, _ = contact
-                if flows >= ENOUGH_CALLS:
+                if contact.flows >= ENOUGH_CALLS:
                     frequent.append(Call(c, contact))
-                if out >= HEAVY:
+                if contact.bytes_out >= HEAVY:
                     heavy.append(Call(c, contact))
-                if longest >= LASTING:
+                if c.longest >= LASTING:
                     lasting.append(Call(c, contact))
-        elif transport in _ICMP:
+        elif c.transport in _ICMP:
             icmp.append(c)
-        if logins and answered:
-            tried = logins.get((direction, peer, port))
+        if logins and c.answered:
+            tried = logins.get((c.direction, peer, c.port))
             if tried is not None and tried.flows >= ENOUGH_LOGINS:
                 attempts.append(Attempt(c, tried))
     for p in observation.probes:
-        peer, _, _, _, flows, received, _, _ = p
-        bytes_in += received
-        source = sources.get(peer)
-        if source is not None and flows and (source[1] >= ENOUGH_PROBES or len(source[0]) >= ENOUGH_PORTS):
+        bytes_in += p.bytes_in
+        source = sources.get(p.peer)
+        if source is not None and p.flows and (source.flows >= ENOUGH_PROBES or len(source.ports) >= ENOUGH_PORTS):
             probed.append(p)
     return Scene(
         observation, persona, memory, context,
