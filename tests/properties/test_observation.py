@@ -56,7 +56,9 @@ def _type(value):
 
 
 listings = st.builds(
-    lambda value, feed, line, begins, ends: Indicator(value, _type(value), None, None, 0.9, begins, ends, feed, line),
+    lambda value, feed, line, begins, ends: Indicator(
+        value, _type(value), None, None, 0.9, begins, ends, feed, line, family=feed
+    ),
     st.sampled_from(sorted(COVERED)),
     st.sampled_from(["drop", "feodo"]),
     st.integers(1, 9),

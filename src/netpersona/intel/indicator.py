@@ -44,6 +44,7 @@ class Indicator:
     valid_until: int | None  # µs, exclusive; None: no end
     feed: str
     line: int  # counted from 1
+    family: str = ""  # feeds that copy each other share one, and are one witness; empty: the feed's own
 
 
 INDICATOR_TYPES = pl.Enum([kind.value for kind in IndicatorType])
