@@ -38,6 +38,7 @@ TRACE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "last": pl.Int64,
     "source": pl.String,  # of the first
 }
+_TOGETHER = 1_000_000  # rows of several days that are put together, so that memory follows what is told
 _KEY = ["quarry", "vm", "via", "name", "peer", "direction", "transport", "port"]
 _HOST = r"^[a-z]+://(?:\[([0-9a-f:.]+)\]|([^/:]+))"
 _ANSWERS = {"vm": pl.String, "address": pl.String, "name": pl.String, "quarry": pl.UInt32, "asked": pl.Int64}
@@ -133,6 +134,8 @@ class Hunt:
             if uses is not None:
                 self._parts.append(_said(uses, named))
         self._answers = asked
+        if sum(part.height for part in self._parts) > _TOGETHER:
+            self._parts = [self.traces()]
 
     def traces(self) -> pl.DataFrame:
         """TRACE_SCHEMA: who met what, each once, sorted."""

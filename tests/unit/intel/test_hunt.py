@@ -119,6 +119,14 @@ def test_days_add_up_and_nothing_depends_on_how_a_day_was_cut():
     assert twice["flows"].to_list() == [2 * flows for flows in hunted(values, whole).traces()["flows"]]
 
 
+def test_many_days_are_put_together_on_the_way(monkeypatch):
+    days = [rolled(*a_day(AT + number * DAY)) for number in range(4)]
+    values = ["203.0.113.0/24", "evil.example"]
+    whole = hunted(values, *days).traces()
+    monkeypatch.setattr("netpersona.intel.hunt._TOGETHER", 3)
+    assert hunted(values, *days).traces().equals(whole)
+
+
 def test_nothing_is_found_in_nothing():
     empty = as_seen(traffic(flow(AT, "8.8.8.8", "9.9.9.9")))
     day = rolled_up(empty.flows, empty.transactions)
