@@ -21,16 +21,13 @@ from typing import Any
 
 import msgspec
 
+from netpersona.adapters.feeds.access import LARGEST, Access, Limits
 from netpersona.adapters.feeds.file import FileFeed, feed_name
-from netpersona.adapters.feeds.http import HttpSource
 from netpersona.adapters.feeds.local import FileSource, FolderSource
-from netpersona.adapters.feeds.misp import MispFeedSource, MispSource
 from netpersona.adapters.feeds.packed import LARGEST as LARGEST_FILE
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.secrets import Credentials, Place, checked_header
 from netpersona.adapters.feeds.source import Source, SourcedFeed
-from netpersona.adapters.feeds.taxii import TaxiiSource
-from netpersona.adapters.feeds.web import LARGEST, Access, Limits
 from netpersona.app.span import duration
 from netpersona.errors import ConfigError
 from netpersona.flow.window import DAY, HOUR, SECOND
@@ -156,6 +153,11 @@ def feed_source(spec: FeedSpec, here: Path | None, where: str) -> FeedSource:
 
 
 def _remote(kind: str, place: WebPlace, spec: FeedSpec, access: Access, limits: Limits) -> Source:
+    """What reads it; what speaks HTTP is imported only where it is needed."""
+    from netpersona.adapters.feeds.http import HttpSource
+    from netpersona.adapters.feeds.misp import MispFeedSource, MispSource
+    from netpersona.adapters.feeds.taxii import TaxiiSource
+
     if kind == "taxii":
         return TaxiiSource(place, spec.collection, access, limits)
     made: dict[str, Callable[[WebPlace, Access, Limits], Source]] = {

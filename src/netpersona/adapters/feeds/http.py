@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.place import Reach, WebPlace
 from netpersona.adapters.feeds.source import Copy, unpacked
-from netpersona.adapters.feeds.web import Access, Answer, Limits, Web
+from netpersona.adapters.feeds.web import Answer, Web
 
 _NOT_MODIFIED = 304
 _CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}

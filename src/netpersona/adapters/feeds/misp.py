@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.http import nearest_before
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.source import Copy
-from netpersona.adapters.feeds.web import Access, Limits, Web
+from netpersona.adapters.feeds.web import Web
 from netpersona.errors import FeedError
 
 _PAGE = 50  # events asked for at once

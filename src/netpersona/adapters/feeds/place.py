@@ -8,15 +8,19 @@ address that is connected to, not by the name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-
-import httpx
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from netpersona.errors import ConfigError, FeedError
 
 _LONGEST = 2048  # characters
+_PORTS = {"http": 80, "https": 443}
+_NEVER = re.compile(r"[\s\\<>\"]")  # in a URL; a backslash is a slash to some
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?\.?")
+_IN_PATH = "/%:@!$&'()*+,;=~"
+_IN_QUERY = _IN_PATH + "?[]"
 _METADATA = {  # where clouds answer machines about themselves, beside link-local addresses
     ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
 }
@@ -69,7 +73,11 @@ def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 class WebPlace:
     """An http or https URL without user and password; it is shown without what may be a secret."""
 
-    url: httpx.URL
+    scheme: str
+    host: str  # ASCII, as it is resolved; IPv6 without brackets
+    port: int
+    path: str  # percent-encoded
+    query: str = ""  # percent-encoded
 
     @classmethod
     def of(cls, text: str, what: str) -> WebPlace:
@@ -77,63 +85,106 @@ class WebPlace:
         if len(text) > _LONGEST:
             raise ConfigError(f"{what}: the URL is longer than {_LONGEST} characters")
         try:
-            url = httpx.URL(text.strip())
-        except (httpx.InvalidURL, ValueError, TypeError):
-            raise ConfigError(f"{what}: no URL; write https://HOST/PATH") from None
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise ConfigError(f"{what}: no URL of http or https; write https://HOST/PATH, or 'file' for a file")
-        if url.userinfo:
+            return cls._parsed(text.strip())
+        except _UserError:
             raise ConfigError(
                 f"{what}: a URL with user and password is refused, as URLs are shown; "
                 "write basic_from: env:NAME or file:PATH, which holds user:password"
-            )
-        return cls(url.copy_with(fragment=None))
+            ) from None
+        except ValueError:
+            raise ConfigError(
+                f"{what}: no URL of http or https; write https://HOST/PATH, or 'file' for a file"
+            ) from None
+
+    @classmethod
+    def _parsed(cls, text: str) -> WebPlace:
+        """Raises ValueError, and _UserError where a user stands in it."""
+        if not text.isprintable() or _NEVER.search(text):
+            raise ValueError("characters that no URL has")
+        parts = urlsplit(text)
+        scheme = parts.scheme.lower()
+        if scheme not in _PORTS:
+            raise _SchemeError(scheme)
+        if "@" in parts.netloc:
+            raise _UserError("a user")
+        port = parts.port
+        return cls(
+            scheme,
+            _host(parts.hostname or ""),
+            _PORTS[scheme] if port is None else port,
+            quote(parts.path, safe=_IN_PATH) or "/",
+            quote(parts.query, safe=_IN_QUERY),
+        )
 
     def __str__(self) -> str:
         """The URL with every value of the query masked, and what looks like a key in the path."""
-        path = "/".join("***" if _LIKE_A_KEY.fullmatch(word) else word for word in self.url.path.split("/"))
-        query = "&".join(f"{word.partition('=')[0]}=***" if "=" in word else "***" for word in self._query)
-        return f"{self.url.scheme}://{self.url.netloc.decode()}{path}" + (f"?{query}" if query else "")
+        path = "/".join("***" if _LIKE_A_KEY.fullmatch(word) else word for word in self.path.split("/"))
+        words = self.query.split("&") if self.query else []
+        query = "&".join(f"{word.partition('=')[0]}=***" if "=" in word else "***" for word in words)
+        return f"{self.scheme}://{self.netloc}{path}" + (f"?{query}" if query else "")
 
     def __repr__(self) -> str:
         return f"WebPlace({str(self)!r})"
 
     @property
+    def netloc(self) -> str:
+        """Host and port, as a Host header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """What is asked for at the host."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def url(self) -> str:
+        """The whole URL, for asking; never for showing: a secret may stand in it."""
+        return f"{self.scheme}://{self.netloc}{self.target}"
+
+    @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: credentials go to no other."""
-        return self.url.scheme, self.host, self.port
-
-    @property
-    def host(self) -> str:
-        """As it is resolved."""
-        return self.url.raw_host.decode("ascii")
-
-    @property
-    def port(self) -> int:
-        """The port, also where the URL names none."""
-        return self.url.port or (443 if self.url.scheme == "https" else 80)
+        """Credentials go to no other."""
+        return self.scheme, self.host, self.port
 
     def sent_to(self, location: str) -> WebPlace:
         """Where a server that answered from here sends us.  Raises FeedError where that may not be."""
         try:
-            url = self.url.join(location[:_LONGEST])
-        except (httpx.InvalidURL, ValueError, TypeError):
+            whole = urljoin(self.url, location[:_LONGEST])
+            found = self._parsed(whole)
+        except _SchemeError as error:
+            raise FeedError(f"it redirects to {error}:, and only http and https are followed") from None
+        except _UserError:
+            raise FeedError("it redirects to a URL with user and password; that is not followed") from None
+        except ValueError:
             raise FeedError("it redirects to what is no URL; nothing was followed") from None
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise FeedError(f"it redirects to {url.scheme[:16]}:, and only http and https are followed")
-        if self.url.scheme == "https" and url.scheme == "http":
+        if self.scheme == "https" and found.scheme == "http":
             raise FeedError("it redirects from https to http; that is not followed")
-        if url.userinfo:
-            raise FeedError("it redirects to a URL with user and password; that is not followed")
-        return WebPlace(url.copy_with(fragment=None))
+        return found
 
     def below(self, path: str, **query: str) -> WebPlace:
         """A place below this one, which is taken for a folder; `path` is our own text, or checked."""
-        whole = self.url.path if self.url.path.endswith("/") else self.url.path + "/"
-        url = self.url.copy_with(path=whole + path) if path else self.url
-        return WebPlace(url.copy_merge_params(query)) if query else WebPlace(url)
+        folder = self.path if self.path.endswith("/") else self.path + "/"
+        asked = "&".join(each for each in (self.query, urlencode(query)) if each)
+        return replace(self, path=folder + path if path else self.path, query=asked)
 
-    @property
-    def _query(self) -> list[str]:
-        text = self.url.query.decode("ascii", "replace")
-        return text.split("&") if text else []
+
+class _UserError(ValueError):
+    """A URL names a user."""
+
+
+class _SchemeError(ValueError):
+    """A URL is not of http or https."""
+
+    def __init__(self, scheme: str) -> None:
+        super().__init__(scheme[:16] if scheme.isalnum() else "something else")
+
+
+def _host(text: str) -> str:
+    """The host as it is resolved.  Raises ValueError."""
+    if ":" in text:
+        return str(ip_address(text.partition("%")[0]))
+    name = text.encode("idna").decode("ascii").lower()
+    if not _HOST.fullmatch(name):
+        raise ValueError("no host")
+    return name

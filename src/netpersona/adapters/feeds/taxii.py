@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.http import nearest_before
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.source import Copy
-from netpersona.adapters.feeds.web import Access, Limits, Web
+from netpersona.adapters.feeds.web import Web
 from netpersona.errors import FeedError
 
 _ACCEPT = {"Accept": "application/taxii+json;version=2.1"}
@@ -67,7 +68,7 @@ class TaxiiSource:
         marks = {} if last is None else last.marks
         with Web(self.place, self.access, self.limits, nearest_before(marks)) as web:
             found = _Asking(web, self.place).collection(self.collection)
-            name = found.url.path.rstrip("/").rpartition("/")[2]
+            name = found.path.rstrip("/").rpartition("/")[2]
             since = marks.get("added", "") if marks.get("collection") == name else ""
             objects = _kept(last.content) if last is not None and since else {}
             newest, added = since, 0
@@ -89,9 +90,9 @@ class _Asking:
 
     def collection(self, wanted: str | None) -> WebPlace:
         """The collection's own address.  Raises FeedError, which names those that there are."""
-        direct = _COLLECTION.search(self.place.url.path)
+        direct = _COLLECTION.search(self.place.path)
         if direct is not None and wanted is None:
-            return WebPlace(self.place.url.copy_with(path=self.place.url.path[: direct.end(1)] + "/"))
+            return replace(self.place, path=self.place.path[: direct.end(1)] + "/")
         seen: list[str] = []
         for root in self._roots():
             for each in self._readable(root):

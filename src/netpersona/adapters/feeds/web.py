@@ -9,9 +9,7 @@ import logging
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -19,36 +17,19 @@ import certifi
 import httpcore
 
 from netpersona import __version__
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.connect import Checked, Deadline
 from netpersona.adapters.feeds.gunzip import Gunzip, too_much
 from netpersona.adapters.feeds.place import Reach, WebPlace
-from netpersona.adapters.feeds.secrets import Credentials
 from netpersona.errors import FeedError
 
-LARGEST = 256 << 20  # bytes, unless a feed is told otherwise
+__all__ = ["Access", "Answer", "LaterError", "Limits", "Web"]
+
 _HOPS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
 _FOR_GOOD = {301, 308}
 _LONGEST_WAIT = 24 * 3600  # s: what a server may ask us to wait
 logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug log holds what servers answer
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How a place on the Web is asked."""
-
-    credentials: Credentials = field(default_factory=Credentials)
-    ca: Path | None = None  # the only authorities that are believed, instead of the public ones
-    verify: bool = True  # False: any certificate is believed
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one fetch may bring, and how long it may take."""
-
-    largest: int = LARGEST  # bytes after decompression, of all answers together
-    total: float = 300.0  # s
-    stall: float = 30.0  # s without a byte
 
 
 class LaterError(FeedError):
@@ -145,8 +126,7 @@ class Web:
             return Answer(response.status, told, b"".join(self._content(response, told)), place, moved=False)
 
     def _headers(self, place: WebPlace, more: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-        netloc = place.url.netloc.decode("ascii")
-        sent = {"Host": netloc, "User-Agent": f"netpersona/{__version__}", "Accept-Encoding": "gzip", **more}
+        sent = {"Host": place.netloc, "User-Agent": f"netpersona/{__version__}", "Accept-Encoding": "gzip", **more}
         if place.origin == self._origin.origin:
             sent |= self._credentials
         return [(name.encode("ascii"), text.encode("ascii")) for name, text in sent.items()]
@@ -183,8 +163,8 @@ class Web:
 
 
 def _target(place: WebPlace) -> httpcore.URL:
-    url = place.url
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    scheme, host, target = (text.encode("ascii") for text in (place.scheme, place.host, place.target))
+    return httpcore.URL(scheme=scheme, host=host, port=place.port, target=target)
 
 
 def _trusting(access: Access) -> ssl.SSLContext:

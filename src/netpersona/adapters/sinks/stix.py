@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.sinks.stix_objects import Object, Teller, bundle, objects
 from netpersona.adapters.sinks.web import Server
 from netpersona.errors import SinkError
@@ -114,8 +113,7 @@ class StixTaxii:
 
     @property
     def _objects(self) -> Server:
-        url = self.server.place.url
-        return replace(self.server, place=WebPlace(url.copy_with(path=url.path.rstrip("/") + "/objects/")))
+        return replace(self.server, place=self.server.place.below("objects/"))
 
     def _refused(self, answer: bytes) -> int:
         try:

@@ -13,11 +13,12 @@ import zlib
 import pytest
 
 from feed_servers import certificates, said, served
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.http import HttpSource
 from netpersona.adapters.feeds.place import Reach, WebPlace, reach
 from netpersona.adapters.feeds.secrets import Credentials, Place
 from netpersona.adapters.feeds.source import downloaded
-from netpersona.adapters.feeds.web import Access, LaterError, Limits
+from netpersona.adapters.feeds.web import LaterError
 from netpersona.errors import FeedError
 
 LIST = b"192.0.2.7\n198.51.100.0/24\n"
@@ -284,7 +285,7 @@ def test_credentials_are_sent_and_go_to_no_other_origin(server, key, tmp_path):
 def test_no_credential_is_seen_anywhere(server, key, caplog):
     caplog.set_level(logging.DEBUG)
     url = server.at(f"/exports/{SECRET}/recent.csv?key={SECRET}&{SECRET}")
-    seen = [repr(source(url, credentials=key)), source(url).shown, repr(key), repr(WebPlace.of(url, "x").url.host)]
+    seen = [repr(source(url, credentials=key)), source(url).shown, repr(key), repr(WebPlace.of(url, "x"))]
     for answer in (
         lambda _: said(b"", "403 Forbidden", Location=SECRET, Retry_After=SECRET, Set_Cookie=SECRET),
         lambda _: redirect(f"https://127.0.0.1:1/{SECRET}?key={SECRET}"),

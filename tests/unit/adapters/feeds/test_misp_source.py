@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 
 from feed_servers import said, served
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.misp import MispFeedSource, MispSource
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.secrets import Credentials, Place
 from netpersona.adapters.feeds.source import downloaded
-from netpersona.adapters.feeds.web import Access, Limits
 from netpersona.errors import FeedError
 
 KEY = "k3y-0123456789abcdefghij"

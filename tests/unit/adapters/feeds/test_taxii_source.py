@@ -8,11 +8,11 @@ import json
 import pytest
 
 from feed_servers import said, served
+from netpersona.adapters.feeds.access import Access, Limits
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.secrets import Credentials, Place
 from netpersona.adapters.feeds.source import downloaded
 from netpersona.adapters.feeds.taxii import TaxiiSource
-from netpersona.adapters.feeds.web import Access, Limits
 from netpersona.errors import FeedError
 from taxii_server import COLLECTION, PASSWORD, USER, indicator, taxii
 
