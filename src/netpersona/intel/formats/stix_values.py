@@ -19,7 +19,14 @@ from netpersona.intel.formats.stix_pattern import Comparison, Expression, Group,
 
 NO_MATCH = "a kind of value that this product cannot match"
 
-_PLAIN = {"ipv4-addr": "address", "ipv6-addr": "address", "domain-name": "domain", "hostname": "domain", "url": "url"}
+_PLAIN = {
+    "ipv4-addr": "address",
+    "ipv6-addr": "address",
+    "ip-addr": "address",  # not in the standard, but written
+    "domain-name": "domain",
+    "hostname": "domain",  # likewise
+    "url": "url",
+}
 _HASHED = {"file", "artifact", "x509-certificate"}
 _HASHES = {"md5", "sha1", "sha256"}
 _REFERENCES = {"dst_ref", "src_ref"}

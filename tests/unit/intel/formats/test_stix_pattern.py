@@ -27,7 +27,7 @@ def reasons(pattern):
     [
         ("[ipv4-addr:value = '9.9.9.1']", [("9.9.9.1", "address")]),
         ("  [ \n ipv4-addr:value='9.9.9.1'\t]  ", [("9.9.9.1", "address")]),
-        ("[ipv4-addr:value == '9.9.9.0/24']", [("9.9.9.0/24", "address")]),
+        ("[ip-addr:value == '9.9.9.0/24']", [("9.9.9.0/24", "address")]),
         ("[ipv4-addr : value = '9.9.9.1']", [("9.9.9.1", "address")]),
         ("[IPv4-Addr:value = '9.9.9.1' or ipv6-addr:value = '2a00::1']", [("9.9.9.1", "address"), ("2a00::1", "address")]),
         ("[domain-name:value = 'a.example'] OR [url:value = 'http://a.example/']", [("a.example", "domain"), ("http://a.example/", "url")]),
