@@ -16,9 +16,9 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
+from netpersona.adapters.feeds.access import Limits
 from netpersona.adapters.feeds.http import HttpSource
 from netpersona.adapters.feeds.place import WebPlace
-from netpersona.adapters.feeds.web import Limits
 from netpersona.adapters.warning_lists import bundled, loaded
 from netpersona.errors import FeedError
 from netpersona.intel.gate import RANGES, SHORTEST
