@@ -98,8 +98,9 @@ class RetroHunts:
                 if new.height:
                     self._remember(known)
                 self._end(None)
-            except (StoreError, OSError) as error:
-                self._end(str(error))
+            except Exception as error:  # noqa: BLE001 - the one place: the next indicators are hunted nevertheless
+                known_error = isinstance(error, StoreError | OSError)
+                self._end(str(error) if known_error else f"a fault of netpersona: {error!r}")
 
     def _next(self) -> tuple[IndicatorSet, int] | None:
         with self._news:

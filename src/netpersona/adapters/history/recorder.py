@@ -98,9 +98,10 @@ class Recorder:
                     self._history.close(given.until)
                     self._note(written=held, waiting=-size, error=None)
                     held, size = 0, 0
-            except StoreError as error:  # what it took before stays with it: the next close() tries again
-                lost = batch() if given.rows is None else given.rows
-                self._note(dropped=lost.flows.height, waiting=-_size(lost), error=str(error))
+            except Exception as error:  # noqa: BLE001 - the one place: what comes next is written nevertheless
+                lost = batch() if given.rows is None else given.rows  # what was taken before stays for the next close()
+                said = str(error) if isinstance(error, StoreError) else f"a fault of netpersona: {error!r}"
+                self._note(dropped=lost.flows.height, waiting=-_size(lost), error=said)
 
     def _note(self, *, error: str | None, written: int = 0, waiting: int = 0, dropped: int = 0) -> None:
         with self._lock:

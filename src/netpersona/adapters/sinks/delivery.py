@@ -32,7 +32,7 @@ class Delivered:
     taken: int = 0
     left_out: int = 0
     refused: int = 0
-    dropped: int = 0  # that did not fit
+    dropped: int = 0  # that did not fit, or that a fault of ours kept from being told
     waiting: int = 0
     error: str | None = None  # why the last telling failed
 
@@ -100,6 +100,8 @@ class Delivery:
                 delay = min(_LONGEST_DELAY, max(self._delay, 2 * delay))
                 if not self._again(news):
                     return
+            except Exception as error:  # noqa: BLE001 - the one place: the next findings are told nevertheless
+                self._note(Told(), f"a fault of netpersona: {error!r}", dropped=len(news))
 
     def _next(self, delay: float) -> list[News] | None:
         """What is to be told next, once `delay` (s) is over and there is any; None: nothing more ever."""
@@ -117,7 +119,7 @@ class Delivery:
                 self._wait(each)
             return not self._over
 
-    def _note(self, told: Told, error: str | None) -> None:
+    def _note(self, told: Told, error: str | None, dropped: int = 0) -> None:
         with self._news:
             was = self._state
             self._state = replace(
@@ -125,6 +127,7 @@ class Delivery:
                 taken=was.taken + told.taken,
                 left_out=was.left_out + told.left_out,
                 refused=was.refused + told.refused,
+                dropped=was.dropped + dropped,
                 error=error,
             )
 

@@ -58,7 +58,7 @@ class StixFile:
             raise SinkError(
                 f"{self.path}: is no STIX bundle of ours, so it is left alone; name another file"
             ) from error
-        return found.objects
+        return [each for each in found.objects if isinstance(each.get("id"), str)]
 
     def _write(self, content: bytes) -> None:
         partial = self.path.with_name(self.path.name + ".partial")
@@ -139,7 +139,7 @@ def _latest(known: dict[str, Object], most: int) -> list[Object]:
     sightings = [each for each in known.values() if each.get("type") == "sighting"]
     sightings.sort(key=lambda each: (str(each.get("last_seen")), each["id"]), reverse=True)
     kept = {each["id"]: each for each in _reached(sightings[:most], known)}
-    links = [e for e in known.values() if e.get("type") == "relationship" and e.get("source_ref") in kept]
+    links = [e for e in known.values() if e.get("type") == "relationship" and str(e.get("source_ref")) in kept]
     return [*kept.values(), *links]
 
 
@@ -154,5 +154,6 @@ def _reached(first: Iterable[Object], known: dict[str, Object]) -> Iterator[Obje
         seen.add(name)
         each = known[name]
         yield each
-        waiting += [each[key] for key in _REFERENCES if key in each]
-        waiting += [ref for key in _LISTS for ref in each.get(key, [])]
+        waiting += [each[key] for key in _REFERENCES if isinstance(each.get(key), str)]
+        lists = [each[key] for key in _LISTS if isinstance(each.get(key), list)]
+        waiting += [ref for those in lists for ref in those if isinstance(ref, str)]

@@ -59,6 +59,16 @@ def test_a_history_that_fails_is_told_of_and_tried_again(tmp_path):
     assert recorder.state() == Recorded(written=1, dropped=1)
 
 
+def test_a_fault_of_ours_keeps_nothing_else_from_being_written():
+    history = MemoryHistory()
+    recorder = Recorder(history)
+    recorder.add(traffic(*a_day()), lambda _: 1 / 0)
+    recorder.close(AT + DAY)
+    wait_for(lambda: recorder.state().error)
+    assert "a fault of netpersona: ZeroDivisionError" in recorder.state().error
+    assert recorder.stop(60)
+
+
 def test_what_could_not_be_written_waits_for_the_next_close(tmp_path):
     history = ParquetHistory(tmp_path / "flows")
     recorder = Recorder(history)

@@ -115,6 +115,24 @@ def test_what_fails_is_told_again_and_nothing_is_lost(paper):
     assert (delivery.state().error, delivery.state().taken, delivery.state().dropped) == (None, 2, 0)
 
 
+def test_a_fault_of_ours_keeps_nothing_else_from_being_told(paper):
+    tell, broken = paper.tell, [True]
+
+    def once(news):
+        if broken:
+            raise KeyError(broken.pop())
+        return tell(news)
+
+    paper.tell = once
+    delivery = Delivery(paper)
+    delivery.give([finding(id="lost")])
+    wait_for(lambda: delivery.state().error)
+    assert "a fault of netpersona" in delivery.state().error
+    delivery.give([finding(id="next")])
+    assert [found.id for found, _ in told(paper, delivery)] == ["next"]
+    assert delivery.state().dropped == 1
+
+
 def test_it_ends_although_the_other_side_never_works_and_says_what_waits(paper):
     paper.fails = 1_000
     delivery = Delivery(paper, delay=60.0)

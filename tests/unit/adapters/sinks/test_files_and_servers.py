@@ -76,6 +76,14 @@ def test_a_file_that_is_no_bundle_is_left_alone(tmp_path, content):
     assert path.read_bytes() == content
 
 
+def test_others_objects_in_a_bundle_do_no_harm(tmp_path):
+    path = tmp_path / "share.json"
+    strange = [{}, {"id": 7}, {"id": "x--1", "type": "sighting", "last_seen": 3, "where_sighted_refs": [[1], None]}]
+    path.write_text(json.dumps({"type": "bundle", "id": "bundle--1", "objects": strange}))
+    StixFile(path, Teller()).tell(NEWS)
+    assert {"indicator", "sighting"} <= {each["type"] for each in json.loads(path.read_text())["objects"]}
+
+
 def test_credentials_are_sent_and_never_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("SIEM", SECRET)
     with served(lambda _: said(SECRET.encode(), "401 No")) as server:
