@@ -49,6 +49,7 @@ class LiveIndicators:
         self._stale: set[str] = set()  # feeds that say something else since the last rebuild
         self._generation = 0  # rises with every change
         self._at: dict[str, int] = {}  # feed -> when it was last pushed to, µs
+        self._counted: dict[str, tuple[FeedSnapshot, Mapping[str, int]]] = {}
         self._started = False
 
     @property
@@ -112,9 +113,10 @@ class LiveIndicators:
         stale, pushed = sorted(self._stale), {feed: list(values) for feed, values in self.pushed.items()}
         others = {name: said for name, said in self._snapshots.items() if name not in stale}
         generation, allow, protected = self._generation, self._allow, self._protected
+        before = dict(self._snapshots)
 
         def rebuilt() -> Rebuilt:
-            fresh = {feed: _passed(feed, self.feeds, pushed, protected) for feed in stale}
+            fresh = {feed: _passed(feed, self.feeds, pushed, protected, before.get(feed)) for feed in stale}
             everything = {**others, **{feed: said for feed, said in fresh.items() if said is not None}}
             merged = IndicatorSet.merge([everything[name] for name in sorted(everything)], allow)
             return Rebuilt(generation, fresh, merged)
@@ -151,7 +153,15 @@ class LiveIndicators:
         self.feeds.resume(feeds)
 
     def _gated(self, feed: str) -> FeedSnapshot | None:
-        return _passed(feed, self.feeds, self.pushed, self._protected)
+        return _passed(feed, self.feeds, self.pushed, self._protected, self._snapshots.get(feed))
+
+    def _counts(self, name: str, said: FeedSnapshot) -> Mapping[str, int]:
+        """How many of each type; counted once."""
+        known = self._counted.get(name)
+        if known is None or known[0] is not said:
+            rows = said.indicators.group_by("type").len().sort(pl.col("type").cast(pl.String))
+            known = self._counted[name] = (said, {str(kind): int(number) for kind, number in rows.iter_rows()})
+        return known[1]
 
     def _check(self, feed: str, values: Sequence[str]) -> None:
         """Raises FeedError where one of the values is none, or the gate refuses it."""
@@ -188,7 +198,7 @@ class LiveIndicators:
             half_life=settings.half_life,
             category=settings.category,
             allow=settings.allow,
-            counts={} if said is None else _counts(said.indicators),
+            counts={} if said is None else self._counts(name, said),
             refused=0 if said is None else said.refused_total,
             refusals=() if said is None else said.refused[:REFUSALS_SHOWN],
             fetching=fetching,
@@ -196,13 +206,22 @@ class LiveIndicators:
 
 
 def _passed(
-    feed: str, feeds: LiveFeeds, pushed: Mapping[str, Sequence[str]], protected: Protected
+    feed: str,
+    feeds: LiveFeeds,
+    pushed: Mapping[str, Sequence[str]],
+    protected: Protected,
+    before: FeedSnapshot | None,
 ) -> FeedSnapshot | None:
-    """What a feed says, as far as the gate lets it pass; None where it says nothing any more."""
+    """What a feed says, as far as the gate lets it pass; None where there is no such feed any more.
+
+    Where its copy cannot be read now, what it said before stays.
+    """
     if feed in pushed:
         return _of_pushed(feed, pushed[feed], protected)
+    if feeds.source(feed) is None:
+        return None
     said = feeds.said(feed)
-    return None if said is None else refuse(said, protected)
+    return before if said is None else refuse(said, protected)
 
 
 def _of_pushed(feed: str, values: Sequence[str], protected: Protected) -> FeedSnapshot:
@@ -211,8 +230,3 @@ def _of_pushed(feed: str, values: Sequence[str], protected: Protected) -> FeedSn
         return refuse(parse("\n".join(values).encode(), settings), protected)
     except FormatError as error:
         raise FeedError(f"feed {feed}: {error.wrong}; expected {error.expected}; nothing was pushed") from error
-
-
-def _counts(indicators: pl.DataFrame) -> dict[str, int]:
-    counted = indicators.group_by("type").len().sort(pl.col("type").cast(pl.String))
-    return {str(kind): int(number) for kind, number in counted.iter_rows()}

@@ -15,8 +15,11 @@ from netpersona.app.feed_config import FeedSpec, feed_source
 from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.feed_reading import read_feed, read_here, reading_of
 from netpersona.app.live.feed_schedule import first_run, next_run, share
+from netpersona.app.live.indicators import LiveIndicators
 from netpersona.errors import ConfigError, FeedError
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND
+from netpersona.intel.allow import AllowList
+from netpersona.intel.gate import Protected
 
 AT = 1_800_000_000 * SECOND
 
@@ -390,3 +393,17 @@ def test_no_credential_is_in_what_is_told(tmp_path, server, caplog, monkeypatch)
     assert reading_of(clock.feeds.source("far"))
     assert secret.encode() not in (tmp_path / "feeds" / "far.copy").read_bytes()
     assert json.loads(clock.feeds.context())["added"] == {}
+
+
+def test_a_copy_that_cannot_be_read_takes_nothing_away(tmp_path, server):
+    indicators = LiveIndicators(LiveFeeds([url(server)], tmp_path / "feeds", read_here))
+    assert indicators.load(Protected(), AllowList(), AT).table.is_empty()
+    end = time.monotonic() + 30
+    while not indicators.look(AT) and time.monotonic() < end:
+        time.sleep(0.005)
+    assert indicators.adopt(indicators.rebuild()()).table.height == 10
+    assert indicators.states()[0].counts == {"address": 10}
+    (tmp_path / "feeds" / "far.copy").write_bytes(b"damaged")
+    assert indicators.load(Protected(), AllowList(), AT).table.height == 10
+    indicators.push("ours", ["45.66.77.1"], AT, remove=False)
+    assert indicators.adopt(indicators.rebuild()()).table.height == 11
