@@ -26,16 +26,16 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from netpersona.adapters.enforcers.nftables import Nftables
-from netpersona.adapters.feeds.file import FileFeed
 from netpersona.adapters.sensors.tap.sensor import TapSensor
 from netpersona.adapters.stores.memory import MemoryStore
 from netpersona.app import policies as policy_files
+from netpersona.app.feed_config import FeedSpec, feed_source
 from netpersona.app.live.controller import Controller
+from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.indicators import LiveIndicators
 from netpersona.app.live.inventory import Following
 from netpersona.app.live.parts import Parts
 from netpersona.flow.window import WINDOW
-from netpersona.intel.feed import FeedSettings
 
 CLONE_NEWNET = 0x40000000
 POLICIES = """
@@ -92,13 +92,13 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     (folder / "bad.txt").write_text("\n".join(listed) + "\n")
     enforcer = Watched(Nftables())
     with TapSensor() as sensor:
-        feed = FileFeed(folder / "bad.txt", FeedSettings("bad", 0.95, allow=("documentation",)))
+        feed = FeedSpec(name="bad", file=str(folder / "bad.txt"), confidence=0.95, allow=("documentation",))
         parts = Parts(
             Following(folder / "vms.yaml"),
             sensor,
             MemoryStore(),
             enforcer,
-            LiveIndicators([feed]),
+            LiveIndicators(LiveFeeds([feed_source(feed, None, "bench")], folder / "feeds")),
             policy_files.parsed,
             WINDOW,
         )
@@ -107,6 +107,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         thread.start()
         try:
             while not any(part.name == "enforcer" and part.well for part in controller.health().parts):
+                time.sleep(0.1)
+            while len(controller.loop.judge.ground.intel) < options.listed:
                 time.sleep(0.1)
             judged = [call(enforcer, i) for i in range(options.vms)]
             pushed = [push(controller, i) for i in range(options.pushes)]

@@ -21,6 +21,7 @@ from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.live.threats import Known, Prepare
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import SECOND
+from netpersona.pipeline import Ground
 from netpersona.policy.model import PolicySet
 from netpersona.ports import Drift
 from netpersona.ruleset.criteria import Criterion
@@ -50,6 +51,8 @@ class Enforcing:
         self._loans = Loans()
         self._criteria: Mapping[str, Criterion] = {}  # of the sets in force
         self._changed: set[VmId] = set()  # whose persona or answers changed since the rules were resolved
+        self._must = True  # whether the kernel is to be asked, though the ruleset is the same
+        self._ground: Ground | None = None  # that the ruleset in force rests on
         self._behind = True  # whether the kernel may not have what it should: it refused, or was not asked yet
         self._healed = self._held_again = 0  # drifts since the start; what the relay put back, since it began
         self._taps: Mapping[str, VmId] = {}
@@ -85,7 +88,7 @@ class Enforcing:
 
     def look_again(self) -> None:
         """What is in force may have to be otherwise, though no VM has changed: an interface did."""
-        self._behind = True
+        self._behind = self._must = True
 
     def note(self, changed: Iterable[VmId]) -> None:
         """These VMs have changed since the rules were resolved."""
@@ -98,6 +101,7 @@ class Enforcing:
 
     def know(self, known: Known) -> None:
         """This is what the judge's ground knows of threats from now on."""
+        self._must = self._must or known.pushes != self._known_pushes
         self._known_pushes = known.pushes
         if known.prepared is not None:
             self.rules.adopt(known.prepared, self._judge.personas())
@@ -121,20 +125,29 @@ class Enforcing:
             self._changed |= self.rules.take(learned, now)
             desired = self.rules.resolved(personas, self._changed, ground, now)
             self._changed = set()
-            self._loans.added_to(desired)  # made ready before anybody who lends has to wait
-            with self._kernel:
-                self._loans.are_in(self._known_pushes)
-                changes = self._enforcer.apply(self._loans.added_to(desired))
-                self.pushes = self._known_pushes
-                criteria = self.rules.criteria()
-                self._criteria = {name: criteria[name] for name in desired.sets.keys() & criteria.keys()}
+            self._must = self._must or bool(learned) or ground is not self._ground
+            if not self._must and self.ruleset is not None and not diff(self.ruleset, desired):
+                self.ruleset, self._behind = desired, False
+                return Changes()  # what is lent may go on as it is, and who lends does not have to wait
+            self._must = True
+            changes = self._apply(desired)
             if hold is not None:
                 hold.publish(desired, ground, personas)
         if changes or self.ruleset is None:
             judge.stopped.follow(desired, self.rules.began)
             if self._receipts is not None:
                 self._receipts.concern(desired)
-        self.ruleset, self._behind = desired, False
+        self.ruleset, self._ground, self._behind, self._must = desired, ground, False, False
+        return changes
+
+    def _apply(self, desired: Ruleset) -> Changes:
+        self._loans.added_to(desired)  # made ready before anybody who lends has to wait
+        with self._kernel:
+            self._loans.are_in(self._known_pushes)
+            changes = self._enforcer.apply(self._loans.added_to(desired))
+            self.pushes = self._known_pushes
+            criteria = self.rules.criteria()
+            self._criteria = {name: criteria[name] for name in desired.sets.keys() & criteria.keys()}
         return changes
 
     def heal(self) -> None:
@@ -197,6 +210,7 @@ class Enforcing:
         """These are lent no more, from the next time on that anything is brought in force."""
         with self._kernel:
             self._loans.drop(values)
+            self._must = True
 
     def uninstall(self, who: str) -> None:
         """Take every rule of ours out of the kernel."""

@@ -239,12 +239,13 @@ class Refusing:
 def test_parts_that_fail_are_told_and_tried_again_and_the_last_good_rules_stay(tmp_path):
     from netpersona.adapters.enforcers.plan import Plan
 
-    rig = Rig(tmp_path, LOW_REPUTATION, enforcer=Refusing(Plan()))
+    rig = Rig(tmp_path, RISKY, enforcer=Refusing(Plan()))
     rig.turns()
     held = rig.enforcer.in_force()
     rig.enforcer.refuses = True
     rig.inventory.error = InventoryError("gone")
-    rig.sensor.flow("tap-web-1", "10.77.0.11", LISTED, 443)
+    for port in (443, 8443, 4444):
+        rig.sensor.flow("tap-web-1", "10.77.0.11", LISTED, port)
     rig.turns(60)
     assert rig.enforcer.in_force() == held
     assert (part(rig, "enforcer").well, part(rig, "inventory").well) == (False, False)

@@ -55,7 +55,7 @@ def test_a_pushed_address_is_in_force_without_a_turn_and_stays_so_whatever_is_ap
     rig = resting(tmp_path)
     rig.controller.indicators("ours", [PUSHED], "ann")
     assert rig.enforcer.denies(rig, PUSHED)
-    rig.inventory.known = [replace(WEB, labels={"role": "else"}), DESK]  # something else that has to be applied
+    rig.inventory.known = [replace(WEB, interface="tap-else"), DESK]  # something else that has to be applied
     rig.turns(15)
     assert rig.enforcer.lent == []
     assert rig.enforcer.denies(rig, PUSHED)
