@@ -94,12 +94,13 @@ def recognised(head: dict[str, msgspec.Raw]) -> bool:
     """Whether these are the members of an event, of an attribute, or of what MISP wraps them into."""
     if head.keys() >= {"type", "value", "category", "to_ids"}:
         return True
-    if "Event" in head or "Attribute" in head or head.keys() >= {"info", "Orgc", "uuid"}:
+    if head.keys() >= {"info", "Orgc", "uuid"} or first(head.get("Event")).keys() & {"info", "uuid", "Attribute"}:
         return True
-    if "response" not in head:
-        return False
-    inside = first(head["response"])
-    return not inside or bool(inside.keys() & {"Event", "Attribute", "to_ids", "Orgc"})
+    if "Attribute" in head:
+        inside = first(head["Attribute"])
+        return not inside or inside.keys() >= {"type", "value"}
+    inside = first(head.get("response"))
+    return "response" in head and (not inside or bool(inside.keys() & {"Event", "Attribute", "to_ids", "Orgc"}))
 
 
 def read(document: Document) -> Entries:

@@ -22,13 +22,12 @@ from netpersona.intel.formats.entry import Entries, typed
 from netpersona.intel.formats.gathered import ENTERED, Gathered, Record
 from netpersona.intel.formats.instants import instants
 from netpersona.intel.formats.json_fields import Fields, shown
-from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, plain
+from netpersona.intel.formats.json_text import BadValueError, Document, Value, array, first, plain
 from netpersona.intel.formats.stix_links import Links
 from netpersona.intel.formats.stix_shapes import sufficient_values
 
 NAME = "stix"
 _PART = 10_000
-_ID = re.compile(r"^[a-z0-9-]+--[0-9a-fA-F-]{36}$")
 _CVE = re.compile(r"CVE-\d{4}-\d{4,}", re.IGNORECASE)
 _TLP = {
     "613f2e26-407d-48c7-9eca-b8e91df99dc9": "TLP:WHITE",
@@ -89,10 +88,13 @@ _ROW: dict[str, pl.DataType | type[pl.DataType]] = {
 def recognised(head: dict[str, msgspec.Raw]) -> bool:
     """Whether these are the members of a bundle, of TAXII's envelope, or of one STIX object."""
     kind, identity = _scalar(head.get("type")), _scalar(head.get("id"))
-    listed = "objects" in head and bytes(memoryview(head["objects"])[:1]) == b"["
-    if kind == "bundle" or listed or (head and head.keys() <= {"more", "next"}):
+    if kind == "bundle":
         return True
-    return isinstance(kind, str) and isinstance(identity, str) and _ID.match(identity) is not None
+    inside = first(head.get("objects"))
+    if ("objects" in head and (not inside or "type" in inside)) or (head and head.keys() <= {"more", "next"}):
+        return True
+    alone = isinstance(kind, str) and isinstance(identity, str) and identity.startswith(f"{kind}--")
+    return alone or head.keys() >= {"pattern", "pattern_type"}
 
 
 def read(document: Document) -> Entries:

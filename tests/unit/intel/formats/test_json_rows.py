@@ -106,6 +106,7 @@ ADDRESS = [("9.9.9.1", "address")]
         ([{"dataType": "ip", "data": "9.9.9.1", "ioc": True}], "thehive", ADDRESS),
         ({"relays": [{"exit_addresses": ["9.9.9.1"]}]}, "json", [("9.9.9.1", None)]),
         ({"values": [{"name": "A", "properties": {"addressPrefixes": ["9.9.9.0/24"]}}]}, "json", [("9.9.9.0/24", None)]),
+        ({"objects": [{"ip": "9.9.9.1"}]}, "json", [("9.9.9.1", None)]),
         ({"result": {"ipv4_cidrs": ["9.9.9.0/24"]}, "success": True}, "json", [("9.9.9.0/24", None)]),
         ({"0": {"ip": "9.9.9.1", "attacks": 5}, "METADATA": {"date": "x"}}, "json", [("9.9.9.1", None)]),
         ({"results": [{"indicator": "9.9.9.1", "type": "ip", "risk": "high"}]}, "otx", ADDRESS),
@@ -180,6 +181,9 @@ def test_a_list_of_nothing_is_a_feed(told):
         ({"collections": [{"id": "1"}]}, "what a TAXII server says of itself"),
         ({"5d9b": {"Orgc": {"name": "O"}, "info": "x"}}, "a MISP feed's manifest"),
         ({"a.b": 1, "c.d": 2}, "JSON without indicators"),
+        ({"Event": {"System": {"EventID": 1}}}, "JSON without indicators"),
+        ({"Attribute": [{"name": "x"}]}, "JSON without indicators"),
+        ({"objects": [{"name": "x"}]}, "JSON without indicators"),
         (["just", "words"], "JSON without indicators"),
     ],
 )

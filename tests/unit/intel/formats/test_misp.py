@@ -155,7 +155,7 @@ def test_the_line_of_an_attribute_is_where_it_begins():
 
 
 def test_envelopes_in_envelopes_end():
-    found = read(b'{"Event": ' * 400 + b"[]" + b"}" * 400)
+    found = read(b'{"info": "x", "uuid": "u", "Event": ' * 400 + b"[]" + b"}" * 400)
     assert found.records == 0
 
 
