@@ -21,6 +21,7 @@ WAITING_MOST = 10_000  # findings
 REMEMBERED = 10_000  # findings of which it is known what was told
 EVERY = 5 * MINUTE  # µs of event time
 _AT_ONCE = 500  # findings in one telling
+_PAUSE = 2.0  # s
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 300.0  # s
 
 
@@ -40,13 +41,21 @@ class Delivered:
 class Delivery:
     """One thread that tells one sink.  give() and state() may be called from any thread, and never wait.
 
-    `everything`: also what is no alert.  `delay` (s) is the first pause after a failure; each one is twice the last.
+    `everything`: also what is no alert.  `pause` (s) lies between tellings, so that a sink takes little of a processor;
+    `delay` (s) is the first pause after a failure, each one is twice the last.
     """
 
     def __init__(
-        self, sink: Sink, *, everything: bool = False, most: int = WAITING_MOST, delay: float = _FIRST_DELAY
+        self,
+        sink: Sink,
+        *,
+        everything: bool = False,
+        most: int = WAITING_MOST,
+        pause: float = _PAUSE,
+        delay: float = _FIRST_DELAY,
     ) -> None:
-        self._sink, self._everything, self._most, self._delay = sink, everything, most, delay
+        self._sink, self._everything, self._most = sink, everything, most
+        self._pause, self._delay = pause, delay
         self._waiting: dict[str, News] = {}
         self._given: dict[str, Finding] = {}  # what was given last of each, in the order of giving
         self._news = threading.Condition()
@@ -90,14 +99,15 @@ class Delivery:
             self._state = replace(self._state, dropped=self._state.dropped + 1)
 
     def _run(self) -> None:
-        delay = 0.0
+        delay = failing = 0.0
         while (news := self._next(delay)) is not None:
+            delay = self._pause
             try:
                 self._note(self._sink.tell(news), None)
-                delay = 0.0
+                failing = 0.0
             except SinkError as error:
                 self._note(Told(), str(error))
-                delay = min(_LONGEST_DELAY, max(self._delay, 2 * delay))
+                delay = failing = min(_LONGEST_DELAY, max(self._delay, 2 * failing))
                 if not self._again(news):
                     return
             except Exception as error:  # noqa: BLE001 - the one place: the next findings are told nevertheless

@@ -16,7 +16,7 @@ from netpersona.adapters.sinks.web import Server
 from netpersona.errors import SinkError
 from netpersona.ports import News, Told
 
-SIGHTINGS_MOST = 10_000  # in a file; the oldest go first
+SIGHTINGS_MOST = 2_000  # in a file of some 7 MB, written anew in 0.2 s; the oldest go first
 _LARGEST = 256 << 20  # bytes of a file that is taken up again
 _AT_ONCE = 500  # objects in one request
 _TAXII = dict.fromkeys(("Accept", "Content-Type"), "application/taxii+json;version=2.1")

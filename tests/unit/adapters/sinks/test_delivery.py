@@ -1,15 +1,19 @@
 """Giving findings to a delivery never waits; what fails is told later, what does not fit is counted."""
 
 import threading
+from functools import partial
 
 import pytest
 
-from netpersona.adapters.sinks.delivery import EVERY, Delivery
+from netpersona.adapters.sinks import delivery as module
+from netpersona.adapters.sinks.delivery import EVERY
 from netpersona.errors import SinkError
 from netpersona.flow.window import SECOND
 from netpersona.ports import Told
 from netpersona.risk.finding import Severity
 from told_findings import AT, finding
+
+Delivery = partial(module.Delivery, pause=0)
 
 
 class Paper:
@@ -113,6 +117,15 @@ def test_what_fails_is_told_again_and_nothing_is_lost(paper):
     wait_for(lambda: len(paper.told) == 2)
     assert [found.id for found, _ in told(paper, delivery)] == ["one", "two"]
     assert (delivery.state().error, delivery.state().taken, delivery.state().dropped) == (None, 2, 0)
+
+
+def test_between_tellings_there_is_a_pause(paper):
+    delivery = module.Delivery(paper, pause=60.0)
+    delivery.give([finding(id="one")])
+    wait_for(lambda: paper.told)
+    delivery.give([finding(id="two"), finding(id="three")])
+    assert delivery.state().waiting == 2
+    assert len(told(paper, delivery)) == 3
 
 
 def test_a_fault_of_ours_keeps_nothing_else_from_being_told(paper):
