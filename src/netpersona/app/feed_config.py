@@ -113,6 +113,11 @@ class FeedSource:
         return SourcedFeed(self.settings, self.source, self.column)
 
     @property
+    def adds(self) -> bool:
+        """Whether what is downloaded is laid over what was there, and nothing is ever told to be gone."""
+        return self.kind in ("taxii", "misp", "misp_feed")
+
+    @property
     def touches_host(self) -> bool:
         """Whether it reads files or variables of this host: only who may read these himself may say so."""
         return self.local or bool(self.spec.headers_from or self.spec.basic_from or self.spec.ca)

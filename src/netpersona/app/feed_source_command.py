@@ -82,6 +82,8 @@ def refresh(
     if accept and why is not None and told["reading"]["held"]:
         told = _once_read(controller, controller.decide_feed(name, why, accept=True), wait=True)
     emit(told, output, _shown)
+    if told["reading"]["error"]:
+        raise FeedError(f"feed {name}: {told['reading']['error']}")
 
 
 @click.command()

@@ -13,7 +13,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -21,11 +20,12 @@ import msgspec
 from netpersona.adapters.feeds.copies import FETCHED, GOOD, HELD, Label, label_of
 from netpersona.adapters.feeds.source import read
 from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
+from netpersona.app.live.feed_followed import Followed
 from netpersona.app.live.feed_reading import Job, Known, Read, job_of, read_feed, reading_of
 from netpersona.app.live.feed_schedule import WHOLE, first_run, next_run
 from netpersona.app.live.feed_shelf import Shelf
 from netpersona.app.live.feed_state import Decision, Fetching, Held
-from netpersona.errors import ConfigError, FeedError, NetpersonaError
+from netpersona.errors import ConfigError, FeedError, NetpersonaError, StoreError
 from netpersona.intel.feed import FeedSnapshot
 from netpersona.intel.held import reason_to_hold
 
@@ -34,30 +34,6 @@ _MOST = 500  # feeds
 _DECISIONS_KEPT = 200
 Reading = Callable[[FeedSource, Job], Read]
 _journal = logging.getLogger("netpersona.feeds")
-
-
-@dataclass(slots=True, eq=False)
-class _Feed:
-    """A feed and how it stands; changed only under the lock of LiveFeeds."""
-
-    source: FeedSource
-    added: bool
-    good: Label | None = None
-    marks: dict[str, str] | None = None  # newer ones than the copy's, where the server said nothing else
-    held: Held | None = None
-    held_label: Label | None = None
-    refused: str | None = None  # the checksum of what a person refused
-    unkept: str | None = None  # why its copy is not on the disk
-    attempted: int | None = None
-    succeeded: int | None = None
-    due: int = 0
-    failures: int = 0
-    error: str | None = None
-    running: bool = False
-    again: bool = False  # asked for while it was being read
-    whole: bool = False
-    gone: bool = False
-    files: threading.Lock = field(default_factory=threading.Lock)  # one at a time changes its copies
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -78,13 +54,14 @@ class LiveFeeds:
         self._shelf = Shelf(folder)
         self._reads = reads
         self._lock = threading.RLock()
-        self._feeds = {source.name: _Feed(source, added=False) for source in sources}
+        self._feeds = {source.name: Followed(source, added=False) for source in sources}
         self._decisions: list[Decision] = []
         self._changed: set[str] = set()
         self._ill: dict[str, str] = {}  # what the journal was told
+        self._unusable: dict[str, FeedSpec] = {}  # what the store kept, and this version cannot mean
         self._now = 0
-        self._near: queue.SimpleQueue[_Feed | None] = queue.SimpleQueue()
-        self._far: queue.SimpleQueue[_Feed | None] = queue.SimpleQueue()
+        self._near: queue.SimpleQueue[Followed | None] = queue.SimpleQueue()
+        self._far: queue.SimpleQueue[Followed | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     # The life of it
@@ -93,11 +70,17 @@ class LiveFeeds:
         """Take back what the store kept: feeds that were added, and what people decided."""
         if content is None:
             return
-        kept = msgspec.json.decode(content, type=_Kept)
+        try:
+            kept = msgspec.json.decode(content, type=_Kept)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"the stored feeds cannot be read: {error}; is the store of a newer version?") from error
         with self._lock:
-            for name, spec in kept.added.items():
-                if name not in self._feeds:  # the configuration may have one of that name by now
-                    self._feeds[name] = _Feed(feed_source(spec, None, "feeds"), added=True)
+            for name in kept.added.keys() - self._feeds.keys():  # the configuration may have one of that name by now
+                try:
+                    self._feeds[name] = Followed(feed_source(kept.added[name], None, "the store"), added=True)
+                except ConfigError as error:
+                    self._unusable[name] = kept.added[name]
+                    _journal.warning("%s; it is kept, and not read", error)
             for name, checksum in kept.refused.items():
                 if name in self._feeds:
                     self._feeds[name].refused = checksum
@@ -106,7 +89,7 @@ class LiveFeeds:
     def context(self) -> bytes:
         """What the store keeps."""
         with self._lock:
-            added = {name: feed.source.spec for name, feed in self._feeds.items() if feed.added}
+            added = {name: feed.source.spec for name, feed in self._feeds.items() if feed.added} | self._unusable
             refused = {name: feed.refused for name, feed in self._feeds.items() if feed.refused is not None}
             return msgspec.json.encode(_Kept(added, refused, tuple(self._decisions)))
 
@@ -166,8 +149,7 @@ class LiveFeeds:
     def wrong(self, name: str) -> str | None:
         """Why a feed is not in order; None where it is."""
         with self._lock:
-            feed = self._feeds[name]
-            return feed.error if feed.held is None else f"held: {feed.held.why}; see 'netpersona feed show {name}'"
+            return self._feeds[name].wrong
 
     def fresh(self, name: str) -> bool:
         """Whether it says something that no look has told yet."""
@@ -178,28 +160,8 @@ class LiveFeeds:
         """How reading a feed goes."""
         with self._lock:
             feed = self._feeds[name]
-            source, good = feed.source, feed.good
             decided = [each for each in self._decisions if each.feed == name]
-            notices = () if feed.unkept is None else (feed.unkept,)
-            return Fetching(
-                kind=source.kind,
-                where=source.source.shown,
-                added=feed.added,
-                interval=source.interval,
-                attempted=feed.attempted,
-                succeeded=feed.succeeded,
-                next=feed.due if source.interval is not None else None,
-                running=feed.running,
-                failures=feed.failures,
-                error=feed.error,
-                fetched=None if good is None else good.at,
-                sha256=None if good is None else good.sha256,
-                entries=0 if good is None else good.entries,
-                format=None if good is None else good.said.format,
-                held=feed.held,
-                notices=notices if good is None else (*notices, *good.notices),
-                decision=decided[-1] if decided else None,
-            )
+            return feed.fetching(decided[-1] if decided else None)
 
     # What people ask
 
@@ -211,7 +173,7 @@ class LiveFeeds:
             if len(self._feeds) >= _MOST:
                 raise ConfigError(f"there are {_MOST} feeds, and no more can be")
             self._shelf.drop(source.name, FETCHED, GOOD, HELD)
-            self._feeds[source.name] = _Feed(source, added=True, due=self._now)
+            self._feeds[source.name] = Followed(source, added=True, due=self._now)
             self._decided(source.name, "added", who, source.source.shown)
 
     def remove(self, name: str, who: str, why: str) -> None:
@@ -252,13 +214,13 @@ class LiveFeeds:
                     feed.good, feed.refused, feed.marks = feed.held_label, None, None
                     self._changed.add(name)
                 else:
-                    feed.refused = feed.held_label.sha256
+                    feed.refused, feed.marks = feed.held_label.sha256, None
                 feed.held = feed.held_label = None
                 self._decided(name, "accepted" if accept else "refused", who, why)
 
     # Reading
 
-    def _hand_out(self, feed: _Feed) -> None:
+    def _hand_out(self, feed: Followed) -> None:
         near = feed.source.local
         name, most = ("feeds-near", 1) if near else ("feeds-far", _AT_ONCE)
         jobs = self._near if near else self._far
@@ -267,11 +229,11 @@ class LiveFeeds:
             self._threads.append(threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True))
             self._threads[-1].start()
 
-    def _work(self, jobs: queue.SimpleQueue[_Feed | None]) -> None:
+    def _work(self, jobs: queue.SimpleQueue[Followed | None]) -> None:
         while (feed := jobs.get()) is not None:
             self._read(feed)
 
-    def _read(self, feed: _Feed) -> None:
+    def _read(self, feed: Followed) -> None:
         """Read it, and take what came of it."""
         came = self._reads(feed.source, self._job(feed))
         with feed.files:
@@ -286,11 +248,13 @@ class LiveFeeds:
                     feed.again, feed.running = False, True
                     self._hand_out(feed)
 
-    def _job(self, feed: _Feed) -> Job:
+    def _job(self, feed: Followed) -> Job:
         folders = (self._shelf.lasting, self._shelf.spare)
         with self._lock:
             last = feed.held_label or feed.good
-            whole = feed.whole or (last is not None and self._now - last.whole_at >= WHOLE)
+            whole = feed.whole or (
+                last is not None and feed.source.adds and self._now - (feed.whole_at or last.whole_at) >= WHOLE
+            )
             feed.whole, feed.attempted = False, self._now
             if last is None or last.shown != feed.source.source.shown:
                 return job_of(feed.source, folders, Known(), self._now)
@@ -305,7 +269,7 @@ class LiveFeeds:
             )
             return job_of(feed.source, folders, known, self._now)
 
-    def _take(self, feed: _Feed, came: Read) -> None:
+    def _take(self, feed: Followed, came: Read) -> None:
         """What came of reading it: good, held, nothing new, or an error."""
         name = feed.source.name
         copies = self._shelf.lasting if came.unkept is None else self._shelf.spare
@@ -331,7 +295,9 @@ class LiveFeeds:
             if returned:
                 feed.held = feed.held_label = None
             if fresh is None:
-                feed.marks = came.marks or feed.marks
+                known = {label.sha256 for label in (feed.good, feed.held_label) if label is not None}
+                feed.marks = came.marks if came.same in known else feed.marks  # of what was refused nothing goes on
+                feed.whole_at = self._now if came.same in known and came.whole else feed.whole_at
             elif why is None:
                 feed.good, feed.held, feed.held_label, feed.marks = fresh, None, None, None
                 self._changed.add(name)
@@ -339,13 +305,13 @@ class LiveFeeds:
                 feed.held, feed.held_label, feed.marks = Held(self._now, why, fresh.entries), fresh, None
             self._tell(name)
 
-    def _reason_to_hold(self, feed: _Feed, fresh: Label) -> str | None:
+    def _reason_to_hold(self, feed: Followed, fresh: Label) -> str | None:
         before = feed.good
         if before is None or not feed.source.hold or before.shown != fresh.shown:
             return None
         return reason_to_hold(before.entries, fresh.entries)
 
-    def _take_copies(self, feed: _Feed) -> None:
+    def _take_copies(self, feed: Followed) -> None:
         """What is kept of it on disk; read again where it would be read otherwise now."""
         name = feed.source.name
         kept = self._shelf.lasting
@@ -353,10 +319,13 @@ class LiveFeeds:
         if good is not None and good.reading != reading_of(feed.source):
             good = self._read_copy_again(feed, good)
         feed.good, feed.succeeded = good, None if good is None else good.at
+        kept.drop(name, FETCHED)  # of a reading that ended after the run that asked for it
+        if not feed.source.hold:
+            return
         if held is not None and good is not None and (why := reason_to_hold(good.entries, held.entries)) is not None:
             feed.held, feed.held_label = Held(held.at, why, held.entries), held
 
-    def _read_copy_again(self, feed: _Feed, label: Label) -> Label | None:
+    def _read_copy_again(self, feed: Followed, label: Label) -> Label | None:
         source = feed.source
         copy = self._shelf.lasting.content(source.name, GOOD)
         try:
@@ -369,7 +338,7 @@ class LiveFeeds:
             return None
         return fresh
 
-    def _known(self, name: str) -> _Feed:
+    def _known(self, name: str) -> Followed:
         with self._lock:
             if name not in self._feeds:
                 raise ConfigError(f"there is no feed {name[:64]} that is read; 'netpersona feed list' names the feeds")

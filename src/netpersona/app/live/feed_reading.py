@@ -23,7 +23,6 @@ from netpersona.errors import FeedError, NetpersonaError
 
 _SMALL = 1 << 20  # bytes: files up to this are read at once
 TO_PARSE = 120.0  # s, beyond what downloading may take
-_INCREMENTAL = ("taxii", "misp", "misp_feed")  # what is downloaded is laid over what was there
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -47,6 +46,7 @@ class Read(msgspec.Struct, frozen=True):
     fresh: bool = False
     unkept: str | None = None  # why the copy is only in the spare folder
     marks: dict[str, str] | None = None  # to go on from, where nothing is new
+    whole: bool = False  # whether all of it was downloaded, and not only what was added
     same: str | None = None  # the checksum of what was downloaded, where that is known already
     error: str | None = None
     later: int | None = None  # s that the server asks to wait
@@ -106,9 +106,13 @@ def _read(source: FeedSource, job: Job) -> Read:
     same_reading = job.reading == reading_of(source)
     copy = downloaded(source.source, _last(source, job) if same_reading else None)
     if copy is None or (same_reading and copy.sha256 in job.sha256):
-        return Read(marks=job.marks) if copy is None else Read(marks=dict(copy.marks), same=copy.sha256)
+        return (
+            Read(marks=job.marks)
+            if copy is None
+            else Read(marks=dict(copy.marks), whole=job.marks is None, same=copy.sha256)
+        )
     snapshot = read(copy, source.settings, source.source.shown, source.column)
-    whole_at = job.whole_at if job.marks is not None and source.kind in _INCREMENTAL else job.at
+    whole_at = job.whole_at if job.marks is not None and source.adds else job.at
     label = label_of(source.name, source.source.shown, reading_of(source), job.at, whole_at, copy, snapshot)
     try:
         Copies(Path(job.folder)).write(FETCHED, label, copy, snapshot.indicators)
@@ -122,7 +126,7 @@ def _last(source: FeedSource, job: Job) -> Copy | None:
     """The last copy, as far as the source needs it to go on."""
     if job.marks is None or job.last is None:
         return None
-    if source.kind in _INCREMENTAL:
+    if source.adds:
         return Copies(Path(job.from_folder)).content(source.name, job.last)
     return Copy((), job.marks)
 

@@ -11,6 +11,8 @@ import tracemalloc
 import zlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from feed_servers import certificates, said, served
 from netpersona.adapters.feeds.access import Access, Limits
@@ -204,6 +206,25 @@ def test_nobody_at_the_port_and_no_such_name_are_said():
         fetched(url)
     with pytest.raises(FeedError, match=r"cannot be resolved"):
         fetched("http://nobody.invalid/")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(
+        [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"HTTP/1.1 302 F\r\n"]
+    ),
+    st.lists(st.sampled_from([b"Location: ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n"])),
+    st.binary(max_size=200),
+)
+def test_whatever_bytes_come_it_is_a_document_or_a_clear_error(begin, middle, noise):
+    with served(lambda _: begin + b"".join(middle) + noise) as server:
+        try:
+            copy = fetched(server.at("/"))
+        except FeedError as error:
+            assert str(error).startswith(server.url)
+            assert str(error).isprintable()
+        else:
+            assert isinstance(copy.content, bytes)
 
 
 # Redirects
