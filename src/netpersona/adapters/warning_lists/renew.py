@@ -7,9 +7,9 @@ So a truncated file, an error page or somebody else's list changes nothing, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,12 +23,14 @@ from netpersona.adapters.warning_lists import bundled, loaded
 from netpersona.errors import FeedError
 from netpersona.intel.gate import RANGES, SHORTEST
 from netpersona.intel.prefix import prefixes
-from netpersona.intel.warning import LONGEST, WarningList, WarningLists, is_entry, written
+from netpersona.intel.warning import LONGEST, SHARED_FROM, Effect, WarningList, WarningLists, is_entry, written
 
 SOURCE = "https://raw.githubusercontent.com/MISP/misp-warninglists/main/lists"
 LIMITS = Limits(largest=16 << 20, total=60.0, stall=20.0)
+_READ_MOST = 1_000_000  # entries of a part, before neighbours are joined
 _WRONG_MOST = 0.05  # share of a part's entries that may be none
 _HELD_LEAST = 0.5  # share of what it replaces that a part must hold
+_WIDTHS = {4: 32, 6: 128}
 _SPECIAL = tuple(ip_network(text) for texts in RANGES.values() for text in texts)
 
 
@@ -98,7 +100,7 @@ def _renewed(
         own = pl.col("owner") == part.owner
         held = table.filter(own)
         try:
-            values = _checked(_published(fetched(part.folder)), held["value"].to_list())
+            values = _checked(_published(fetched(part.folder)), held["value"].to_list(), before.effect)
         except FeedError as error:
             outcomes.append(Renewed(part, held.height, held.height, str(error)))
             continue
@@ -140,18 +142,23 @@ def _published(content: bytes) -> list[str]:
         said = msgspec.json.decode(content, type=_Published)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise FeedError(f"no list of MISP's: {error}; expected JSON with list and version") from error
-    if not 0 < len(said.entries) <= LONGEST:
-        raise FeedError(f"{len(said.entries)} entries; expected 1 to {LONGEST}")
+    if not 0 < len(said.entries) <= _READ_MOST:
+        raise FeedError(f"{len(said.entries)} entries; expected 1 to {_READ_MOST}")
     return said.entries
 
 
-def _checked(texts: list[str], before: list[str]) -> list[str]:
-    """The entries, canonical and each once, sorted.  Raises FeedError where they are not about what was before."""
+def _checked(texts: list[str], before: list[str], effect: Effect) -> list[str]:
+    """The entries, canonical, networks joined, sorted.  Raises FeedError where they are not about what was before.
+
+    Of what is shared the small pieces are left out: they say little, and there are a hundred thousand of them.
+    """
     canonical = [_canonical(text) for text in texts]
     wrong = canonical.count("")
     if wrong > len(texts) * _WRONG_MOST:
         raise FeedError(f"{wrong} of {len(texts)} entries are no addresses, networks or names, or far too wide")
-    values = sorted({value for value in canonical if value})
+    values = _joined({value for value in canonical if value}, SHARED_FROM if effect is Effect.SHARE else _WIDTHS)
+    if len(values) > LONGEST:
+        raise FeedError(f"{len(values)} entries, neighbours joined; expected {LONGEST} or fewer")
     held = _share_held(values, before)
     if held < _HELD_LEAST:
         raise FeedError(f"it holds {held:.0%} of what it would replace; expected {_HELD_LEAST:.0%} or more")
@@ -169,6 +176,29 @@ def _canonical(text: str) -> str:
         network.version == special.version and network.overlaps(special) for special in _SPECIAL
     ):
         return ""
+    return _text(network)
+
+
+def _joined(values: Iterable[str], longest: Mapping[int, int]) -> list[str]:
+    """The values, with networks that lie in or beside each other as one; prefixes up to the `longest` by IP version."""
+    names: list[str] = []
+    v4: list[IPv4Network] = []
+    v6: list[IPv6Network] = []
+    for value in values:
+        try:
+            network = ip_network(value)
+        except ValueError:
+            names.append(value)
+            continue
+        if isinstance(network, IPv4Network):
+            v4.append(network)
+        else:
+            v6.append(network)
+    joined = [_text(n) for n in collapse_addresses(v4) if n.prefixlen <= longest[4]]
+    return sorted(names) + joined + [_text(n) for n in collapse_addresses(v6) if n.prefixlen <= longest[6]]
+
+
+def _text(network: IPv4Network | IPv6Network) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
