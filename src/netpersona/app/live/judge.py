@@ -17,6 +17,7 @@ import polars as pl
 from netpersona import pipeline
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
+from netpersona.adapters.stores.blobs import PackedNames, packed_names
 from netpersona.app.judging import Names, Verdicts, remember_names
 from netpersona.app.live.lasting import Lasting, stretched
 from netpersona.app.live.notice import noticed
@@ -54,7 +55,7 @@ class LiveJudge:
     _taps: dict[str, VmId] = field(default_factory=dict)
     _lasting: Lasting = field(default_factory=Lasting)
     _handed: tuple[Verdicts, set[VmId]] | None = None  # what the checkpoint under way has of `closed` and `_learned`
-    _told: dict[VmId, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)  # names as they were handed out
+    _told: dict[VmId, PackedNames] = field(default_factory=dict)  # names as they were handed out
     _named: set[VmId] = field(default_factory=set)  # whose names changed since
     _learned: set[VmId] = field(default_factory=set)  # whose closed state changed since the last checkpoint
     _aside: dict[VmId, int] = field(default_factory=dict)  # up to when what a VM did is set aside, µs
@@ -192,10 +193,10 @@ class LiveJudge:
             closed.join(since)
             self.closed, self._learned, self._handed = closed, learned | self._learned, None
 
-    def _names_told(self) -> dict[VmId, Mapping[str, Mapping[str, int]]]:
-        """The names, in mappings that nobody changes any more: the very ones of last time where nothing did."""
+    def _names_told(self) -> dict[VmId, PackedNames]:
+        """The names, as nobody changes them any more; packed, since they are kept until they change."""
         for vm in self._named:
-            self._told[vm] = {name: dict(seen) for name, seen in self.names[vm].items()}
+            self._told[vm] = PackedNames(packed_names(self.names[vm]))
         self._named.clear()
         return dict(self._told)
 
