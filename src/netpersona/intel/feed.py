@@ -18,6 +18,7 @@ from netpersona.intel.values import KEPT as REFUSALS_KEPT
 from netpersona.intel.values import shown, values
 
 _JA3 = re.compile(r"ja3(?!s)", re.IGNORECASE)
+_MEANT = {"cisa-kev": "known-exploited", "epss": "epss"}  # what it means to be in a feed of this format
 _ANYTHING = {"plain", "csv"}  # formats that take what no other recognises
 _MANY, _ONE_IN = 10, 10  # of that many records or more, one in so many must be an indicator
 
@@ -72,7 +73,7 @@ def parse(content: bytes, settings: FeedSettings, column: str | int | None = Non
     _be_a_feed(found, read.table, refused)
     return FeedSnapshot(
         settings=settings,
-        indicators=_listed(_distinct(read.table), settings),
+        indicators=_listed(_distinct(read.table), settings, _MEANT.get(found.format)),
         refused=bounded(refused),
         refused_total=read.refused_total + found.refused.height,
         noted=bounded(Refusal(*note) for note in (*found.noted, *read.noted)),
@@ -114,10 +115,12 @@ def _shown(refused: pl.DataFrame) -> list[Refusal]:
     return [Refusal(line, shown(raw), reason) for line, raw, reason in refused.select("line", "raw", "reason").rows()]
 
 
-def _listed(table: pl.DataFrame, settings: FeedSettings) -> pl.DataFrame:
+def _listed(table: pl.DataFrame, settings: FeedSettings, meant: str | None) -> pl.DataFrame:
     """The table of indicators, with what the settings say of all of them."""
     stated = {
-        "category": pl.coalesce(pl.lit(settings.category, dtype=pl.String), pl.col("category")),
+        "category": pl.coalesce(
+            pl.lit(settings.category, dtype=pl.String), pl.col("category"), pl.lit(meant, dtype=pl.String)
+        ),
         "confidence": pl.coalesce(pl.col("confidence"), pl.lit(settings.confidence)),
         "feed": pl.lit(settings.name),
         "family": pl.lit(settings.family or settings.name),

@@ -22,10 +22,11 @@ from typing import NamedTuple
 import polars as pl
 
 from netpersona.flow.vm import Vm, canonical_address
-from netpersona.intel.feed import REFUSALS_KEPT, FeedSnapshot, Refusal, bounded
+from netpersona.intel.feed import FeedSnapshot, Refusal, bounded
 from netpersona.intel.matching import AddressMatcher
 from netpersona.intel.prefix import prefix_table, prefixes
 from netpersona.intel.spans import Network
+from netpersona.intel.values import KEPT as REFUSALS_KEPT
 from netpersona.intel.warning import LISTS, NO_LISTS, WarningLists
 
 RANGES: dict[str, tuple[str, ...]] = {

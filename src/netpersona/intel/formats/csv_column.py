@@ -6,6 +6,8 @@ type.  A quoted field may go over several lines.  See `csv_layout` for how the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from netpersona.intel.formats import words
@@ -50,7 +52,7 @@ def _table(lines: pl.DataFrame, chosen: Layout) -> pl.DataFrame:
 
     columns = {
         "raw": pl.coalesce(cell(chosen.value), pl.col("text")),
-        "label": label(cell(chosen.column(words.LABELS))) if chosen.names else _beside(cell(chosen.value + 1)),
+        "label": _label(chosen, cell),
         "category": label(cell(chosen.column(words.CATEGORIES))),
         "confidence": cell(chosen.column(words.CONFIDENCES)),
         "kind": cell(chosen.column(words.TYPES)),
@@ -58,6 +60,13 @@ def _table(lines: pl.DataFrame, chosen: Layout) -> pl.DataFrame:
     table = records(rows).select("record", "line", **columns)
     stated = pl.coalesce(words.stated_type(pl.col("kind")), pl.lit(chosen.stated, dtype=pl.String))
     return _split(table.with_columns(share(table["confidence"]))).with_columns(stated.alias("type"))
+
+
+def _label(chosen: Layout, cell: Callable[[int | None], pl.Expr]) -> pl.Expr:
+    if chosen.dialect == words.KEV:
+        parts = [cell(chosen.column((name,))) for name in words.EXPLOITED]
+        return label(pl.concat_str(parts, separator=": ", ignore_nulls=True))
+    return label(cell(chosen.column(words.LABELS))) if chosen.names else _beside(cell(chosen.value + 1))
 
 
 def share(stated: pl.Series) -> pl.Series:

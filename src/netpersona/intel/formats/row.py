@@ -18,7 +18,17 @@ from typing import NamedTuple
 import polars as pl
 
 from netpersona.intel.formats.stix_values import NO_MATCH
-from netpersona.intel.formats.words import CATEGORIES, CONFIDENCES, LABELS, TYPES, name_of, stated_type, unusable
+from netpersona.intel.formats.words import (
+    CATEGORIES,
+    CONFIDENCES,
+    EXPLOITED,
+    KEV,
+    LABELS,
+    TYPES,
+    name_of,
+    stated_type,
+    unusable,
+)
 
 GENERIC = "json"
 """The service of rows of which no service is known."""
@@ -100,7 +110,7 @@ SERVICES = (
     _service("ja3", "ja3 reason", ("ja3", "ja3")),
     _service("spamhaus-drop", "cidr sblid", ("cidr", "network")),
     _service("spamhaus-asndrop", "asn asname", ("asn", "asn")),
-    _service("cisa-kev", "cveid vendorproject", ("cveid", "cve")),
+    _service(KEV, "cveid vendorproject", ("cveid", "cve")),
     _service("epss", "cve epss", ("cve", "cve")),
     _service("crowdsec", "scope value scenario", ("value", None)),
     _service("crowdsec", "scope value origin duration", ("value", None)),
@@ -152,12 +162,19 @@ def read_row(told: Mapping[str, object]) -> Row | None:
         GENERIC if shape.service is None else shape.service.name,
         values,
         _objection(named, shape),
-        _first_text(named, shape.labels),
+        _label(named, shape),
         _first_text(named, shape.categories),
         _confidence(named, shape),
         _first(named, shape.starts),
         _first(named, shape.stops),
     )
+
+
+def _label(named: dict[str, object], shape: _Shape) -> str | None:
+    if shape.service is not None and shape.service.name == KEV:
+        parts = [_first_text(named, (name,)) for name in EXPLOITED if name in shape.names]
+        return ": ".join(part for part in parts if part) or None
+    return _first_text(named, shape.labels)
 
 
 def _there(names: Collection[str], wanted: tuple[str, ...]) -> tuple[str, ...]:

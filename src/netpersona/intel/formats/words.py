@@ -34,6 +34,8 @@ LABELS = (
     "threat", "target", "desc", "description", "meta_desc", "comment", "comments", "optional_information", "title",
     "name", "asname", "as_name", "note", "notes",
 )  # fmt: skip
+KEV = "cisa-kev"
+EXPLOITED = ("vendorproject", "product", "vulnerabilityname")  # CISA KEV's: together they are its label
 CATEGORIES = ("threat_type", "category", "threat", "report", "classification")
 CONFIDENCES = (
     "confidence_level", "confidence", "confidence_score", "confidencelevel", "meta_confidence", "epss", "epss_score",
@@ -62,7 +64,7 @@ DIALECTS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("sslbl", "sha1 listingreason"),
         ("ja3", "ja3_md5"),
         ("ja3", "ja3"),
-        ("cisa-kev", "cveid vendorproject"),
+        (KEV, "cveid vendorproject"),
         ("epss", "cve epss"),
         ("otx", "indicator indicator_type"),
         ("misp-csv", "uuid event_id type value"),

@@ -142,7 +142,7 @@ def test_a_refused_row_is_a_record(row, reason):
 def test_what_a_row_says_is_carried():
     columns = ("label", "category", "confidence", "valid_from")
     assert entered(of([THREATFOX]), *columns) == [("X", "botnet_cc", 0.75, 86_400_000_000)]
-    assert entered(of([KEV]), *columns) == [("A hole", None, None, 86_400_000_000)]
+    assert entered(of([KEV]), *columns) == [("V: P: A hole", None, None, 86_400_000_000)]
     assert entered(of([CROWDSEC]), "label") == [("x/ssh-bf",)]
 
 
