@@ -24,7 +24,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -43,8 +43,8 @@ from netpersona.ruleset.resolve import resolve
 
 VMS, ADDRESSES, PREFIXES = 1_000, 95_000, 5_000
 PACKETS, FLOWS = 4_096, 64  # of a turn; established ones of a path
-OWN, PEER, GATEWAY = "10.1.244.2", "198.18.255.1", "10.1.244.1"
-TAP = "tap-500"
+OWN, PEER, GATEWAY = "10.1.245.2", "198.18.255.1", "10.1.245.1"  # of the VM with this tap: a calm one
+TAP = "tap-501"
 LOW_REPUTATION = """
 apiVersion: netpersona/v1
 kind: Policy
@@ -76,8 +76,8 @@ class Ratio(NamedTuple):
     rate: float  # packets a second without
 
 
-class Path_:
-    """One of the two ways through the machine, and the packets that take it."""
+class Router:
+    """One of the two routers, with a VM before it and a peer behind it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -168,9 +168,7 @@ class Batch:
         at, sent = ctypes.addressof(self._headers), 0
         while sent < self.count:
             count = min(1024, self.count - sent)
-            done = _libc.sendmmsg(
-                sender.fileno(), ctypes.c_void_p(at + sent * ctypes.sizeof(_Header)), count, 0
-            )
+            done = _libc.sendmmsg(sender.fileno(), ctypes.c_void_p(at + sent * ctypes.sizeof(_Header)), count, 0)
             if done <= 0:
                 raise OSError(ctypes.get_errno(), "sendmmsg")
             sent += done
@@ -195,7 +193,7 @@ def batches() -> dict[tuple[str, str], Batch]:
     }
 
 
-def ratio(ruled: Path_, empty: Path_, kind: str, side: str, pairs: int) -> Ratio:
+def ratio(ruled: Router, empty: Router, kind: str, side: str, pairs: int) -> Ratio:
     """Turn by turn, each pair's second half first in every other pair."""
     found, rates = [], []
     all_batches = batches()
@@ -233,7 +231,7 @@ def low_reputation() -> Ruleset:
         tuple(f"{ip_address(0x60000000 + (i << 9))}/24" for i in range(PREFIXES)),
         "is listed",
     )
-    return Ruleset({name: listed for name in rules.sets}, rules.vms, rules.always, rules.unknown_vm)
+    return Ruleset(dict.fromkeys(rules.sets, listed), rules.vms, rules.always, rules.unknown_vm)
 
 
 def twenty_policies() -> Ruleset:
@@ -259,28 +257,28 @@ def main() -> int:
     Path("/run/netns").mkdir(exist_ok=True)
     run("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    ruled, empty = Path_("ruled"), Path_("empty")
+    ruled, empty = Router("ruled"), Router("empty")
     for each in (ruled, empty):
         each.rules(TRACKING + EMPTY)
     told("two empty tables", ruled, empty, chosen.pairs, "")
     ruled.rules(TRACKING)
     empty.rules("")
-    told("tracking alone, beside nothing", ruled, empty, chosen.pairs, "not ours to ask")
+    told("tracking alone, beside nothing", ruled, empty, chosen.pairs, "")
     empty.rules(TRACKING + EMPTY)
     for what, made in (("one policy, 100,000 listed", low_reputation), ("20 policies", twenty_policies)):
         ruled.rules(TRACKING)
         with inside(ruled.router), nftables() as enforcer:
             enforcer.apply(made())
-        told(what, ruled, empty, chosen.pairs, "at least 0.95")
+        told(what, ruled, empty, chosen.pairs, "(asked: at least 0.95)")
     return 0
 
 
-def told(what: str, ruled: Path_, empty: Path_, pairs: int, asked: str) -> None:
+def told(what: str, ruled: Router, empty: Router, pairs: int, asked: str) -> None:
     for kind in ("established", "new"):
         for side in ("from", "to"):
             found = ratio(ruled, empty, kind, side, pairs)
-            print(f"{what:32}{kind:12}{side:5}{found.median:7.3f} x [{found.low:.3f}, {found.high:.3f}] of "
-                  f"{found.rate / 1e3:.0f} k packets/s  {f'(asked: {asked})' if asked else ''}", flush=True)  # fmt: skip
+            share = f"{found.median:6.3f} x [{found.low:.3f}, {found.high:.3f}]"
+            print(f"{what:32}{kind:12}{side:5}{share} of {found.rate / 1e3:.0f} k packets/s  {asked}", flush=True)
 
 
 def run(*words: str, text: str | None = None) -> None:
