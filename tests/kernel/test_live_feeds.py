@@ -94,7 +94,9 @@ def test_of_a_poisoned_feed_only_the_true_entry_is_enforced(server, tmp_path, mo
         until(lambda: reaches(A, BAD), "what was accepted is in the kernel", within=30.0)
         assert reaches(A, OTHER)
         told = json.dumps([running.ask.feeds(), running.ask.health()]) + running.told("feed", "show", "far").stdout
-        assert SECRET not in told + running.log.read_text()
+        log = running.log.read_text()
+        assert SECRET not in told + log
+        assert "feed far: " in log
         assert "key=***" in told
         assert (tmp_path / "netpersona.db.feeds").stat().st_mode & 0o777 == 0o700
     finally:
