@@ -95,8 +95,9 @@ def _by_header(lines: pl.DataFrame, rows: pl.DataFrame, column: str | int | None
         for separator in _SEPARATORS:
             names = _names(text, separator)
             if known & set(names) and (len(names) > 1 or line is not None) and not _lists(text, separator):
-                data = rows if line is None else rows.slice(1)
-                return _named(names, data, separator, line, column)
+                named = _named(names, rows if line is None else rows.slice(1), separator, line, column)
+                if named is not None:
+                    return named
     return None
 
 
@@ -120,11 +121,11 @@ def _named(
     known = list(dict.fromkeys([*known, *(n for n in names if n in words.LAST)]))
     told = _tells(rows, separator)
     good = [name for name in known if told(names.index(name), name in words.LAST)]
+    if not good and line is None and (column is None or words.name_of(str(column)) not in names):
+        return None  # a sentence in a comment, with a comma and a known word
     number = None if column is None else _number(column)
     value: int | None = None
     if column is None:
-        if not good and line is None:
-            return None  # a sentence in a comment, with a comma and a known word
         value = names.index((good or known)[0])
     elif number is not None:
         value = number - 1

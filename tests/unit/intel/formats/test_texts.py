@@ -131,6 +131,11 @@ def test_the_columns_word_decides_only_where_the_column_holds_indicators():
     assert listed(read(tweets)) == [("address", "8.8.4.1"), ("hash", SHA256), ("url", "https://evil.example/x")]
 
 
+def test_a_sentence_in_a_comment_is_no_header():
+    assert listed(read("# ip,seen\n# Values, ip, and more\n8.8.4.1,x\n")) == [("address", "8.8.4.1")]
+    assert listed(read("# of ip, and others\na;b\n8.8.4.1;8.8.4.2\n", column="b")) == [("address", "8.8.4.2")]
+
+
 def test_a_header_of_unknown_words_is_no_record():
     found = read("Bad One;Count\n8.8.4.1;5\n8.8.4.2;6\n8.8.4.3;6\n8.8.4.4;6\n8.8.4.5;6\n")
     assert (found.records, found.refused_total) == (5, 0)
