@@ -23,6 +23,7 @@ import polars as pl
 
 from netpersona.flow.vm import Vm, canonical_address
 from netpersona.intel.feed import FeedSnapshot, Refusal, bounded
+from netpersona.intel.formats import warning_list
 from netpersona.intel.matching import AddressMatcher
 from netpersona.intel.prefix import prefix_table, prefixes
 from netpersona.intel.spans import Network
@@ -107,8 +108,10 @@ def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapsh
 
     An entry is refused if it is too wide, lies in a special range, the fleet's own or a warning list, or holds one
     whole.  The first of these that holds is the reason.  What was let through on somebody's word, and how much lies in
-    shared servers, is among its `noted`.
+    shared servers, is among its `noted`.  Of a warning list, which names what must not be blocked, nothing passes.
     """
+    if snapshot.format == warning_list.NAME:
+        return _none_of(snapshot)
     rows = snapshot.indicators.with_row_index("id")
     hits = _hits(rows, protected).filter(~pl.col("gate").is_in(list(snapshot.settings.allow)))
     hits = hits.join(rows.select("id", "value", "line"), on="id", maintain_order="left")
@@ -123,6 +126,18 @@ def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapsh
         refused=bounded([*snapshot.refused, *fresh]),
         refused_total=snapshot.refused_total + refused.height,
         noted=bounded([*snapshot.noted, *let, *_shared_notes(shared)]),
+    )
+
+
+def _none_of(allowing: FeedSnapshot) -> FeedSnapshot:
+    """A warning list as a feed: every entry is refused."""
+    why = "the file is a warning list: it names what must not be blocked; 'netpersona feed warninglists' has those"
+    entries = allowing.indicators.select("line", "value").head(REFUSALS_KEPT)
+    return replace(
+        allowing,
+        indicators=allowing.indicators.clear(),
+        refused=bounded([*allowing.refused, *(Refusal(line, value, why) for line, value in entries.rows())]),
+        refused_total=allowing.refused_total + allowing.indicators.height,
     )
 
 
