@@ -69,6 +69,12 @@ class LiveIndicators:
         self._generation += 1
         return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow)
 
+    def protect(self, protected: Protected) -> None:
+        """Let the gate protect these addresses; what feeds say passes it again with the next rebuild()."""
+        self._protected = replace(protected, lists=self._lists)
+        self._stale |= {*self.feeds.names, *self.pushed}
+        self._generation += 1
+
     def look(self, at: int) -> bool:
         """Have those feeds read that are due; whether any says something else now, which rebuild() works in."""
         changed = self.feeds.look(at)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+import polars as pl
+
 from netpersona.app.feed_config import FeedSource
 from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.indicators import LiveIndicators, Rebuilt
@@ -89,8 +91,28 @@ class Threats:
             return Known(self._known, self._worked_in)
 
     def concerns(self, vms: Iterable[Vm], policies: PolicySet) -> bool:
-        """Whether the gate has to protect others now, so that all must be loaded anew."""
-        return self._gate is None or Protected.of(vms, policies.always.management) != self._gate[0]
+        """Whether something that is listed has to be refused at once, as it would cut these VMs off: then load().
+
+        Where nothing of theirs is listed, the gate protects them from now on, and what of VMs that are gone it refused
+        is let through beside, when there is time.
+        """
+        protected = Protected.of(vms, policies.always.management)
+        if self._gate is None:
+            return True
+        if protected == self._gate[0]:
+            return False
+        fresh = sorted({peer for peer, _ in protected.peers} - {peer for peer, _ in self._gate[0].peers})
+        with self._lock:
+            unknown = self._work is not None or self._pushes != self._worked_in  # what is listed soon
+            if unknown or any("/" in peer for peer in fresh) or self._lists_any(fresh):
+                return True
+            self._gate = (protected, self._gate[1])
+            self._indicators.protect(protected)
+            self._stale = True
+            return False
+
+    def _lists_any(self, addresses: Sequence[str]) -> bool:
+        return bool(addresses) and bool(self._known.listed(pl.Series("peer", addresses, dtype=pl.String)).any())
 
     def news(self, preparing: Callable[[], Prepare], *, ended: bool) -> Known | None:
         """What is known, if that changed and is prepared; None: nothing new yet.  `ended`: a listing did, or began."""
