@@ -16,6 +16,7 @@ from typing import Protocol
 
 import polars as pl
 
+from netpersona.flow.orient import OUTBOUND
 from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
 from netpersona.intel.matching import AddressMatcher, match_names
 from netpersona.intel.prefix import prefix_table, prefixes
@@ -122,7 +123,7 @@ class Hunt:
         """Look through one day."""
         names = self._names(day)
         used = names["name"].unique()
-        uses = day.uses_of(used).join(names, on="name") if names.height else None
+        uses = _own(day.uses_of(used)).join(names, on="name") if names.height else None
         asked = self._answers.clear() if uses is None else _answers(uses)
         answers = _first_asked(pl.concat([self._answers, asked]))
         peers = self._peers(day)
@@ -196,6 +197,11 @@ class Hunt:
         return talks.filter(~pl.col("peer").is_in(covered.implode()))
 
 
+def _own(uses: pl.DataFrame) -> pl.DataFrame:
+    """The uses but for what others asked a VM that answers DNS: that is what they looked for."""
+    return uses.filter((pl.col("kind") != "dns") | (pl.col("direction") == OUTBOUND))
+
+
 def _answers(uses: pl.DataFrame) -> pl.DataFrame:
     """(vm, address, name, quarry, asked) of the DNS answers to hunted names; `asked`: first, µs."""
     asked = uses.filter(pl.col("kind") == "dns").select("vm", "name", "quarry", address="answers", asked="first")
@@ -213,7 +219,7 @@ def _by_address(talks: pl.DataFrame, peers: pl.DataFrame, day: Day) -> pl.DataFr
     nameless = found.filter(pl.col("name").is_null())["peer"].unique()
     if not nameless.len():
         return found
-    asked = day.uses_answering(nameless).select("vm", "name", peer="answers").explode("peer")
+    asked = _own(day.uses_answering(nameless)).select("vm", "name", peer="answers").explode("peer")
     known = asked.group_by("vm", "peer").agg(asked=pl.col("name").min())
     told = found.join(known, on=["vm", "peer"], how="left")
     return told.with_columns(pl.coalesce("name", "asked").alias("name")).drop("asked")

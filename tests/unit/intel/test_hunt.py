@@ -54,6 +54,11 @@ def test_a_domain_leads_to_names_below_it_questions_and_what_followed_their_answ
     ]
 
 
+def test_a_resolver_that_is_a_vm_did_not_look_for_what_others_asked_it():
+    day = rolled(said(AT, "10.0.0.1", "10.0.0.2", "dns", "evil.example", answers=["198.51.100.20"]))
+    assert told(hunted(["evil.example"], day), "vm", "via") == [("web-1", "dns")]
+
+
 def test_an_answer_of_the_day_before_is_still_known_and_one_of_later_does_not_count():
     question = said(AT + DAY - MINUTE, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=["198.51.100.20"])
     after, before = flow(AT + DAY, "10.0.0.1", "198.51.100.20"), flow(AT, "10.0.0.1", "198.51.100.20")
