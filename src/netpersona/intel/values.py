@@ -8,15 +8,25 @@ import polars as pl
 
 from netpersona.intel.formats import ENTRY_SCHEMA
 from netpersona.intel.indicator import INDICATOR_TYPES
-from netpersona.intel.odd_value import DOMAIN, LONGEST, odd_value
+from netpersona.intel.odd_value import DOMAIN, LONGEST, Value, odd_value
 from netpersona.intel.prefix import IPV4, masked_by, prefixes
 
 KEPT = 10_000  # refusals and notes that are kept with their text
 _PART = 200_000  # entries
+_ODD = 2_000_000  # values that are made of unusual ones, of which each costs some 10 µs
+_ODD_PART = 20_000  # texts read one by one at a time
+_READ: dict[str, pl.DataType | type[pl.DataType]] = {
+    "text": pl.String,
+    "value": pl.List(pl.String),
+    "type": pl.List(INDICATOR_TYPES),
+    "reason": pl.String,
+    "note": pl.String,
+}
 _GIVEN = {**{n: t for n, t in ENTRY_SCHEMA.items() if n != "type"}, "stated": INDICATOR_TYPES, "text": pl.String}
 _TYPED = {**_GIVEN, "value": pl.String, "type": INDICATOR_TYPES}
 _VALUED = {**ENTRY_SCHEMA, "value": pl.String}
-_URL = rf"^((?i:https?|ftp)://(?:{IPV4}|(?i:{DOMAIN}))(?::[1-9][0-9]{{0,3}})?)((?:/[!-\"$-Z\\^-z~|]*)?)(?:#[!-~]*)?$"
+_TO_65535 = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_URL = rf"^((?i:https?|ftp)://(?:{IPV4}|(?i:{DOMAIN}))(?::{_TO_65535})?)((?:/[!-\"$-Z\\^-z~|]*)?)(?:#[!-~]*)?$"
 _PORT = r":[0-9]{1,5}$"
 _GROUP = r"(?:0|[1-9a-f][0-9a-f]{0,3})"
 _WHOLE6 = rf"^{_GROUP}(?::{_GROUP}){{7}}$"
@@ -32,11 +42,15 @@ class Values(NamedTuple):
     refused: list[tuple[int, str, str]]  # (line, text, reason), the first KEPT
     refused_total: int
     noted: list[tuple[int, str, str]]
+    made: int = 0  # of unusual values
 
 
 def values(entries: pl.DataFrame) -> Values:
     """The values of a table of entries; a part at a time, so that a long feed needs little memory."""
-    parts = [_values(part) for part in entries.iter_slices(_PART)] or [_values(entries)]
+    parts: list[Values] = []
+    for part in entries.iter_slices(_PART):
+        parts.append(_values(part, _ODD - sum(before.made for before in parts)))
+    parts = parts or [_values(entries, 0)]
     return Values(
         pl.concat([part.table for part in parts]),
         [refusal for part in parts for refusal in part.refused][:KEPT],
@@ -45,19 +59,20 @@ def values(entries: pl.DataFrame) -> Values:
     )
 
 
-def _values(entries: pl.DataFrame) -> Values:
+def _values(entries: pl.DataFrame, most: int) -> Values:
     """The values of a part of the entries, held against the types that the format states."""
     given = entries.rename({"type": "stated"})
     if given["stated"].null_count() == given.height:
-        read = _shaped(given.with_columns(pl.col("raw").alias("text")))
+        read = _shaped(given.with_columns(pl.col("raw").alias("text")), most)
         return read._replace(table=read.table.select(list(_VALUED)))
-    read = _shaped(given.with_columns(_hinted().alias("text")))
+    read = _shaped(given.with_columns(_hinted().alias("text")), most)
     table = read.table.with_columns(_agreed().alias("agreed"))
     other = table.filter(pl.col("agreed").is_null())
     reason = pl.format("it is of the type {}, and the feed says {}", "type", "stated")
-    refused = [(line, shown(raw), why) for line, raw, why in other.select("line", "raw", reason).head(KEPT).rows()]
+    refused = _told(other.with_columns(reason.alias("reason")), "reason")
     kept = table.drop_nulls("agreed").with_columns(pl.col("agreed").alias("type")).select(list(_VALUED))
-    return Values(kept, read.refused + refused, read.refused_total + other.height, read.noted)
+    total = read.refused_total + other.height
+    return read._replace(table=kept, refused=read.refused + refused, refused_total=total)
 
 
 def _hinted() -> pl.Expr:
@@ -86,7 +101,7 @@ def _agreed() -> pl.Expr:
     return pl.when(agree).then(shape).when(ja3).then(pl.lit("ja3", dtype=INDICATOR_TYPES))
 
 
-def _shaped(given: pl.DataFrame) -> Values:
+def _shaped(given: pl.DataFrame, most: int) -> Values:
     """The values by the shape of `text` alone; most are IPv4 addresses, and cost one look."""
     plain = pl.Series("plain", given["text"].str.contains(rf"^{IPV4}$"))
     kind = pl.lit("address", dtype=INDICATOR_TYPES).alias("type")
@@ -98,9 +113,10 @@ def _shaped(given: pl.DataFrame) -> Values:
     usual = pl.concat([easy, *(_taken(shaped, shape, kind) for shape, kind in _SHAPES)])
     networks = _networks(shaped.filter(pl.col("shape") == "net"))
     left = shaped.filter(pl.col("shape") == "odd").select(list(_GIVEN))
-    odd = _odd(pl.concat([left, networks.filter(pl.col("type").is_null()).select(list(_GIVEN))]).sort("line"))
+    left = pl.concat([left, networks.filter(pl.col("type").is_null()).select(list(_GIVEN))]).sort("line")
+    odd = _odd(left, most)
     table = pl.concat([usual, networks.drop_nulls("type").select(list(_TYPED)), odd.table]).sort("line", "value")
-    return Values(table, odd.refused, odd.refused_total, odd.noted)
+    return odd._replace(table=table)
 
 
 _SHAPES = (
@@ -172,25 +188,48 @@ def _networks(rows: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(masked_by(table)).with_columns(kind.alias("type"))
 
 
-def _odd(rows: pl.DataFrame) -> Values:
-    """What the general reading makes of unusual values, row by row."""
-    typed: list[dict[str, object]] = []
-    refused: list[tuple[int, str, str]] = []
-    noted: list[tuple[int, str, str]] = []
-    total = 0
-    for row in rows.iter_rows(named=True):
-        line, raw = row["line"], row["raw"]
-        try:
-            found = odd_value(row["text"][: LONGEST * 2])
-        except ValueError as error:
-            total += 1
-            if len(refused) < KEPT:
-                refused.append((line, shown(raw), str(error)))
-            continue
-        typed.extend({**row, "value": each.value, "type": each.type.value} for each in found)
-        if found[0].note is not None and len(noted) < KEPT:
-            noted.append((line, shown(raw), found[0].note))
-    return Values(pl.DataFrame(typed, schema=_TYPED), refused, total, noted)
+def _odd(rows: pl.DataFrame, most: int) -> Values:
+    """What the general reading makes of unusual values: each text once, until `most` values were made."""
+    known, texts = [pl.DataFrame(schema=_READ)], rows["text"].unique(maintain_order=True)
+    made = 0
+    for part in texts.to_frame().iter_slices(_ODD_PART):
+        if made >= most:
+            break
+        known.append(_known(part["text"]))
+        made += int(known[-1]["value"].list.len().clip(1).sum())
+    joined = rows.join(pl.concat(known), on="text", how="left", maintain_order="left")
+    much = pl.lit("the feed has too many unusual values before it")
+    joined = joined.with_columns(pl.when(pl.col("value").is_null()).then(much).otherwise("reason").alias("reason"))
+    refused = joined.drop_nulls("reason")
+    good = joined.filter(pl.col("reason").is_null())
+    table = good.explode("value", "type").select(list(_TYPED))
+    notes = _told(good.drop_nulls("note"), "note")
+    return Values(table, _told(refused, "reason"), refused.height, notes, made)
+
+
+def _known(texts: pl.Series) -> pl.DataFrame:
+    """What each text stands for: its values and a note, or the reason why there is none."""
+    read = [_read(text) for text in texts.to_list()]
+    columns = {
+        "text": texts,
+        "value": [[each.value for each in found] for found, _ in read],
+        "type": [[each.type.value for each in found] for found, _ in read],
+        "reason": [reason for _, reason in read],
+        "note": [found[0].note if found else None for found, _ in read],
+    }
+    return pl.DataFrame(columns, schema=_READ)
+
+
+def _read(text: str) -> tuple[list[Value], str | None]:
+    """What a text stands for; or nothing, and why."""
+    try:
+        return odd_value(text[: LONGEST * 2]), None
+    except ValueError as error:
+        return [], str(error)
+
+
+def _told(rows: pl.DataFrame, why: str) -> list[tuple[int, str, str]]:
+    return [(line, shown(raw), words) for line, raw, words in rows.head(KEPT).select("line", "raw", why).rows()]
 
 
 def shown(raw: str) -> str:

@@ -16,6 +16,7 @@ from netpersona.intel.formats.entry import FormatError
 COMMENT = r"^(?:#|;|//)"
 _TRAILING = r"(?:^|\s)(?:#|;|//)[#;/\s]*(.*)$"
 _LONGEST_LABEL = 200
+_LONGEST_LINE = 1 << 18  # bytes; no format needs as much
 _OPENED = r'(?:^|[,;|\t])\s*"(?:[^"]|"")*$'  # a line that ends inside a quoted field
 _CLOSED = r'^(?:[^"]|"")*"\s*(?:[,;|\t]|$)'  # a line that could begin inside one
 _MOST_LINES = 50  # of one record
@@ -27,7 +28,7 @@ def numbered_lines(content: bytes) -> pl.DataFrame:
     text = _decoded(content)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    series = pl.Series("text", [text]).str.split("\n").explode().str.strip_chars()
+    series = _bounded(pl.Series("text", [text]).str.split("\n").explode().str.strip_chars())
     return series.to_frame().with_row_index("line", offset=1).filter(pl.col("text") != "")
 
 
@@ -72,6 +73,16 @@ def label(text: pl.Expr) -> pl.Expr:
 def trailing_comment(text: pl.Expr) -> pl.Expr:
     """The comment at the end of a line, as a label."""
     return label(text.str.extract(_TRAILING, 1))
+
+
+def _bounded(texts: pl.Series) -> pl.Series:
+    """The lines without what goes on for ever: an enormous one ends where a field or word ended before."""
+    long = texts.str.len_bytes() > _LONGEST_LINE
+    if not long.any():
+        return texts
+    begin = texts.filter(long).str.slice(0, _LONGEST_LINE // 4)
+    cut = begin.str.replace(r"[^\s,;|]*$", "")
+    return texts.scatter(long.arg_true(), cut.zip_with(cut != "", begin))
 
 
 def utf8(content: bytes) -> bytes:

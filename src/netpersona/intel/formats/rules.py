@@ -40,7 +40,7 @@ def read(lines: pl.DataFrame) -> Entries:
     text = pl.col("text")
     rules = records(whole.filter(text.str.contains(_RULE) | ~text.str.starts_with("#")))
     told = rules.with_columns(
-        label(text.str.extract(r'\bmsg\s*:\s*"((?:[^"\\]|\\.)*)"', 1)).alias("label"),
+        label(text.str.extract(r'\bmsg\s*:\s*"((?:[^"\\]|\\.)*)"', 1).str.replace_all(r"\\(.)", "${1}")).alias("label"),
         label(text.str.extract(r"\bclasstype\s*:\s*([\w-]+)", 1)).alias("category"),
         _reason().alias("reason"),
     )
