@@ -9,7 +9,7 @@ An open state always grows out of the closed one, so that judging ten times a se
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -31,12 +31,13 @@ from netpersona.persona.model import Persona
 from netpersona.persona.state import VmState
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.triggers import next_end
-from netpersona.ports import Checkpoint, PersonaVersion
+from netpersona.ports import Checkpoint, PersonaVersion, Store
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
 
 NAMES_HELD = 6 * HOUR  # µs for which a name is known after it was answered last: `why` says it beside an address
 ADDRESSES_KEPT = 64  # of each name that a VM asks for
+GONE_KEPT = 500  # VMs that left, whose states are held here; those of others are only in the store
 REMEMBERED = 10_000  # findings of which it is remembered when they were first raised
 
 
@@ -52,6 +53,9 @@ class LiveJudge:
     closed_until: int | None = None  # µs
     fleet: Fleet = field(default_factory=Fleet)
     stopped: Stopped = field(default_factory=Stopped)
+    recall: Callable[[VmId], VmState | None] = lambda _: None  # a state that is only in the store.  Raises StoreError
+    _gone: dict[VmId, None] = field(default_factory=dict)  # VMs that left, the first first
+    _forgotten: set[VmId] = field(default_factory=set)  # whose states are only in the store
     _taps: dict[str, VmId] = field(default_factory=dict)
     _lasting: Lasting = field(default_factory=Lasting)
     _handed: tuple[Verdicts, set[VmId]] | None = None  # what the checkpoint under way has of `closed` and `_learned`
@@ -62,14 +66,22 @@ class LiveJudge:
     _raised: dict[str, int] = field(default_factory=dict)  # finding -> when it was first raised, µs
 
     def follow(self, vms: Iterable[Vm]) -> set[VmId]:
-        """Take the VMs that exist now; gives those that are new, changed or gone."""
+        """Take the VMs that exist now; gives those that are new, changed or gone.
+
+        Raises StoreError where one that left long ago is back, and the store does not tell its state; then nothing is
+        changed.
+        """
         fleet = Fleet({vm.name: vm for vm in vms})
+        back = {vm: state for vm in self._forgotten & fleet.vms.keys() if (state := self.recall(vm)) is not None}
+        self._forgotten -= fleet.vms.keys()
+        self.closed.states.update(back)
         changed = {
             name for name in self.fleet.vms.keys() | fleet.vms.keys() if self.fleet.vms.get(name) != fleet.vms.get(name)
         }
         self.fleet = fleet
         self._taps = {vm.interface: vm.name for vm in fleet.vms.values() if vm.interface is not None}
         for name in changed & fleet.vms.keys():
+            self._gone.pop(name, None)
             state = self.closed.states.get(name)
             self._learn(
                 name, pipeline.begun(fleet.vms[name]) if state is None else pipeline.followed(state, fleet.vms[name])
@@ -77,6 +89,7 @@ class LiveJudge:
             self.open.pop(name, None)
         for name in changed - fleet.vms.keys():
             self.open.pop(name, None)
+            self._gone[name] = None
         return changed
 
     def persona(self, vm: VmId) -> Persona:
@@ -152,19 +165,23 @@ class LiveJudge:
 
     def edited(self, states: Mapping[VmId, VmState], now: int) -> None:
         """Take the closed states as the store has them: a person changed a persona there."""
-        self.closed.states.update(states)
+        self.closed.states.update((vm, state) for vm, state in states.items() if vm not in self._forgotten)
         self._judge_open(set(self.fleet.vms), now)
 
     def to_bytes(self) -> bytes:
         """What a restart must not forget beside what the store knows: what is set aside."""
         return json.dumps(self._aside).encode()
 
-    def remember(self, content: bytes | None, names: Names, findings: Iterable[Finding]) -> None:
-        """Take back what to_bytes() was given of, and what the store knows."""
+    def remember(self, store: Store) -> None:
+        """Take back what to_bytes() was given of, and what else the store knows; what is not held here is there."""
+        content = store.context("aside")
         self._aside.update({} if content is None else json.loads(content))
-        self.names.update(names)
-        self._named.update(names)
-        self._raised.update((found.id, found.judged_at) for found in findings)
+        self.names.update(store.names())
+        self._named.update(self.names)
+        self._raised.update((found.id, found.judged_at) for found in store.findings()[-REMEMBERED:])
+        self.recall = lambda vm: store.states().get(vm)
+        self._gone = dict.fromkeys(sorted(self.closed.states.keys() - {vm.name for vm in store.vms()}))
+        self._forget_gone()
 
     def checkpoint(self, context: Mapping[str, bytes]) -> Checkpoint:
         """All that a restart needs, for another thread to write; then call stored(), or not_stored()."""
@@ -185,6 +202,7 @@ class LiveJudge:
     def stored(self) -> None:
         """The checkpoint is written: what it holds of closed windows need not be kept here."""
         self._handed = None
+        self._forget_gone()
 
     def not_stored(self) -> None:
         """It is not: the next one has to hold it."""
@@ -192,6 +210,14 @@ class LiveJudge:
             (closed, learned), since = self._handed, self.closed
             closed.join(since)
             self.closed, self._learned, self._handed = closed, learned | self._learned, None
+
+    def _forget_gone(self) -> None:
+        """Hold no more states of VMs that left than GONE_KEPT: hosts may have new VMs all the time."""
+        for vm in [vm for vm in self._gone if vm not in self._learned][: max(0, len(self._gone) - GONE_KEPT)]:
+            for held in (self._gone, self.closed.states, self.names, self._told):
+                held.pop(vm, None)
+            self._named.discard(vm)
+            self._forgotten.add(vm)
 
     def _names_told(self) -> dict[VmId, PackedNames]:
         """The names, as nobody changes them any more; packed, since they are kept until they change."""

@@ -19,7 +19,7 @@ from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app.live import notify
 from netpersona.app.live.clock import Clock
 from netpersona.app.live.enforcing import Enforcing
-from netpersona.app.live.judge import REMEMBERED, resumed
+from netpersona.app.live.judge import resumed
 from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
 from netpersona.app.live.saving import Saving
@@ -66,7 +66,7 @@ class Loop:
         intel = self.threats.load(store.vms(), policies).intel
         ground = Ground(intel, policies, None, parts.window, self._software.known)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
-        self.judge.remember(store.context("aside"), store.names(), store.findings()[-REMEMBERED:])
+        self.judge.remember(store)
         self.enforcing = Enforcing(parts, self.judge, self.supervisor)
         self._resume()
 
@@ -225,11 +225,13 @@ class Loop:
         vms = self.supervisor.part("inventory", self._parts.inventory.vms)
         if vms is None:
             return set()
+        self._watch(vms)
+        changed = self.supervisor.part("inventory", lambda: self.judge.follow(vms))
+        if changed is None:
+            return set()
         problems = getattr(self._parts.inventory, "problems", ())
         if problems:
             self.supervisor.well("inventory", "; ".join(problems[:_SAID]), problems=len(problems))
-        self._watch(vms)
-        changed = self.judge.follow(vms)
         self.judge.again(changed, self.now)
         changed |= self._follow_software(vms)
         policies = self.judge.ground.policies

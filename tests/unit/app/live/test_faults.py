@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from netpersona.adapters.enforcers.plan import Plan
+from netpersona.app.live import judge
 from netpersona.errors import EnforcerError, InventoryError, SourceError
 from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
 from netpersona.policy.model import Direction
@@ -239,3 +240,26 @@ def test_of_a_name_that_has_another_address_each_time_the_last_ones_are_kept(tmp
     rig.sensor.at += WINDOW
     rig.turns(2)
     assert set(rig.controller.loop.judge.names["web-1"]) == {"other.example"}
+
+
+def test_a_vm_that_was_gone_for_long_is_known_when_it_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "GONE_KEPT", 1)
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns()
+    rig.sensor.flow("tap-web-1", "10.77.0.11", FINE, 443)
+    rig.sensor.at += WINDOW + SECOND
+    rig.turns(60)
+    for i in range(3):  # many others come and go
+        brief = replace(DESK, name=f"brief-{i}", interface=f"tap-{i}", addresses=(f"10.77.0.{90 + i}/24",))
+        rig.inventory.known = [brief]
+        rig.turns(80)
+    assert "web-1" not in rig.controller.loop.judge.closed.states
+    assert len(rig.controller.loop.judge.closed.states) <= 3
+    rig.inventory.known = [WEB]
+    rig.turns(15)
+    assert rig.ask(rig.controller.vms)["web-1"].profile.flows == 1
+    rig.turns(60)
+    again = restarted(rig, tmp_path)
+    again.inventory.known = [WEB, DESK]
+    again.turns(15)
+    assert again.ask(again.controller.vms)["web-1"].profile.flows == 1
