@@ -48,7 +48,7 @@ class Members:
         if allowed:
             self._made[ALLOW_SET] = peer_set((value for value, _ in allowed), "is allow-listed", allowed)
         entries = [entry.until for resource in policies.allow for entry in resource.entries]
-        ends = [end for end in entries if end is not None and end > at] + [intel.next_expiry(at)]
+        ends = [end for end in entries if end is not None and end > at] + [intel.next_change(at)]
         self.until = min((end for end in ends if end is not None), default=None)
 
     def put(self, persona: Persona, known: Facts, answers: Answers) -> None:

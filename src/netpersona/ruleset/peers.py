@@ -57,6 +57,18 @@ class PeerSet:
                 best = (network.prefixlen, text)
         return None if best is None else best[1]
 
+    @cached_property
+    def near(self) -> tuple[str, ...]:
+        """The first addresses of the /16 networks of IPv4 in which the networks lie, in order."""
+        blocks: set[int] = set()
+        for text in self.networks:
+            if ":" in text:
+                break
+            host, _, length = text.partition("/")
+            first = int.from_bytes(inet_pton(AF_INET, host)[:2], "big")
+            blocks.update(range(first, first + (1 << max(0, 16 - int(length)))))
+        return tuple([f"{block >> 8}.{block & 255}.0.0" for block in sorted(blocks)])
+
     def of_family(self, version: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The addresses and the networks of IP version 4 or 6."""
         return self._families[version]

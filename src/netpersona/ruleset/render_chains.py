@@ -32,7 +32,7 @@ from netpersona.ruleset.render_flows import (
     Way,
     link_anti_spoof,
 )
-from netpersona.ruleset.render_rules import FAMILIES, NEW, RuleText, Side, set_parts
+from netpersona.ruleset.render_rules import FAMILIES, NEW, RuleText, Side, in_parts
 from netpersona.ruleset.verdict import DHCP, DHCP_EVERYBODY, MESSAGES_FROM_VM, MESSAGES_TO_VM
 from netpersona.ruleset.whose import Whose, own_set
 
@@ -178,7 +178,7 @@ def _allowed(allow: tuple[str, ...], side: Side, text: RuleText) -> Iterator[str
             if own:
                 yield f"{text.whose.field(sending=side.sending)} . {field} @{own_set(name, text.whose, version)}"
             else:
-                yield from (f"{field} @{part}" for part in set_parts(name, version))
+                yield from in_parts(field, name, version)
 
 
 def _of_stranger(always: AlwaysAllow, unknown_vm: str, *, sending: bool, bridged: bool) -> list[str]:

@@ -123,6 +123,18 @@ def set_parts(name: str, version: int) -> tuple[str, str]:
     return f"{name}.a{version}", f"{name}.n{version}"
 
 
+def near_set(name: str) -> str:
+    """The set of the /16 networks of IPv4 in which a shared set's prefixes lie."""
+    return f"{name}.p4"
+
+
+def in_parts(field: str, name: str, version: int) -> tuple[str, str]:
+    """What tells that a field of a packet is in a shared set: among its addresses, or its prefixes."""
+    addresses, prefixes = set_parts(name, version)
+    near = f"{field} & 255.255.0.0 @{near_set(name)} " if version == 4 else ""
+    return f"{field} @{addresses}", f"{near}{field} @{prefixes}"
+
+
 def is_of_names(name: str) -> bool:
     """Whether sets of this name hold addresses that VMs' resolvers answered: such come and go by themselves."""
     return name.startswith("domains_") or name == ALLOW_NAMES
@@ -186,5 +198,5 @@ def _asked(ref: SetRef, whose: Whose, side: Side, version: int, *, disjoint: boo
     parts = set_parts(ref.name, version)
     if ref.negated:
         return [" ".join(f"{field} != @{part}" for part in parts)]
-    addresses, prefixes = (f"{field} @{part}" for part in parts)
+    addresses, prefixes = in_parts(field, ref.name, version)
     return [addresses, f"{field} != @{parts[0]} {prefixes}" if disjoint else prefixes]

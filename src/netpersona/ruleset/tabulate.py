@@ -20,7 +20,7 @@ from netpersona.ruleset.nft_text import address, protocol_number
 from netpersona.ruleset.peers import PeerSet, version_of
 from netpersona.ruleset.render_chains import redirects, shared_chains, spoofed_chains, vm_chains
 from netpersona.ruleset.render_flows import FLOW_SETS, FROM_VM, TO_VM
-from netpersona.ruleset.render_rules import PORTLESS, SERVICES, RuleText, is_of_names, set_parts
+from netpersona.ruleset.render_rules import PORTLESS, SERVICES, RuleText, is_of_names, near_set, set_parts
 from netpersona.ruleset.tables import (
     ADDRESS_TYPES,
     Chains,
@@ -389,6 +389,7 @@ def _parts(name: str, members: PeerSet) -> dict[str, SetPart]:
         addresses, prefixes = set_parts(name, version)
         found[addresses] = SetPart(name, version, prefixes=False, of=members)
         found[prefixes] = SetPart(name, version, prefixes=True, of=members)
+    found[near_set(name)] = SetPart(name, 4, prefixes=False, of=members, near=True)
     return found
 
 

@@ -121,6 +121,9 @@ class _Reader:
 
     def _asked(self, fields: list[Field]) -> None:
         field, word = fields[0], self._next()
+        if word == "&" and field.kind == FIELDS["ip saddr"].kind:
+            self._parts += [x.masked(field.span(self._next())[0], _FIRST), x.member(self._next()[1:], _FIRST)]
+            return None
         if word == "&":
             return self._bits(field)
         if word == "vmap":

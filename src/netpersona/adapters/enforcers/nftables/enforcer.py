@@ -181,7 +181,7 @@ class Nftables:
 
         def of(old: SetPart, new: SetPart) -> tuple[tuple[str, ...], tuple[str, ...]]:
             change = moved.get(new.name)
-            if change is None or old.of is not self._in_force.sets.get(new.name):
+            if new.near or change is None or old.of is not self._in_force.sets.get(new.name):
                 return differences(old.members, new.members)
             if new.prefixes:
                 added, removed = change.added_networks, change.removed_networks
