@@ -58,6 +58,7 @@ def main() -> None:
     )
     print(f"reference   polars scan and group by: {least:.2f} s")
     print(f"ratio       {spent / least:.2f} x (at most 6)")
+    print(f"processors  {report['timing']['cpu_s']:.1f} s of CPU, all processes together")
     print(f"memory      {memory:.2f} GiB peak, all processes together (at most 1.5 for 10,000,000 rows)")
 
 

@@ -1,10 +1,12 @@
 """Several processes judge as one does."""
 
+from copy import deepcopy
+
 import pytest
 
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import sensors
-from netpersona.app.judging import Judging, seen_by
+from netpersona.app.judging import Judging, Verdicts, seen_by
 from netpersona.app.lots import lot_of
 from netpersona.app.sample import write_sample
 from netpersona.app.shards import Shards
@@ -46,6 +48,24 @@ def test_equal_to_one_process(hours):
     assert together.open.outcome() == alone.open.outcome()
     assert together.names == alone.names
     assert together.at == alone.at
+
+
+def test_they_go_on_where_a_store_stands(hours):
+    ground, parts, last = hours
+    horizon = last - last % HOUR
+    before = judged(ground, horizon)
+    for hour in parts[:4]:
+        before.judge(hour)
+    alone = Judging(ground, horizon, Verdicts(dict(before.closed.states)), names=deepcopy(before.names))
+    with Shards(1) as shards:
+        shards.start()
+        for hour in parts[4:]:
+            alone.judge(hour)
+            shards.add(hour)
+        together = shards.judged(before)
+    assert together.closed.states == alone.closed.states
+    assert together.closed.findings == alone.closed.findings
+    assert together.names == alone.names
 
 
 def test_every_vm_has_one_lot():

@@ -105,9 +105,7 @@ class Spool:
         for hour in sorted({hour for _, hour in (*self._held, *self._files)}):
             new, before = self._load(_FLOWS, hour, FLOW_SCHEMA), self._load(_FLOWS_BEFORE, hour, FLOW_SCHEMA)
             flows = union(before, new)
-            known = tail.with_columns(carried=True)
-            once = distinct(pl.concat([known, flows.with_columns(carried=False)])).filter(~pl.col("carried"))
-            once = once.drop("carried")
+            once = _once(tail, flows)
             self.repeated += new.height + before.height - once.height
             tail = once.filter(pl.col("start") >= hour + HOUR - TOLERANCE)
             said = union(
@@ -149,6 +147,14 @@ class Spool:
             path.unlink()
         parts += self._held.pop((table, hour), [])
         return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+
+
+def _once(tail: pl.DataFrame, flows: pl.DataFrame) -> pl.DataFrame:
+    """An hour's flows, each once, where `tail` are the last flows of the hour before."""
+    if pl.concat([tail["source"], flows["source"]]).n_unique() < 2:
+        return flows  # as distinct() has it, and nothing is copied
+    whole = pl.concat([tail.with_columns(carried=True), flows.with_columns(carried=False)])
+    return distinct(whole).filter(~pl.col("carried")).drop("carried")
 
 
 def _middle(rows: Sequence[tuple[int, int]]) -> int:
