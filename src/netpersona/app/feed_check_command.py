@@ -27,13 +27,14 @@ def check(file: Path, column: str | None, output: str) -> None:
     """Show what FILE would give as a feed: its format, what it lists, and what would be refused and why.
 
     The format is recognised by content; FILE may be packed (gzip, bzip2, xz, zstd, a zip of one file).  The gate
-    judges as it does without any VM known.  Nothing is changed, and no controller is asked.
+    judges by the warning lists, as it does without any VM known.  Nothing is changed, and no controller is asked.
     """
     from netpersona.adapters.feeds.file import FileFeed
-    from netpersona.intel.gate import refuse
+    from netpersona.adapters.warning_lists import warning_lists
+    from netpersona.intel.gate import Protected, refuse
 
     read = FileFeed(file, column=column).fetch()
-    emit(told(str(file), read, refuse(read)), output, _table)
+    emit(told(str(file), read, refuse(read, Protected(lists=warning_lists()))), output, _table)
 
 
 def told(name: str, read: FeedSnapshot, gated: FeedSnapshot) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import recognise
 from netpersona.adapters.software import evidence
 from netpersona.adapters.stores import open_store
+from netpersona.adapters.warning_lists import warning_lists
 from netpersona.app import policies as policy_files
 from netpersona.app import software
 from netpersona.app.config import Config, read_config
@@ -159,7 +160,7 @@ def _vm(text: str) -> Vm:
 
 
 def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnapshot]:
-    protected = Protected.of(fleet.vms.values(), config.always_allow.management)
+    protected = Protected.of(fleet.vms.values(), config.always_allow.management, lists=warning_lists())
     feeds: list[Feed] = [source.feed for source in config.feeds]
     feeds += [FileFeed(path, FeedSettings(name)) for path, name in _feed_names(request.feeds, feeds).items()]
     return [refuse(feed.fetch(), protected) for feed in feeds]

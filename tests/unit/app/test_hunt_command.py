@@ -18,7 +18,7 @@ kind: AllowList
 metadata: {name: ours}
 spec:
   entries:
-    - {value: 8.8.4.11, comment: our own scanner}
+    - {value: 8.8.5.11, comment: our own scanner}
 """
 
 
@@ -31,10 +31,10 @@ def place(tmp_path_factory):
     """A folder with three days of traffic, kept by a replay."""
     folder = tmp_path_factory.mktemp("hunt")
     calls = [
-        (BEGIN, "8.8.4.9", "a.evil.example"),
-        (BEGIN + DAY, "8.8.4.10", "good.example"),
-        (BEGIN + 2 * DAY, "8.8.4.9", "a.evil.example"),
-        (BEGIN + 2 * DAY + 7, "8.8.4.11", "ours.example"),
+        (BEGIN, "8.8.5.9", "a.evil.example"),
+        (BEGIN + DAY, "8.8.5.10", "good.example"),
+        (BEGIN + 2 * DAY, "8.8.5.9", "a.evil.example"),
+        (BEGIN + 2 * DAY + 7, "8.8.5.11", "ours.example"),
     ]
     flows = [row(ts=f"{at}.5", uid=f"C{n}", **ends(n, peer), proto="tcp") for n, (at, peer, _) in enumerate(calls)]
     hellos = [
@@ -44,7 +44,7 @@ def place(tmp_path_factory):
     (folder / "logs").mkdir()
     (folder / "logs" / "conn.log").write_text(header() + "".join(flows))
     (folder / "logs" / "ssl.log").write_text(header(NAMES, "ssl") + "\n".join(hellos) + "\n")
-    (folder / "feed.txt").write_text("8.8.4.0/28 # a bad net\nevil.example\n")
+    (folder / "feed.txt").write_text("8.8.5.0/28 # a bad net\nevil.example\n")
     (folder / "allow.yaml").write_text(ALLOWED)
     (folder / "netpersona.yaml").write_text(
         "history: {path: flows, keep: 365d}\nstore: s.db\nfeeds: [{name: bad, file: feed.txt}]\npolicies: [allow.yaml]\n"
@@ -65,7 +65,7 @@ def hunted(capsys, place, *words, output="json"):
 
 
 def test_who_met_it_when_and_how_much(capsys, place):
-    (met,) = hunted(capsys, place, "8.8.4.9")["met"]
+    (met,) = hunted(capsys, place, "8.8.5.9")["met"]
     assert (met["vm"], met["first"], met["last"]) == ("web", "2026-01-05T00:07:00.5Z", "2026-01-07T00:07:01.635424Z")
     assert (met["flows"], met["bytes_out"], met["bytes_in"]) == (2, 2 * 1016, 2 * 1226)
     assert (met["ports"], met["names"], met["feeds"]) == (["tcp/443"], ["a.evil.example"], ["asked"])
@@ -73,7 +73,7 @@ def test_who_met_it_when_and_how_much(capsys, place):
 
 
 def test_the_last_days_are_days_of_the_calendar(capsys, place):
-    told = hunted(capsys, place, "8.8.4.9", "--days", "2")
+    told = hunted(capsys, place, "8.8.5.9", "--days", "2")
     assert (told["since"][:10], told["met"][0]["flows"]) == ("2026-01-06", 1)
 
 
@@ -81,11 +81,11 @@ def test_a_configured_feed_a_file_and_values_are_hunted_alike_and_allow_lists_wi
     whole = hunted(capsys, place, "--feed", "bad")
     assert whole["indicators"] == {"domain": 1, "network": 1}
     assert [(met["indicator"], met["flows"], met["peers"]) for met in whole["met"]] == [
-        ("evil.example", 2, ["8.8.4.9"]),
-        ("8.8.4.0/28", 3, ["8.8.4.10", "8.8.4.9"]),
+        ("evil.example", 2, ["8.8.5.9"]),
+        ("8.8.5.0/28", 3, ["8.8.5.10", "8.8.5.9"]),
     ]
-    assert [(each["value"], each["comment"]) for each in whole["allowed"]] == [("8.8.4.11", "our own scanner")]
-    for words in (["--from", str(place / "feed.txt")], ["8.8.4.0/28", "evil.example"]):
+    assert [(each["value"], each["comment"]) for each in whole["allowed"]] == [("8.8.5.11", "our own scanner")]
+    for words in (["--from", str(place / "feed.txt")], ["8.8.5.0/28", "evil.example"]):
         assert hunted(capsys, place, *words)["met_total"] == 2
 
 
@@ -106,9 +106,9 @@ def test_yaml_says_the_same_and_the_table_what_matters(capsys, place):
 
 
 def test_a_replay_that_is_given_again_keeps_nothing_twice(capsys, place):
-    before = hunted(capsys, place, "8.8.4.9", "evil.example", "good.example")
+    before = hunted(capsys, place, "8.8.5.9", "evil.example", "good.example")
     replayed(place, "--store", "memory:")
-    after = hunted(capsys, place, "8.8.4.9", "evil.example", "good.example")
+    after = hunted(capsys, place, "8.8.5.9", "evil.example", "good.example")
     assert (before["met"], before["history"]["flows"]) == (after["met"], after["history"]["flows"])
 
 
@@ -116,11 +116,11 @@ def test_a_replay_that_is_given_again_keeps_nothing_twice(capsys, place):
     ("words", "code", "said"),
     [
         (["not an indicator!"], 2, "expected an address"),
-        (["8.8.4.9", "nonsense"], 2, "'nonsense': "),
+        (["8.8.5.9", "nonsense"], 2, "'nonsense': "),
         ([], 2, "nothing was named to hunt"),
         (["--feed", "worse"], 2, "there is no feed 'worse'; there are bad"),
         (["--from", "/nowhere.txt"], 3, "No such file"),
-        (["8.8.4.9", "--history", "/nowhere"], 2, "no flows were kept here"),
+        (["8.8.5.9", "--history", "/nowhere"], 2, "no flows were kept here"),
     ],
 )
 def test_what_cannot_be_hunted_is_told(capsys, place, words, code, said):
@@ -132,7 +132,7 @@ def test_what_cannot_be_hunted_is_told(capsys, place, words, code, said):
 
 def test_without_a_history_it_says_how_to_have_one(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["hunt", "8.8.4.9"])
+        main(["hunt", "8.8.5.9"])
     assert ended.value.code == 2
     assert "no history was named: give --history DIR" in capsys.readouterr().err
 
@@ -140,5 +140,5 @@ def test_without_a_history_it_says_how_to_have_one(capsys):
 def test_an_empty_history_is_told(capsys, tmp_path):
     with ParquetHistory(tmp_path) as history:
         history.close(0)
-    main(["hunt", "8.8.4.9", "--history", str(tmp_path)])
+    main(["hunt", "8.8.5.9", "--history", str(tmp_path)])
     assert "1 indicator; the history is empty." in capsys.readouterr().out
