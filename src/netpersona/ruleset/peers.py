@@ -6,7 +6,7 @@ is rebuilt for each change.  So prefixes are aggregated and few, and addresses s
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,6 +18,7 @@ from netpersona.flow.vm import canonical_address
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+_WIDE = tuple(f"/{length}" for length in range(16))
 _KEPT = 1 << 14  # addresses of which is kept what was worked out: VMs of one host have many peers in common
 
 
@@ -60,14 +61,12 @@ class PeerSet:
     @cached_property
     def near(self) -> tuple[str, ...]:
         """The first addresses of the /16 networks of IPv4 in which the networks lie, in order."""
-        blocks: set[int] = set()
-        for text in self.networks:
-            if ":" in text:
-                break
-            host, _, length = text.partition("/")
-            first = int.from_bytes(inet_pton(AF_INET, host)[:2], "big")
-            blocks.update(range(first, first + (1 << max(0, 16 - int(length)))))
-        return tuple([f"{block >> 8}.{block & 255}.0.0" for block in sorted(blocks)])
+        v4 = self.networks[: bisect_left(self.networks, True, key=lambda text: ":" in text)]  # noqa: FBT003
+        blocks = {tuple(map(int, each.split("."))) for each in {text.rsplit(".", 2)[0] for text in v4}}
+        for wide in (ip_network(text) for text in v4 if text.endswith(_WIDE)):
+            first = int(wide.network_address) >> 16
+            blocks.update(divmod(block, 256) for block in range(first, first + (1 << 16 - wide.prefixlen)))
+        return tuple([f"{high}.{low}.0.0" for high, low in sorted(blocks)])
 
     def of_family(self, version: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The addresses and the networks of IP version 4 or 6."""

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from netpersona.flow.window import SECOND
 from netpersona.persona.model import Persona
-from netpersona.policy.conditions import holds, ports_of
+from netpersona.policy.conditions import ports_of
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Action, Condition, Direction, Policy, Rule
 from netpersona.policy.triggers import active, temporary
@@ -43,11 +43,9 @@ class Template:
         self._made: dict[Variant, Pair] = {}
 
     def in_force(self, persona: Persona, facts: Facts) -> bool:
-        """Whether the rule is in force for this VM."""
+        """Whether the rule is in force for this VM: a mitigation may outlive selector and condition."""
         policy, rule = self.origin
-        if self.temporary:  # a mitigation may outlive selector and condition
-            return active(rule, policy, persona, facts, facts.at)
-        return holds(policy.selector, facts) and holds(rule.when, facts)
+        return active(rule, policy, persona, facts, facts.at)
 
     def variant(self, facts: Facts, since: int | None) -> Variant | None:
         """What it comes to for a VM with these facts; `since` (µs): when it came into force, asked of one that drains.
