@@ -61,6 +61,8 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
     from netpersona.app.live.feed_fetching import LiveFeeds
     from netpersona.app.live.indicators import LiveIndicators
     from netpersona.app.live.parts import Parts
+    from netpersona.app.outlets import Outlets
+    from netpersona.app.past import Past
 
     store = _store(config)
     parts = Parts(
@@ -71,6 +73,8 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         indicators=LiveIndicators(LiveFeeds(config.feeds, _beside(store)), warning_lists()),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
+        past=Past(config.history) if config.history is not None else None,
+        outlets=Outlets(config.sinks) if config.sinks else None,
         steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     )
     return Controller(parts, policy_files.read(config.policies), sensor.poll(0.0).until)

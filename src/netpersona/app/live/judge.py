@@ -22,6 +22,7 @@ from netpersona.app.judging import Names, Verdicts, remember_names
 from netpersona.app.live.lasting import Lasting, stretched
 from netpersona.app.live.notice import noticed
 from netpersona.app.live.stopped import Stopped
+from netpersona.app.past import Past
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.flow.window import HOUR, Window
@@ -53,6 +54,7 @@ class LiveJudge:
     closed_until: int | None = None  # µs
     fleet: Fleet = field(default_factory=Fleet)
     stopped: Stopped = field(default_factory=Stopped)
+    past: Past | None = None  # where the flows of closed windows are kept
     recall: Callable[[VmId], VmState | None] = lambda _: None  # a state that is only in the store.  Raises StoreError
     _gone: dict[VmId, None] = field(default_factory=dict)  # VMs that left, the first first
     _forgotten: set[VmId] = field(default_factory=set)  # whose states are only in the store
@@ -228,6 +230,8 @@ class LiveJudge:
 
     def _close(self, start: int, rows: FlowBatch) -> None:
         self.closed_until = start + self.ground.window
+        if self.past is not None:
+            self.past.closed(rows, self._taps, self.fleet, self.ground, self.closed_until)
         self._aside = {vm: until for vm, until in self._aside.items() if until > start}
         for observation in self._observations(rows, self._taps.values()):
             step = self._step(self.closed.states.get(observation.vm), observation)

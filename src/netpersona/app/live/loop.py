@@ -67,6 +67,9 @@ class Loop:
         ground = Ground(intel, policies, None, parts.window, self._software.known)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
         self.judge.remember(store)
+        self.judge.past = parts.past
+        if parts.past is not None:
+            parts.past.know(intel, self.now)
         self.enforcing = Enforcing(parts, self.judge, self.supervisor)
         self._resume()
 
@@ -125,6 +128,8 @@ class Loop:
         self._saved()
         if not self.saving.busy and not supervisor.rests("store") and supervisor.is_due("save", _SAVE):
             self._save()
+        if supervisor.is_due("beside", _LOOK):
+            self._look_beside()
         if supervisor.is_due("notify", _LOOK):
             notify.alive(f"watching {len(taps)} taps")
             self._tell_of_clock()
@@ -138,6 +143,9 @@ class Loop:
         self.saving.finish()
         self._saved()
         self.saving.close()
+        for beside in (self._parts.past, self._parts.outlets):
+            if beside is not None:
+                beside.stop()
 
     def _save(self) -> None:
         """Begin to write a checkpoint."""
@@ -287,6 +295,21 @@ class Loop:
         self._spoofing.hear(told, fleet.owners, self.now)
         return self.judge.notice(self._spoofing.findings(fleet.vms, self.now), self.now)
 
+    def _look_beside(self) -> None:
+        """Take what was found in the past, and tell the sinks what is found."""
+        past, outlets, supervisor = self._parts.past, self._parts.outlets, self.supervisor
+        if past is not None:
+            found = past.notices()
+            self.judge.closed.findings.update({each.id: each for each in found})
+            self._unsaved = self._unsaved or bool(found)
+            for part in past.states():
+                supervisor.state(part.name, part.says, well=part.well, **part.figures)
+        if outlets is not None:
+            outlets.give(self.judge.findings().values())
+            for sink in outlets.states():
+                figures = {"taken": sink.taken, "waiting": sink.waiting, "dropped": sink.dropped}
+                supervisor.state(f"sink {sink.place}", sink.error or "", well=sink.error is None, **figures)
+
     def _hear_of_links(self) -> None:
         source, taps = self._parts.links, self._parts.sensor.taps
         if source is not None and self.supervisor.part("links", lambda: source.changed(taps)):
@@ -315,6 +338,8 @@ class Loop:
         """Judge by what is known now; the rules are to follow."""
         self.judge.reground(replace(self.judge.ground, policies=policies, intel=known.intel), self.now)
         self.enforcing.know(known)
+        if self._parts.past is not None:
+            self._parts.past.know(known.intel, self.now)
 
     def _tell_of_clock(self) -> None:
         shift = round(self._clock.shift / SECOND)

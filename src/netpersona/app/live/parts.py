@@ -10,6 +10,8 @@ from netpersona.adapters.dns_relay.hold import AnswerHold
 from netpersona.adapters.enforcers.nftables.receipts import Receipt
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app.live.indicators import LiveIndicators
+from netpersona.app.outlets import Outlets
+from netpersona.app.past import Past
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import PolicySet
 from netpersona.ports import Enforcer, Inventory, Store
@@ -75,4 +77,6 @@ class Parts:
     receipts: ReceiptSource | None = None
     links: LinkSource | None = None  # None: a tap that moves into a bridge is noticed with the next change
     hold: AnswerHold | None = None  # None: DNS answers are learned as they pass
+    past: Past | None = None  # None: flows are not kept, and what is listed anew is not hunted
+    outlets: Outlets | None = None  # None: findings are told nobody beside the API
     steady: Callable[[], float] | None = None  # s of a clock that nobody can set; None: the sensor's time is such

@@ -64,6 +64,13 @@ class Supervisor:
         """The part is in order now."""
         self.health.well(name, self.now, says, **figures)
 
+    def state(self, name: str, says: str, *, well: bool, **figures: float | str) -> None:
+        """The part is so now."""
+        if well:
+            self.well(name, says, **figures)
+        else:
+            self.ill(name, says)
+
     def ill(self, name: str, error: str) -> None:
         """The part fails now."""
         self.health.ill(name, self.now, error)
