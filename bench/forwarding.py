@@ -11,6 +11,10 @@ median of the pairs' ratios with its 95 % interval.  A pair of two empty tables 
 
 Both routers track connections, as any stateful firewall does; what tracking costs by itself is told beside.  The
 namespaces are the benchmark's own and gone with it.  Run as root: python bench/forwarding.py [--pairs N]
+
+Measured here, where a packet takes 7 us from its sender to its receiver: one verdict map by interface name 4 to 5 %, a
+second one for the other side 2, connection tracking's state 1 to 2, a hash of 100,000 addresses 1, an interval set of
+5,000 prefixes 7 to 9, a rule whose first comparison fails 0.2.  So dispatch and state alone are at 8 %.
 """
 
 from __future__ import annotations
