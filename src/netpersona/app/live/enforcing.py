@@ -89,6 +89,8 @@ class Enforcing:
     def look_again(self) -> None:
         """What is in force may have to be otherwise, though no VM has changed: an interface did."""
         self._behind = self._must = True
+        if self._receipts is not None and self.ruleset is not None:
+            self._receipts.concern(self.ruleset)  # a tap of the same name may be another one
 
     def note(self, changed: Iterable[VmId]) -> None:
         """These VMs have changed since the rules were resolved."""
