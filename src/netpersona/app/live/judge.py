@@ -9,7 +9,7 @@ An open state always grows out of the closed one, so that judging ten times a se
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -55,6 +55,7 @@ class LiveJudge:
     fleet: Fleet = field(default_factory=Fleet)
     stopped: Stopped = field(default_factory=Stopped)
     past: Past | None = None  # where the flows of closed windows are kept
+    _over: list[tuple[Observation, Sequence[Finding]]] = field(default_factory=list)  # closed, and not told by over()
     recall: Callable[[VmId], VmState | None] = lambda _: None  # a state that is only in the store.  Raises StoreError
     _gone: dict[VmId, None] = field(default_factory=dict)  # VMs that left, the first first
     _forgotten: set[VmId] = field(default_factory=set)  # whose states are only in the store
@@ -118,6 +119,11 @@ class LiveJudge:
         touched &= self.fleet.vms.keys()
         self._judge_open(touched, now)
         return touched
+
+    def over(self) -> list[tuple[Observation, Sequence[Finding]]]:
+        """The windows that closed since this was last asked, each with what was found in it."""
+        told, self._over = self._over, []
+        return told
 
     def on_timer(self, now: int) -> set[VmId]:
         """Let end what was to hold for a while only; gives the VMs of which something ended."""
@@ -236,6 +242,7 @@ class LiveJudge:
         for observation in self._observations(rows, self._taps.values()):
             step = self._step(self.closed.states.get(observation.vm), observation)
             self.closed.take(step, observation.window.end)
+            self._over.append((observation, step.findings))
             self._learned.add(observation.vm)
             self._remember_names(observation)
             _bound(self.names[observation.vm], {use.name for use in observation.names}, start - NAMES_HELD)

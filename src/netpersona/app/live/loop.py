@@ -63,6 +63,7 @@ class Loop:
         self._told_taps: set[str] = set()
         policies = self.policies.understood(self.policies.texts)
         parts.indicators.resume(store.context("pushed"), store.context("feeds"))
+        self.threats.trust.resume(store.context("precision"))
         intel = self.threats.load(store.vms(), policies).intel
         ground = Ground(intel, policies, None, parts.window, self._software.known)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
@@ -224,6 +225,7 @@ class Loop:
             persona = replace(persona, version=now.version + 1)
         if now.risk_ledger and not persona.risk_ledger:
             judge.set_aside(persona.vm, self.now)
+            self.threats.trust.acquitted(store.findings(persona.vm), why)
         store.put_persona(persona, self.now, why)
         judge.edited(store.states(), self.now)
         self.enforcing.enforce(judge.fleet.vms)
@@ -282,6 +284,8 @@ class Loop:
         if self._software.hear(report.batch.banners, self.judge.fleet):
             changed |= self._runs_other_software()
         if closed != self.judge.closed_until:
+            over = self.judge.over()
+            self.threats.trust.closed([each for each, _ in over], [f for _, found in over for f in found])
             self.supervisor.bring_forward("save")
         return changed
 

@@ -23,6 +23,7 @@ from netpersona.app.live.indicators import LiveIndicators, Rebuilt
 from netpersona.app.live.rules import Prepared
 from netpersona.app.live.service import FeedState
 from netpersona.app.live.supervisor import Supervisor
+from netpersona.app.live.trust import LiveTrust
 from netpersona.app.run import allowed
 from netpersona.errors import ConfigError, NetpersonaError
 from netpersona.flow.vm import Vm
@@ -67,6 +68,7 @@ class Threats:
         self._indicators, self._supervisor = indicators, supervisor
         self._lock = threading.Condition(threading.RLock())  # on the indicators; told when more is in force
         self._beside = ThreadPoolExecutor(1, "indicators")
+        self.trust = LiveTrust(self._beside, supervisor)
         self._work: _Work | None = None
         self._rest_until = 0  # µs
         self._pushes = self._worked_in = self._in_force = 0  # how many there were, are in what is known, are in force
@@ -86,7 +88,7 @@ class Threats:
         with self._lock:
             if gate != self._gate:
                 self._gate, self._work = gate, None
-                self._known = self._indicators.load(*gate, self._supervisor.now)
+                self._known = self.trust.counting(self._indicators.load(*gate, self._supervisor.now))
                 self._worked_in, self._stale, self._fresh = self._pushes, False, False
             return Known(self._known, self._worked_in)
 
@@ -185,14 +187,14 @@ class Threats:
     def context(self) -> Mapping[str, bytes]:
         """What the store keeps of it."""
         with self._lock:
-            return self._indicators.context()
+            return {**self._indicators.context(), **self.trust.context()}
 
     def _begin(self, preparing: Callable[[], Prepare], *, ended: bool) -> None:
         """Begin to work in what is new, if anything is."""
         now = self._supervisor.now
         rested = now >= self._rest_until
         with self._lock:
-            if self._indicators.look(now):
+            if self._indicators.look(now) | self.trust.news():
                 self._stale = self._fresh = True
             if self._supervisor.is_due("feeds", _LOOK):
                 self._tell()
@@ -204,7 +206,7 @@ class Threats:
 
             def work() -> tuple[Rebuilt | None, IndicatorSet, Prepared]:
                 rebuilt = rebuild() if rebuild is not None else None
-                intel = known if rebuilt is None else rebuilt.indicators
+                intel = known if rebuilt is None else self.trust.counting(rebuilt.indicators)
                 return rebuilt, intel, prepare(intel)
 
             pushes = self._pushes if stale else self._worked_in

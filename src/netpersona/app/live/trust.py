@@ -1,0 +1,65 @@
+"""How far each feed is believed, kept by the controller: what closed windows and people say of its listings.
+
+windows that closed, acquittals --> another thread --> notices: a feed is log-only now, or counts again
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+
+from netpersona.app.feed_trust import FeedTrust
+from netpersona.app.live.supervisor import Supervisor
+from netpersona.errors import StoreError
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.precision import Notice
+from netpersona.observation.model import Observation
+from netpersona.risk.finding import Finding
+
+
+class LiveTrust:
+    """Not for several threads, but for `counting`.  What it is told is worked out in the executor, in its order."""
+
+    def __init__(self, beside: Executor, supervisor: Supervisor) -> None:
+        self._trust = FeedTrust()
+        self._beside, self._supervisor = beside, supervisor
+        self._asked: deque[Future[tuple[Notice, ...]]] = deque()
+
+    def resume(self, content: bytes | None) -> None:
+        """Take back what a store kept.  Raises StoreError."""
+        try:
+            self._trust.resume(content)
+        except ValueError as error:
+            raise StoreError(f"the stored precision of feeds cannot be read: {error}; restore a copy") from error
+
+    def context(self) -> Mapping[str, bytes]:
+        """What the store keeps."""
+        return self._trust.context()
+
+    def counting(self, everything: IndicatorSet) -> IndicatorSet:
+        """Of what all feeds say, that which decisions may rest on."""
+        return self._trust.counting(everything)
+
+    def closed(self, observations: Sequence[Observation], findings: Iterable[Finding]) -> None:
+        """Windows closed, and this was found in them."""
+        if observations:
+            self._ask(partial(self._trust.closed, observations, tuple(findings), self._supervisor.now))
+
+    def acquitted(self, findings: Iterable[Finding], who: str) -> None:
+        """A person says that the matches among these findings were wrong."""
+        self._ask(partial(self._trust.person, tuple(findings), who, self._supervisor.now, right=False))
+
+    def news(self) -> bool:
+        """Whether a feed was demoted, or counts again; it is told beside the other parts."""
+        changed = False
+        while self._asked and self._asked[0].done():
+            told = self._supervisor.part("precision", self._asked.popleft().result) or ()
+            for notice in told:
+                self._supervisor.well(f"precision of {notice.feed}", notice.words, log_only=int(notice.log_only))
+            changed = changed or bool(told)
+        return changed
+
+    def _ask(self, work: Callable[[], tuple[Notice, ...]]) -> None:
+        self._asked.append(self._beside.submit(work))
