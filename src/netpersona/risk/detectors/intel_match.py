@@ -4,7 +4,7 @@ How it is fooled: by a peer that no feed lists yet, and by a listed address that
 share (a false alarm).  That a listed scanner probes us says nothing about us: it is context unless we talk back.
 Cost: one step for each sighting; none without sightings.
 Method: matching is observation.observe's; feeds combine as independent witnesses, 1 - product(1 - confidence), each
-feed counted once.
+family of feeds that copy each other counted once.
 """
 
 from __future__ import annotations
@@ -66,14 +66,8 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
     s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed, -_breadth(s.indicator)))
     widest = max((x for x in sightings if x.transport == s.transport), key=lambda x: x.flows)
     so_far = _so_far(scene, widest._replace(indicator=s.indicator))
-    by_feed: dict[str, float] = {}
-    for sighting in sightings:
-        feed = sighting.indicator.feed
-        by_feed[feed] = max(by_feed.get(feed, 0.0), sighting.indicator.confidence)
-    doubt = 1.0
-    for feed in sorted(by_feed):
-        doubt *= 1.0 - by_feed[feed]
-    confidence = 1.0 - doubt
+    feeds = sorted({sighting.indicator.feed for sighting in sightings})
+    confidence = _combined(sighting.indicator for sighting in sightings)
     outbound = s.direction == "outbound"
     return found(
         scene,
@@ -89,21 +83,33 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
         confidence=confidence,
         severity=_severity(widest, confidence),
         alert=outbound and confidence >= ALERT_AT,
-        why=_sentence(so_far, sorted(by_feed), confidence),
+        why=_sentence(so_far, feeds, confidence),
         evidence={
             "indicator": shown(_named(sightings).value),
             "via": s.via,
-            "feeds": sorted(by_feed),
+            "feeds": feeds,
             "feed_line": s.indicator.line,
             "listings": _listings(sightings),
             "label": shown(s.indicator.label or s.indicator.category or "unlabelled"),
             **_names_seen(scene, sightings),
             **_counts(so_far),
         },
-        feeds=tuple(sorted(by_feed)),
+        feeds=tuple(feeds),
         weight=_WEIGHT * _share(widest),
         half_life=DAY,
     )
+
+
+def _combined(listings: Iterable[Indicator]) -> float:
+    """How sure all listings together are; of a family of feeds that copy each other the surest counts."""
+    surest: dict[str, float] = {}
+    for each in listings:
+        family = each.family or each.feed
+        surest[family] = max(surest.get(family, 0.0), each.confidence)
+    doubt = 1.0
+    for family in sorted(surest):
+        doubt *= 1.0 - surest[family]
+    return 1.0 - doubt
 
 
 def _named(sightings: Iterable[Sighting]) -> Indicator:
