@@ -108,8 +108,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         try:
             while not any(part.name == "enforcer" and part.well for part in controller.health().parts):
                 time.sleep(0.1)
-            while len(controller.loop.judge.ground.intel) < options.listed:
-                time.sleep(0.1)
+            while max(map(len, controller.ruleset().sets.values()), default=0) < options.listed:
+                time.sleep(0.5)
             judged = [call(enforcer, i) for i in range(options.vms)]
             pushed = [push(controller, i) for i in range(options.pushes)]
         finally:

@@ -124,7 +124,8 @@ class LiveRules:
             resolver = Resolver(policies, intel, now, interfaces=interfaces, names=names, began=began)
             for persona in personas.values():
                 resolver.put(persona)
-            resolver.ruleset()
+            for members in resolver.ruleset().sets.values():
+                members.holds(_ANYWHERE)  # it makes a table of them, which the first verdict else would wait for
             intel.match_addresses(pl.Series([_ANYWHERE]))
             intel.match_names(pl.Series(["example.com"]))
             return Prepared((policies, intel, interfaces), resolver)
