@@ -14,19 +14,18 @@ from typing import NamedTuple
 
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, AlwaysAllow, Mode
+from netpersona.ruleset.dispatch import Dispatched, Told, bridge_hooks, inet_hooks, told_by, ways
 from netpersona.ruleset.endings import built_in, ending
 from netpersona.ruleset.model import ALLOW_NAMES, PORTED, ResolvedRule, Ruleset, VmRules
-from netpersona.ruleset.nft_text import address, protocol_number
-from netpersona.ruleset.peers import PeerSet, version_of
+from netpersona.ruleset.nft_text import protocol_number
+from netpersona.ruleset.peers import PeerSet
 from netpersona.ruleset.render_chains import redirects, shared_chains, spoofed_chains, vm_chains
-from netpersona.ruleset.render_flows import FLOW_SETS, FROM_VM, TO_VM
+from netpersona.ruleset.render_flows import FLOW_SETS
 from netpersona.ruleset.render_rules import PORTLESS, SERVICES, RuleText, is_of_names, near_set, set_parts
 from netpersona.ruleset.tables import (
     ADDRESS_TYPES,
     Chains,
-    Dispatch,
     Filled,
-    Hook,
     Owned,
     OwnSet,
     SetPart,
@@ -34,15 +33,9 @@ from netpersona.ruleset.tables import (
     of_version,
     renewed,
 )
-from netpersona.ruleset.whose import BY_ADDRESS, EVERY, INTERFACE, Whose, bucket, by_vm, hits, own_set
+from netpersona.ruleset.whose import EVERY, INTERFACE, Whose, bucket, by_vm, hits, own_set
 
-_INET = -5  # priority: before the host's own filter, which still has its say
-_NAT = -105
-_BRIDGE = -205  # before the host's own bridge filter, and before a bridge's address translation
 _KEPT = 1 << 14  # rules of which is kept how they read
-
-Told = dict[Whose, tuple[str, ...]]
-"""By what a VM's packets are told: its interface, or its addresses of each IP version."""
 
 
 class Tabulator:
@@ -140,7 +133,7 @@ class _Family:
         self._own: dict[str, OwnSet] = {}
         self._chains: Chains = {}  # of VMs
         self._redirecting: frozenset[VmId] = frozenset()
-        self._dispatched: tuple[object, object, _Dispatched] | None = None
+        self._dispatched: tuple[object, object, Dispatched] | None = None
 
     def table(
         self,
@@ -278,11 +271,11 @@ class _Family:
             redirects=not self._bridged and redirects(rules) > 0,
         )
 
-    def _dispatch(self) -> _Dispatched:
+    def _dispatch(self) -> Dispatched:
         """Which interface and address leads where: made again only where one of these changed."""
         kept = self._dispatched
         if kept is None or kept[0] is not self._told or kept[1] != self._redirecting:
-            made = (_bridge if self._bridged else _inet)(_ways(self._told, self._chains))
+            made = (bridge_hooks if self._bridged else inet_hooks)(ways(self._told, self._chains))
             kept = self._dispatched = (self._told, self._redirecting, made)
         return kept[2]
 
@@ -348,24 +341,6 @@ def _filled(rules: tuple[ResolvedRule, ...], whose: Whose) -> Iterator[tuple[str
             yield bucket(rule, whose), by_vm(whose)
 
 
-def told_by(vms: Mapping[VmId, VmRules]) -> dict[VmId, Told]:
-    """By what each VM's packets are told.
-
-    An address that two VMs claim goes to the one whose addresses are vouched for, else to the first by name.
-    """
-    found: dict[VmId, Told] = {}
-    taken: set[str] = set()
-    for vm, rules in sorted(vms.items(), key=lambda pair: (not pair[1].own, pair[0])):
-        if rules.interface is not None:
-            found[vm] = {INTERFACE: (rules.interface,)}
-            continue
-        hosts = [host for host in map(address, rules.addresses) if host not in taken]
-        taken.update(hosts)
-        by_version = {whose: tuple(h for h in hosts if version_of(h) == v) for v, whose in BY_ADDRESS.items()}
-        found[vm] = {whose: each for whose, each in by_version.items() if each}
-    return found
-
-
 def _owned(
     rules: VmRules, whose: Whose, told: Told, like: _Like, sets: Mapping[str, PeerSet]
 ) -> Iterator[tuple[str, Owned]]:
@@ -391,55 +366,3 @@ def _parts(name: str, members: PeerSet) -> dict[str, SetPart]:
         found[prefixes] = SetPart(name, version, prefixes=True, of=members)
     found[near_set(name)] = SetPart(name, 4, prefixes=False, of=members, near=True)
     return found
-
-
-_Dispatched = tuple[dict[str, Dispatch], dict[str, Hook], Chains]
-_Ways = dict[str, dict[Whose, dict[str, str]]]
-"""For each side, and by what packets are told, which interface or address leads to which chain."""
-
-
-def _ways(told: Mapping[VmId, Told], chains: Mapping[str, object]) -> _Ways:
-    found: _Ways = {side: {whose: {} for whose in EVERY} for side in ("from", "to", "nat")}
-    for vm, each in told.items():
-        for side, ways in found.items():
-            chain = f"{side}_{vm}"
-            if chain in chains:
-                for whose, values in each.items():
-                    ways[whose].update(dict.fromkeys(values, chain))
-    return found
-
-
-def _inet(ways: _Ways) -> _Dispatched:
-    maps: dict[str, Dispatch] = {}
-    bodies: dict[str, list[str]] = {"forward": [], "input": [], "output": [], "prerouting": []}
-    for side, names in (("from", ("forward", "input")), ("to", ("forward", "output")), ("nat", ("prerouting",))):
-        for whose, leads in ways[side].items():
-            if leads:
-                name = f"{side}_{whose.kind}"
-                maps[name] = Dispatch(whose.key, dict(sorted(leads.items())))
-                for hook in names:
-                    bodies[hook].append(f"{whose.field(sending=side != 'to')} vmap @{name}")
-    hooks = {
-        at: Hook("nat", at, _NAT) if at == "prerouting" else Hook("filter", at, _INET)
-        for at, body in bodies.items()
-        if body
-    }
-    return maps, hooks, {at: tuple(bodies[at]) for at in hooks}
-
-
-def _bridge(ways: _Ways) -> _Dispatched:
-    maps = {
-        f"{side}_interface": Dispatch(INTERFACE.key, dict(sorted(ways[side][INTERFACE].items())))
-        for side in ("from", "to")
-    }
-    sent, received = "iifname @taps jump track.from", "oifname @taps jump track.to"
-    bodies = {
-        "prerouting": ("iifname vmap @from_interface",),
-        "forward": ("oifname vmap @to_interface", sent, received),
-        "input": (sent,),
-        "output": ("oifname vmap @to_interface", received),
-        "track.from": tuple(FROM_VM.track()),
-        "track.to": tuple(TO_VM.track()),
-    }
-    hooks = {at: Hook("filter", at, _BRIDGE) for at in ("prerouting", "forward", "input", "output")}
-    return maps, hooks, bodies

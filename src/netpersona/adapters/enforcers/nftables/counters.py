@@ -13,9 +13,9 @@ from netpersona.adapters.enforcers.nftables import elements, installed, wire
 from netpersona.flow.vm import VmId
 from netpersona.ports import Count
 from netpersona.ruleset.diff import Changes
+from netpersona.ruleset.dispatch import told_by
 from netpersona.ruleset.model import ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.tables import NAME, Table
-from netpersona.ruleset.tabulate import told_by
 from netpersona.ruleset.whose import EVERY, Whose, hits
 
 
