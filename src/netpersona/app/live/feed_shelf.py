@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 from netpersona.adapters.feeds.copies import FETCHED, GOOD, HELD, Copies
@@ -13,10 +14,15 @@ class Shelf:
 
     def __init__(self, folder: Path | None) -> None:
         """None: no copy outlasts this run."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="netpersona-feeds-")
-        self.spare = Copies(Path(self._temporary.name))
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self.lasting = self.spare if folder is None else Copies(folder)
         self._spared: set[tuple[str, str]] = set()  # which copies of which feeds are only in the spare folder
+
+    @cached_property
+    def spare(self) -> Copies:
+        """The folder of this run, made when it is first needed."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="netpersona-feeds-")
+        return Copies(Path(self._temporary.name))
 
     def of(self, feed: str, which: str) -> Copies:
         """Where this copy is."""
@@ -33,7 +39,7 @@ class Shelf:
 
     def drop(self, feed: str, *which: str) -> None:
         """Keep these copies no longer."""
-        for copies in (self.lasting, self.spare):
+        for copies in (self.lasting, *((self.spare,) if self._temporary is not None else ())):
             copies.drop(feed, *which)
         self._spared -= {(feed, each) for each in which}
 
