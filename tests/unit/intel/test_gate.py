@@ -143,7 +143,9 @@ def test_one_address_is_refused_as_a_feed_of_it_would_be():
 
 
 def test_nothing_of_a_warning_list_passes():
-    content = b'{"name": "Resolvers", "type": "string", "list": ["9.9.9.9", "1.1.1.1"], "version": 1, "description": "d"}'
+    content = (
+        b'{"name": "Resolvers", "type": "string", "list": ["9.9.9.9", "1.1.1.1"], "version": 1, "description": "d"}'
+    )
     passed = refuse(parse(content, FeedSettings("mistaken")))
     assert passed.indicators.is_empty()
     assert [(each.value, "warning list" in each.reason) for each in passed.refused] == [
