@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ORDER = ("startup", "replay", "intel", "resolve", "nftables", "packets", "tap", "live")
+ORDER = (
+    *("startup", "replay", "feeds", "stix", "intel", "hunt", "resolve"),
+    *("nftables", "forwarding", "packets", "tap", "live"),
+)
 
 
 def main() -> int:
