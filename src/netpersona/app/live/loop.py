@@ -104,10 +104,11 @@ class Loop:
 
     def turn(self, report: Report | None) -> None:
         """What follows from it."""
-        supervisor, judge, taps = self.supervisor, self.judge, self._parts.sensor.taps
+        supervisor, judge = self.supervisor, self.judge
         if report is None:  # time goes on without the sensor, or it would never be tried again
             supervisor.now += int(TURN * SECOND)
         changed = self._follow() if supervisor.is_due("inventory", _LOOK) else set()
+        taps = self._parts.sensor.taps  # as they are now: answers on a new one are held from its first turn on
         self.enforcing.follow_answers(taps)
         if report is not None:
             changed |= self._take(report)
