@@ -173,7 +173,7 @@ def _in_force(answers: Answers, at: int) -> tuple[_InForce, int | None]:
     return {domain: addresses for domain, (addresses, _) in found.items()}, first
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)  # resolving 1,000 VMs asks for some 540; answers change for ever, so more only grows
 def _canonical(found: tuple[tuple[str, int | None], ...], at: int | None) -> tuple[tuple[str, ...], int | None]:
     """The addresses in canonical text, and when the first of them ends; with `at` those only that have not."""
     held = [(address, end) for address, end in found if at is None or end is None or at < end]

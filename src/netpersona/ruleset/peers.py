@@ -19,7 +19,9 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _WIDE = tuple(f"/{length}" for length in range(16))
-_KEPT = 1 << 14  # addresses of which is kept what was worked out: VMs of one host have many peers in common
+# Addresses of which is kept what was worked out, as VMs of one host have many peers in common.  Resolving 1,000 VMs
+# places 3,700 and asks of 1,100 whether they are any; answers bring new ones for ever, so more than that only grows.
+_PLACED, _KEPT = 1 << 12, 1 << 11
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def version_of(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=_PLACED)
 def _place(value: str) -> tuple[int, bytes]:
     """What orders addresses and prefixes by their numbers."""
     return _packed(value.partition("/")[0])

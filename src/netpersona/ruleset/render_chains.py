@@ -110,7 +110,7 @@ def common_always(always: AlwaysAllow, *, sending: bool) -> Conditions:
     return tuple(_common(always, sending=sending))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)  # two for each VM that has a network of its own
 def own_always(
     always: AlwaysAllow, gateways: tuple[str, ...], resolvers: tuple[str, ...], *, sending: bool, tracked: bool
 ) -> Conditions:
