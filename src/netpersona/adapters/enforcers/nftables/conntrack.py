@@ -9,11 +9,10 @@ where that is denied too; else it stays known, and cut.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from dataclasses import replace
 
-from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import wire
+from netpersona.adapters.enforcers.nftables.tracked import Tracked, flows, forget
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, Direction, Mode
 from netpersona.ruleset.diff import Changes, VmChange
@@ -22,26 +21,7 @@ from netpersona.ruleset.nft_text import PROTOCOL_NUMBERS
 from netpersona.ruleset.tables import packed
 from netpersona.ruleset.verdict import Packet, verdict
 
-_SUBSYSTEM, _GET, _DELETE = 1, 1, 2
-_ORIGINAL, _STATUS, _ID, _ZONE = 1, 3, 12, 18
-_TRANSLATED = 1 << 5  # IPS_DST_NAT
 _NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
-# A flow is told with its original tuple first, and in it the addresses: the first one's type, and where they stand.
-_ENDS = {1: (2, slice(12, 16), slice(20, 24)), 3: (10, slice(12, 28), slice(32, 48))}
-_BOTH = 0  # families
-
-
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """A flow that the kernel tracks, as its originator sees it; `entry` names it to the kernel."""
-
-    family: int
-    source: str
-    destination: str
-    protocol: int
-    ports: tuple[int, int]  # the originator's and the responder's; 0 where there are none
-    translated: bool
-    entry: bytes
 
 
 def cut(desired: Ruleset, changes: Changes) -> int:
@@ -49,11 +29,15 @@ def cut(desired: Ruleset, changes: Changes) -> int:
     concerned = _concerned(desired, changes)
     if not concerned:
         return 0
+    owners = _owners(concerned)
+    originators, responders = (
+        {own for own, vm in owners.items() if any(_cutting(concerned[vm].rules(direction)))}
+        for direction in (Direction.OUTBOUND, Direction.INBOUND)
+    )
     to = wire.Wire()
     try:
-        owners = _owners(concerned)
-        denied = [flow for flow in _flows(to, owners) if _is_cut(desired, owners, flow)]
-        return sum(_forget(to, flow) for flow in denied)
+        denied = [flow for flow in flows(to, originators, responders) if _is_cut(desired, owners, flow)]
+        return sum(forget(to, flow) for flow in denied)
     finally:
         to.close()
 
@@ -67,7 +51,7 @@ def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:
     return {
         vm: rules
         for vm, rules in (desired.vms if shared else {**own, **moved}).items()
-        if any(vm in moved or _asks(rule, vm, sets) for rule in _cutting(rules))
+        if any(vm in moved or _asks(rule, vm, sets) for rule in _cutting((*rules.outbound, *rules.inbound)))
     }
 
 
@@ -95,8 +79,8 @@ def _only_less(before: tuple[ResolvedRule, ...], after: tuple[ResolvedRule, ...]
     return place == len(has)
 
 
-def _cutting(rules: VmRules) -> Iterator[ResolvedRule]:
-    return (rule for rule in (*rules.outbound, *rules.inbound) if rule.cut and rule.mode is Mode.ENFORCE)
+def _cutting(rules: tuple[ResolvedRule, ...]) -> Iterator[ResolvedRule]:
+    return (rule for rule in rules if rule.cut and rule.mode is Mode.ENFORCE)
 
 
 def _asks(rule: ResolvedRule, vm: VmId, sets: Collection[str]) -> bool:
@@ -105,32 +89,6 @@ def _asks(rule: ResolvedRule, vm: VmId, sets: Collection[str]) -> bool:
 
 def _owners(vms: Mapping[VmId, VmRules]) -> dict[bytes, VmId]:
     return {packed(host): vm for vm, rules in vms.items() for host in rules.addresses}
-
-
-def _flows(to: wire.Wire, owners: Mapping[bytes, VmId]) -> Iterator[Tracked]:
-    """The tracked flows that have one of these addresses at an end."""
-    for found in to.ask_raw(wire.message(_GET, _BOTH, b"", wire.DUMP, _SUBSYSTEM)):
-        body = found.body
-        family, source, destination = _ENDS[int.from_bytes(body[10:12], "little")]
-        if body[source] in owners or body[destination] in owners:
-            yield _tracked(family, found.attributes())
-
-
-def _tracked(family: int, entry: dict[int, bytes]) -> Tracked:
-    tuple_ = a.read(entry[_ORIGINAL])
-    ends, protocol = a.read(tuple_[1]), a.read(tuple_[2])
-    first = 1 if family == 2 else 3
-    named = [a.nest(_ORIGINAL, entry[_ORIGINAL])]
-    named += [a.attribute(kind, entry[kind]) for kind in (_ID, _ZONE) if kind in entry]
-    return Tracked(
-        family=family,
-        source=str(ip_address(ends[first])),
-        destination=str(ip_address(ends[first + 1])),
-        protocol=a.number(protocol[1]),
-        ports=(a.number(protocol.get(2, b"\0")), a.number(protocol.get(3, b"\0"))),
-        translated=bool(a.number(entry.get(_STATUS, b"\0")) & _TRANSLATED),
-        entry=b"".join(named),
-    )
 
 
 def _is_cut(ruleset: Ruleset, owners: Mapping[bytes, VmId], flow: Tracked) -> bool:
@@ -167,14 +125,3 @@ def _packet(vm: VmId, flow: Tracked, direction: Direction, *, opened: Direction,
         established=established,
         client_port=client,
     )
-
-
-def _forget(to: wire.Wire, flow: Tracked) -> bool:
-    """Whether it was there still."""
-    asked = wire.message(_DELETE, flow.family, flow.entry, wire.ACK, _SUBSYSTEM)
-    try:
-        for _ in to.ask_raw(asked):
-            pass
-    except wire.AbsentError:
-        return False
-    return True

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from netpersona.adapters.enforcers.nftables import attributes as a
@@ -122,11 +122,12 @@ class Wire:
         asked = message(kind, family, body, flags)
         yield from self.ask_raw(asked, dump=flags & DUMP == DUMP)
 
-    def ask_raw(self, asked: bytes, *, dump: bool = True) -> Iterator[Message]:
-        """The answers to one message."""
+    def ask_raw(self, asked: bytes, *, dump: bool = True, about: Collection[bytes] = ()) -> Iterator[Message]:
+        """The answers to one message; where `about` says what must occur in them, others may be left out."""
         self._socket.send(asked)
         while True:
-            for answer in _split(self._socket.recv(_RECEIVED)):
+            data = self._socket.recv(_RECEIVED)
+            for answer in _split(data, ends=bool(about) and not any(each in data for each in about)):
                 if answer.kind == -2:
                     return
                 if answer.kind == -1:
@@ -170,18 +171,17 @@ def described(sent: bytes) -> str:
     return f"{verb} {'limit' if kind >= NEW_OBJECT else _KINDS.get(kind // 3, 'message')} {' '.join(names)}"
 
 
-def _split(data: bytes) -> Iterator[Message]:
-    """The messages of a datagram: -1 for an error or acknowledgement, -2 for the end of a dump."""
+def _split(data: bytes, *, ends: bool = False) -> Iterator[Message]:
+    """The messages of a datagram: -1 for an error or acknowledgement, -2 for the end of a dump; `ends`: only these."""
     at = 0
     while at + 16 <= len(data):
         length, kind, _, sequence, _ = _HEAD.unpack_from(data, at)
         if length < 16:
             return
-        body = data[at + 16 : at + length]
         if kind in {_ERROR, _DONE}:
-            yield Message(-1 if kind == _ERROR else -2, sequence, body)
-        else:
-            yield Message(kind & 0xFF, sequence, body[4:])
+            yield Message(-1 if kind == _ERROR else -2, sequence, data[at + 16 : at + length])
+        elif not ends:
+            yield Message(kind & 0xFF, sequence, data[at + 20 : at + length])
         at += (length + 3) & ~3
 
 
