@@ -23,7 +23,14 @@ _BUSY = 0.1  # s: about a turn
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), help="The configuration file.")
 @click.option("--socket", type=click.Path(path_type=Path), help="Where the API listens; else as configured.")
-def up(path: Path | None, socket: Path | None) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="From which level on a line is written to standard error.",
+)
+def up(path: Path | None, socket: Path | None, log_level: str) -> None:
     """Watch the VMs live, judge within a second, and keep the resolved rules in force in the kernel.
 
     Needs CAP_NET_RAW to watch the taps and CAP_NET_ADMIN for the rules.  Ended by SIGINT or SIGTERM it leaves the rules
@@ -33,7 +40,9 @@ def up(path: Path | None, socket: Path | None) -> None:
     from netpersona.app.api.server import Server
     from netpersona.app.config import read_config
     from netpersona.app.live import notify
+    from netpersona.app.log import to_standard_error
 
+    to_standard_error(log_level)
     sys.setswitchinterval(0.001)  # s: an answer that is held waits no longer for the judge than this
     config = read_config(path)
     with TapSensor(window=config.window) as sensor:

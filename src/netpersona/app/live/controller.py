@@ -105,9 +105,9 @@ class Controller:
         """Put these policies in force, in place of all others."""
         return self._changed(lambda: self.loop.put(texts, who, why, confirm_within))
 
-    def confirm(self, who: str) -> PolicyVersion:  # noqa: ARG002 - the ledger says who applied it
+    def confirm(self, who: str) -> PolicyVersion:
         """Keep what waits to be confirmed."""
-        return self._changed(self.loop.confirm)
+        return self._changed(lambda: self.loop.confirm(who))
 
     def roll_back(self, who: str, number: int | None = None) -> Applied:
         """Go back to an earlier version of the policies."""
@@ -124,7 +124,7 @@ class Controller:
 
     def edit(self, persona: Persona, who: str, why: str) -> None:
         """Store what a person changed of a persona."""
-        self._orders.ask(lambda: self.loop.edit(persona, f"{why} ({who})"))
+        self._orders.ask(lambda: self.loop.edit(persona, who, why))
 
     def receipts(self, vm: VmId | None = None) -> Sequence[Receipt]:
         """The latest denied packets that the kernel told of, of one VM or of all, oldest first."""

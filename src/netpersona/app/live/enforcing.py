@@ -221,6 +221,7 @@ class Enforcing:
             self._enforcer.uninstall()
             self.installed, self.ruleset = False, None
         self._supervisor.well("enforcer", f"uninstalled by {who}; apply policies to install again")
+        self._supervisor.journal.done("all rules taken out of the kernel", who)
 
     def installed_again(self) -> None:
         """Rules are put into the kernel again, and answers held."""

@@ -52,6 +52,10 @@ class HealthBook:
         failures, figures = (before.failures, before.figures) if before else (0, {})
         self._parts[name] = Part(name, False, since, error, failures + 1, figures)  # noqa: FBT003
 
+    def of(self, name: str) -> Part:
+        """How the part is; one of which something was written down."""
+        return self._parts[name]
+
     def gone(self, name: str) -> None:
         """The part is no more: an interface that its VM took along."""
         self._parts.pop(name, None)

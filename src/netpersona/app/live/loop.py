@@ -204,19 +204,22 @@ class Loop:
         self.enforcing.installed_again()
         confirm_by = None if confirm_within is None else self.now + confirm_within
         version = self.policies.came(texts, policies, self.now, who, why, confirm_by)
+        trial = "" if confirm_within is None else f", for {confirm_within // SECOND} s unless confirmed"
+        self.supervisor.journal.done(f"policies version {version.number} in force{trial}", who, why)
         self._unsaved = True
         return Applied(version, changes, confirm_by)
 
-    def confirm(self) -> PolicyVersion:
+    def confirm(self, who: str) -> PolicyVersion:
         """Keep what waits to be confirmed.  Raises ConfigError where nothing does."""
         version = self.policies.ledger.confirm()
+        self.supervisor.journal.done(f"policies version {version.number} confirmed", who)
         self.enforcing.disarm()
         self._unsaved = True
         return version
 
-    def edit(self, persona: Persona, why: str) -> None:
+    def edit(self, persona: Persona, who: str, why: str) -> None:
         """Store what a person changed of a persona."""
-        judge, store = self.judge, self._parts.store
+        judge, store, told = self.judge, self._parts.store, f"{why} ({who})"
         self.saving.finish()
         self._saved()
         store.commit(self.judge.checkpoint(self._context()))
@@ -226,8 +229,9 @@ class Loop:
             persona = replace(persona, version=now.version + 1)
         if now.risk_ledger and not persona.risk_ledger:
             judge.set_aside(persona.vm, self.now)
-            self.threats.trust.acquitted(store.findings(persona.vm), why)
-        store.put_persona(persona, self.now, why)
+            self.threats.trust.acquitted(store.findings(persona.vm), told)
+        store.put_persona(persona, self.now, told)
+        self.supervisor.journal.done(f"persona {persona.vm} edited", who, why)
         judge.edited(store.states(), self.now)
         self.enforcing.enforce(judge.fleet.vms)
 
@@ -309,8 +313,10 @@ class Loop:
             self._unsaved = self._unsaved or bool(found)
             for part in past.states():
                 supervisor.state(part.name, part.says, well=part.well, **part.figures)
+        findings = self.judge.findings().values()
+        supervisor.journal.alerts(findings, self.now)
         if outlets is not None:
-            outlets.give(self.judge.findings().values())
+            outlets.give(findings)
             for sink in outlets.states():
                 figures = {"taken": sink.taken, "waiting": sink.waiting, "dropped": sink.dropped}
                 supervisor.state(f"sink {sink.place}", sink.error or "", well=sink.error is None, **figures)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from netpersona.app.live.health import HealthBook
+from netpersona.app.live.journal import Journal
 from netpersona.errors import NetpersonaError
 from netpersona.flow.window import SECOND
 
@@ -20,6 +21,7 @@ class Supervisor:
     def __init__(self, now: int) -> None:
         self.now = now
         self.health = HealthBook(now)
+        self.journal = Journal(now)
         self._due: dict[str, int] = {}  # what is to be done next when, µs
         self._delay: dict[str, int] = {}  # how long a failing part is left alone, µs
 
@@ -40,6 +42,8 @@ class Supervisor:
             self._delay[name] = min(_RETRY_MOST, 2 * self._delay.get(name, SECOND // 4))
             self._due[f"retry {name}"] = self.now + self._delay[name]
             self.ill(name, str(error) if known else f"a fault of netpersona: {error!r}")
+            if not known:
+                self.journal.fault(name, error)
             return None
         self._delay.pop(name, None)
         self.well(name)
@@ -63,6 +67,7 @@ class Supervisor:
     def well(self, name: str, says: str = "", **figures: float | str) -> None:
         """The part is in order now."""
         self.health.well(name, self.now, says, **figures)
+        self.journal.part(self.health.of(name), self.now)
 
     def state(self, name: str, says: str, *, well: bool, **figures: float | str) -> None:
         """The part is so now."""
@@ -74,3 +79,4 @@ class Supervisor:
     def ill(self, name: str, error: str) -> None:
         """The part fails now."""
         self.health.ill(name, self.now, error)
+        self.journal.part(self.health.of(name), self.now)
