@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+from netpersona.app.judging import Judging, seen_by
 from netpersona.app.live import lasting
 from netpersona.app.live.lasting import Lasting
-from netpersona.flow.table import FLOW_SCHEMA
-from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
-from unit.app.live.rig import LOW_REPUTATION, START, Rig, table
+from netpersona.app.spool import Slice
+from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA
+from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
+from netpersona.intel.indicators import IndicatorSet
+from netpersona.pipeline import Fleet, Ground
+from netpersona.policy.model import PolicySet
+from unit.app.live.rig import DESK, LOW_REPUTATION, START, Rig, table
 
 FAR = "8.19.44.7"
 
@@ -36,6 +41,61 @@ def test_a_connection_of_hours_is_found_live(tmp_path):
     found = findings(rig)["long_connection"]
     assert found.peer == FAR
     assert found.evidence["longest_s"] > 4 * 3600
+
+
+def hold(rig, windows, *, at=0, beside=()):
+    """One connection to FAR in parts, over so many windows, and flows beside it at these instants of the first ones."""
+    begin = rig.sensor.at // WINDOW * WINDOW
+    for part in range(windows):
+        for after in beside[part : part + 1]:
+            rig.sensor.at = begin + part * WINDOW + after
+            rig.sensor.flow("tap-desk-1", "10.77.0.21", FAR, 8443)
+        rig.sensor.at = begin + part * WINDOW + (0 if part else at)
+        rig.sensor.flow("tap-desk-1", "10.77.0.21", FAR, 8443, uid="long", part=part, duration=4 * MINUTE, state="S1")
+        rig.turns(1)
+        rig.sensor.at = begin + (part + 1) * WINDOW + SECOND
+        rig.turns(1)
+
+
+def replayed(start, duration):
+    """What a replay finds in the same connection, which is one flow there."""
+    desk = replace(DESK, interface=None)
+    whole = {"uid": "long", "originator": "10.77.0.21", "responder_port": 8443, "bytes_orig": 900, "bytes_resp": 4000}
+    whole |= {"packets_orig": 8, "packets_resp": 8, "state": "S1", "start": start, "duration": duration}
+    ground = Ground(IndicatorSet.merge([]), PolicySet())
+    judging = Judging(ground, start + DAY)
+    fleet = Fleet({desk.name: desk})
+    judging.judge(seen_by(fleet, Slice(start // HOUR * HOUR, flows(whole), table([], TRANSACTION_SCHEMA)), ground))
+    return {f.kind: f for f in judging.closed.findings.values()}
+
+
+def test_what_is_learned_of_a_connection_while_it_lasts_does_not_make_its_peer_familiar(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns(2)
+    begin = rig.sensor.at // WINDOW * WINDOW
+    hold(rig, 5 * HOUR // WINDOW, at=2 * MINUTE)
+    found = findings(rig)["long_connection"]
+    same = replayed(begin + 2 * MINUTE, 5 * HOUR)["long_connection"]
+    assert (found.id, found.first_seen, found.peer, found.alert) == (same.id, same.first_seen, FAR, False)
+    assert 4 * HOUR < found.judged_at - begin < 4 * HOUR + 2 * WINDOW
+
+
+def test_nor_do_other_calls_of_the_window_in_which_it_began(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns(2)
+    hold(rig, 5 * HOUR // WINDOW, at=2 * MINUTE, beside=[MINUTE, MINUTE])
+    assert "long_connection" in findings(rig)
+
+
+def test_whoever_was_called_before_is_familiar(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns(2)
+    rig.sensor.flow("tap-desk-1", "10.77.0.21", FAR, 8443)
+    rig.turns(1)
+    rig.sensor.at = (rig.sensor.at // WINDOW + 1) * WINDOW + SECOND
+    rig.turns(1)
+    hold(rig, 5 * HOUR // WINDOW, at=SECOND)
+    assert "long_connection" not in findings(rig)
 
 
 def test_short_connections_one_after_the_other_are_none(tmp_path):
