@@ -304,14 +304,16 @@ class LiveJudge:
 
 
 def _bound(names: dict[str, dict[str, int]], asked: Iterable[str], before: int) -> None:
-    """Forget the names that were answered last before then (µs), and of those asked for all but the last addresses.
+    """Forget the names that were answered last before then (µs), and the addresses of those asked for that were.
 
-    Some names are answered with another address every minute.
+    Some names are answered with another address every minute: of each about ADDRESSES_KEPT are known at most.
     """
     for name in asked:
-        known = names.get(name, {})
+        known = {address: last for address, last in names.get(name, {}).items() if last >= before}
         if len(known) > ADDRESSES_KEPT:
-            names[name] = dict(sorted(known.items(), key=lambda item: (-item[1], item[0]))[: ADDRESSES_KEPT // 2])
+            known = dict(sorted(known.items(), key=lambda item: (-item[1], item[0]))[: ADDRESSES_KEPT // 2])
+        if known:
+            names[name] = known
     while names and max(names[oldest := next(iter(names))].values()) < before:  # they stand in the order of their use
         del names[oldest]
 
