@@ -1,14 +1,18 @@
 """How long rules take to reach the kernel, beside what `nft -f` takes for the same in the same run.
 
 1,000,000 addresses and 20,000 prefixes: loading, adding and removing 1,000 of each; 1,000 interfaces x 20 policies:
-loading, a change of one VM, a change of a policy that concerns all.  Each figure is the least and, in brackets, the
-median of several rounds; then the same of processor time, the kernel's included, which says more where others use the
-machine too.  Everything happens in a network namespace of the benchmark's own.  Run as root: python bench/nftables.py
+loading, a change of a policy that concerns all, a change of one VM while the kernel tracks 0, 1,000 and 100,000 flows
+of others.  When new rules are in force the flows that they cut are looked for; how long that takes is told apart.
+
+Each figure is the least and, in brackets, the median of several rounds; then the same of processor time, the kernel's
+included, which says more where others use the machine too.  Everything happens in a network namespace of the
+benchmark's own.  Run as root: python bench/nftables.py
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,11 +26,13 @@ from typing import NamedTuple
 
 import resolve as world
 
-from netpersona.adapters.enforcers.nftables import Nftables, nftables
+from netpersona.adapters.enforcers.nftables import Nftables, conntrack, nftables, wire
+from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.flow.vm import vm_id
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Persona
 from netpersona.policy.parse import parse
+from netpersona.ruleset.diff import diff
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.peers import PeerSet
 from netpersona.ruleset.render import render
@@ -34,6 +40,8 @@ from netpersona.ruleset.resolve import Resolver, resolve
 from netpersona.ruleset.tabulate import Tabulator
 
 ADDRESSES, PREFIXES, CHANGED = 1_000_000, 20_000, 1_000
+TRACKED = (0, 1_000, 100_000)
+TRACKING = "table inet np_track { chain c { type filter hook forward priority 0; ct state invalid counter; }; }\n"
 DENY = """
 apiVersion: netpersona/v1
 kind: Policy
@@ -111,19 +119,55 @@ def fleet(enforcer: Nftables) -> None:
     line(f"load {world.VMS} VMs x {len(rules.policies)} policies", [timed(lambda: enforcer.apply(whole))], "no figure")
     (table,) = Tabulator().tables(whole)
     print(f"  {sum(map(len, table.chains.values()))} rules in {len(table.chains)} chains")
-    risks = iter([0.03, 0.9] * 10)
-    taken = []
-    for _ in range(12):
-        resolver.put(replace(personas[500], risk_prior=next(risks)))
-        changed = resolver.ruleset()
-        taken.append(timed(lambda changed=changed: enforcer.apply(changed)))
-    line("a change of one VM, rules less", taken[2::2], "at most 20 ms")
-    line("  rules more: its flows are looked through", taken[3::2], "at most 20 ms")
     line("  all its counters", [timed(lambda: enforcer.counters(personas[500].vm)) for _ in range(5)], "no figure")
     first, *others = rules.policies
     other = replace(rules, policies=(replace(first, version=first.version + 1), *others))
     turns = [resolve(personas, each, intel, world.AT, **asked) for each in (other, rules, other)]
     line("a change of a policy that concerns all", list(applied(enforcer, turns)), "at most 500 ms")
+    for more in TRACKED:
+        track(more)
+        one_vm(enforcer, resolver, personas[500], more)
+
+
+def one_vm(enforcer: Nftables, resolver: Resolver, persona: Persona, tracked: int) -> None:
+    """A change of one VM, which gets less rules and then more, beside so many tracked flows."""
+    taken, looked = [], []
+    for turn in range(24):
+        resolver.put(replace(persona, risk_prior=0.9 if turn % 2 else 0.03))
+        changed = resolver.ruleset()
+        before = enforcer.in_force()
+        taken.append(timed(lambda changed=changed: enforcer.apply(changed)))
+        found = diff(before, changed)
+        looked.append(timed(lambda changed=changed, found=found: conntrack.cut(changed, found)))
+    line(f"a change of one VM, less rules, {tracked} flows", taken[2::2], "at most 20 ms")
+    line("  more rules, its flows looked for", taken[3::2], "at most 20 ms")
+    line("  of which looking for its flows", looked[3::2], "no figure")
+
+
+def track(number: int) -> None:
+    """Have the kernel track this many flows of other VMs: made by message, without a packet."""
+    if number == 0:
+        return
+    subprocess.run(["nft", "-f", "-"], input=TRACKING, text=True, check=True)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, wire.NETFILTER) as to:
+        to.bind((0, 0))
+        for first in range(0, number, 100):
+            to.send(b"".join(flow(each) for each in range(first, first + 100)))
+
+
+def flow(number: int) -> bytes:
+    """The message that makes an answered UDP flow, a different one for each number."""
+    vm, server = ip_address(0x0AC80002 + (number % 250 << 8)).packed, ip_address("198.51.100.9").packed
+    ends = [(1, vm, server, 1024 + number // 250, 443), (2, server, vm, 443, 1024 + number // 250)]
+    tuples = [
+        a.nest(
+            way,
+            a.nest(1, a.attribute(1, one), a.attribute(2, other)),
+            a.nest(2, a.u8(1, 17), a.u16(2, here), a.u16(3, there)),
+        )
+        for way, one, other, here, there in ends
+    ]
+    return wire.message(0, 2, b"".join(tuples) + a.u32(7, 600) + a.u32(3, 1 << 3 | 1 << 1), wire.CREATE, 1)
 
 
 def interfaces(names: list[str]) -> None:
