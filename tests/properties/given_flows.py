@@ -56,7 +56,7 @@ _transaction = st.fixed_dictionaries(
         "responder_port": st.none() | st.sampled_from([53, 80]),
         "kind": st.sampled_from(["dns", "tls", "http", "alert"]),
         "name": _maybe(NAMES),
-        "detail": _maybe(["A", "TXT"]),
+        "detail": _maybe(["A", "GET /x", "GET /y?q=1"]),
         "status": _maybe(["NOERROR", "NXDOMAIN"]),
         "answers": st.none() | st.lists(_maybe(["192.0.2.1", "192.0.2.2", "cname.example"]), max_size=3),
         "agent": _maybe(["curl", "wget"]),

@@ -46,10 +46,14 @@ COVERED = {  # which of the peers and names each listed value covers
     "198.51.100.0/24": {"198.51.100.7"},
     "evil.example": {"evil.example", "a.evil.example", "b.evil.example"},
     "a.evil.example": {"a.evil.example"},
+    "http://evil.example/x": {"evil.example"},
+    "http://evil.example/y": {"evil.example"},
 }
 
 
 def _type(value):
+    if "://" in value:
+        return IndicatorType.URL
     if "/" in value:
         return IndicatorType.NETWORK
     return IndicatorType.DOMAIN if value in NAMES else IndicatorType.ADDRESS
@@ -65,7 +69,8 @@ listings = st.builds(
     st.none() | instants,
     st.none() | instants,
 )
-allowed = st.builds(AllowEntry, st.sampled_from(sorted(COVERED)), st.none() | instants, st.just("ours"), st.none()).map(
+peers_and_names = [value for value in sorted(COVERED) if _type(value) != IndicatorType.URL]
+allowed = st.builds(AllowEntry, st.sampled_from(peers_and_names), st.none() | instants, st.just("ours"), st.none()).map(
     lambda entry: AllowList((entry,))
 )
 
@@ -253,9 +258,30 @@ def slow_sightings(flows, transactions, listed, allow):
     for where, direction, _, peer, port, row in as_each_vm_sees(transactions):
         use = (1, 1, 0, 0, row["start"], row["start"])
         for listing in listed:
-            if row["kind"] != "alert" and counts(listing, where[0], row["name"], allow):
+            is_named = row["kind"] != "alert" and listing.type != IndicatorType.URL
+            if is_named and counts(listing, where[0], row["name"], allow):
                 sightings[where][listing, row["kind"], peer, direction, row["transport"], port].append(use)
+        for listing, via in slow_urls(where[0], row, peer, port, listed, allow):
+            sightings[where][listing, via, peer, direction, row["transport"], port].append(use)
     return sightings
+
+
+def slow_urls(window, row, peer, port, listed, allow):
+    """The listed URLs that a row asks for; of those whose host alone is seen the first of each feed."""
+    asked_server = peer if row["kind"] != "dns" else None
+    urls = [
+        each
+        for each in listed
+        if each.type == IndicatorType.URL
+        and counts(each, window, row["name"], allow)
+        and not any(asked_server in COVERED[e.value] and (e.until is None or window < e.until) for e in allow.entries)
+    ]
+    detail = row["detail"] or ""
+    if row["kind"] == "http" and "/" in detail:
+        path = detail.partition(" ")[2].partition("?")[0]
+        return [(each, "url") for each in urls if port == 80 and each.value == f"http://{row['name']}{path}"]
+    first = {each.feed: each for each in sorted(urls, key=lambda i: i.value, reverse=True)}
+    return [(each, f"{row['kind']}-host") for each in first.values() if row["kind"] != "alert"]
 
 
 @settings(max_examples=60, deadline=None)

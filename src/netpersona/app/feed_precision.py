@@ -45,11 +45,12 @@ def turned(
 
 
 def met(observations: Iterable[Observation]) -> list[Met]:
-    """The listings that windows met."""
+    """The listings that windows met; the host of a listed URL alone is no meeting with it."""
     return [
         Met(s.indicator.feed, s.indicator.value, s.peer if s.via == "address" else "", s.last)
         for observation in observations
         for s in observation.sightings
+        if not s.via.endswith("-host")
     ]
 
 

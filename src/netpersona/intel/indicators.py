@@ -7,7 +7,7 @@ of the set: no question below is answered against it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 
@@ -24,10 +24,13 @@ from netpersona.intel.families import with_families
 from netpersona.intel.feed import FeedSnapshot
 from netpersona.intel.groups import PeerGroup
 from netpersona.intel.indicator import INDICATOR_SCHEMA, no_indicators
+from netpersona.intel.listed_names import ListedNames
 from netpersona.intel.matching import AddressMatcher, address_matcher
 from netpersona.intel.prefix import prefix_table, prefixes
 from netpersona.intel.reputation import WEIGHT, in_force, reputations
+from netpersona.intel.shared_hosting import shared_hosts
 from netpersona.intel.standing import Standing, standing
+from netpersona.intel.warning import NO_LISTS, WarningLists
 
 __all__ = ["EMPTY", "AllowEntry", "AllowList", "IndicatorSet", "PeerGroup"]
 
@@ -38,13 +41,20 @@ _SAME = ["type", "value", "feed", *(name for name in INDICATOR_SCHEMA if name no
 
 @dataclass(frozen=True, eq=False)
 class IndicatorSet:
-    """All indicators in one table (INDICATOR_SCHEMA, canonical order), with the allow-list that overrides them."""
+    """All indicators in one table (INDICATOR_SCHEMA, canonical order), with the allow-list that overrides them.
+
+    `lists` tell what many share, so that one bad page or name says nothing of all that is there.  They are no content:
+    a store does not keep them.
+    """
 
     table: pl.DataFrame
     allow: AllowList = EMPTY
+    lists: WarningLists = field(default=NO_LISTS, repr=False)
 
     @classmethod
-    def merge(cls, snapshots: Iterable[FeedSnapshot], allow: AllowList = EMPTY) -> IndicatorSet:
+    def merge(
+        cls, snapshots: Iterable[FeedSnapshot], allow: AllowList = EMPTY, lists: WarningLists = NO_LISTS
+    ) -> IndicatorSet:
         """One set of what all feeds say now; equal whatever the order of the snapshots.
 
         A listing that differs from another one of its feed only by its line is kept once, at its first line.  What a
@@ -54,7 +64,7 @@ class IndicatorSet:
         rows = pl.concat([no_indicators(), *(snapshot.indicators for snapshot in said)]).sort(*_SAME, "line")
         again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _SAME)
         stated = frozenset(each.settings.name for each in said if each.settings.family is not None)
-        return cls(with_families(rows.filter(~again), stated), allow)
+        return cls(with_families(rows.filter(~again), stated), allow, lists)
 
     def split(self, log_only: Collection[str]) -> tuple[IndicatorSet, IndicatorSet]:
         """What counts, and what these feeds say, which is only watched: it is to reach no decision."""
@@ -112,9 +122,28 @@ class IndicatorSet:
         return self._dated(pairs.join(self._allowed_hosts(pairs["name"], at), on="name", how="anti"), at)
 
     def match_url_hosts(self, names: pl.Series, at: int | None = None) -> pl.DataFrame:
-        """(name, indicator) for each listed URL whose host is a name: a note, which is no reason to block."""
+        """(name, indicator) for each listed URL whose host is a name: a note, which is no reason to block.
+
+        None of a host that many share: of that one page says nothing at all.
+        """
         pairs = urls.match_hosts(names, self._urls)
-        return self._dated(pairs.join(self._allowed_hosts(pairs["name"], at), on="name", how="anti"), at)
+        pairs = pairs.join(self._allowed_hosts(pairs["name"], at), on="name", how="anti")
+        return self._dated(pairs.filter(~pl.col("name").is_in(list(self._shared(pairs["name"])))), at)
+
+    @cached_property
+    def lists_names(self) -> bool:
+        """Whether any domain is listed, in force or not."""
+        return not self._domains.is_empty()
+
+    @cached_property
+    def lists_urls(self) -> bool:
+        """Whether any URL is listed, in force or not."""
+        return not self._urls.is_empty()
+
+    @cached_property
+    def listed_names(self) -> ListedNames:
+        """Which names a listing may cover, in force or not: quick; allow-lists are not asked."""
+        return ListedNames.of(self._domains["value"])
 
     def listed(self, values: pl.Series | npt.NDArray[np.uint32] | npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Whether any address or network indicator covers each address, in force or not; allow-lists are not asked.
@@ -222,6 +251,20 @@ class IndicatorSet:
     def _domains(self) -> pl.DataFrame:
         rows = self.table.select("value", "type").with_row_index("indicator")
         return rows.filter(pl.col("type") == "domain").select("value", "indicator")
+
+    @cached_property
+    def _hosts_known(self) -> dict[str, bool]:
+        """Whether a host of a listed URL is shared, as far as it was asked."""
+        return {}
+
+    def _shared(self, hosts: pl.Series) -> set[str]:
+        """The hosts that many share."""
+        known = self._hosts_known
+        fresh = set(hosts.unique().to_list()) - known.keys()
+        if fresh:
+            found = shared_hosts(fresh, self.lists)
+            known.update((host, host in found) for host in fresh)
+        return {host for host in hosts.unique().to_list() if known[host]}
 
     @cached_property
     def _urls(self) -> pl.DataFrame:

@@ -77,7 +77,7 @@ class Sighting(NamedTuple):
     """An indicator was seen here (STIX)."""
 
     indicator: Indicator
-    via: str  # address | dns | tls | http
+    via: str  # address | dns tls http: the name | url: requested | dns-host tls-host http-host: of a URL the host alone
     peer: str  # the address that the flow went to; for dns the resolver asked
     direction: str
     transport: str

@@ -175,7 +175,7 @@ def _macs(flows: pl.DataFrame) -> dict[_Key, str]:
 def _sightings(
     conversations: pl.DataFrame, unmet: pl.DataFrame, transactions: pl.DataFrame, intel: IndicatorSet, length: int
 ) -> dict[_Key, tuple[Sighting, ...]]:
-    """The indicators seen, by (window, VM): addresses that were talked to, names that were used.
+    """The indicators seen, by (window, VM): addresses that were talked to, names that were used, URLs asked for.
 
     A listing counts in every window that it overlaps, and an allow-entry in every window that it sees begin, so that
     the parts of a window add up to the whole.
@@ -183,9 +183,9 @@ def _sightings(
     if not len(intel):
         return {}
     parts = [_talked_to(conversations, intel), _talked_to(_visits(unmet), intel), _named(transactions, intel)]
-    seen = pl.concat(parts, how="vertical_relaxed").join(_validity(intel), on="indicator")
-    begun = (pl.col("valid_from") < pl.col("window") + length).fill_null(value=True)
-    seen = seen.filter(begun & (pl.col("valid_until") > pl.col("window")).fill_null(value=True))
+    if intel.lists_urls:
+        parts += [_requested(transactions, intel), _hosts(transactions, intel, length)]
+    seen = _in_force(pl.concat(parts, how="vertical_relaxed"), intel, length)
     sums = [pl.col(name).sum() for name in ("flows", "answered", "bytes_out", "bytes_in")]
     merged = seen.group_by(_SIGHTING).agg(*sums, pl.col("first").min(), pl.col("last").max())
     indicators = _indicators(intel.table, merged["indicator"].unique())
@@ -214,8 +214,58 @@ def _named(transactions: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:
     used = transactions.filter(pl.col("kind") != "alert")
     listed = used.join(intel.match_names(used["name"].drop_nulls().unique()), on="name")
     listed = _not_allowed(listed, "name", intel, intel.allow.covers_name)
-    counted = listed.with_columns(flows=1, answered=1, bytes_out=0, bytes_in=0, first="start", last="start", via="kind")
+    return _used(listed.with_columns(via="kind"))
+
+
+def _requested(transactions: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:
+    """One row for each request of a listed URL, and each listing: _SIGHTING and the counts."""
+    asked = transactions.filter(pl.col("kind") == "http").with_columns(pl.col("port").cast(pl.UInt16, strict=False))
+    asked = asked.join(intel.match_requests(asked.select("name", "port", "detail")), on=["name", "port", "detail"])
+    return _used(_free(asked, intel).with_columns(via=pl.lit("url")))
+
+
+def _hosts(transactions: pl.DataFrame, intel: IndicatorSet, length: int) -> pl.DataFrame:
+    """One row for each use of the host of a listed URL where no more was seen, and each feed: _SIGHTING and the counts.
+
+    What was asked of it in HTTP is known, and is the listed URL or none.  Of the many URLs that a feed may list of one
+    host the surest stands for all.
+    """
+    whole = (pl.col("kind") == "http") & pl.col("detail").str.contains("/", literal=True).fill_null(value=False)
+    used = transactions.filter((pl.col("kind") != "alert") & ~whole)
+    pairs = intel.match_url_hosts(used["name"].drop_nulls().unique())
+    used = _free(used.join(pairs.select("name").unique(), on="name", how="semi"), intel)
+    windows = used.select("window", "name").unique().join(pairs, on="name")
+    listed = pl.concat([windows, intel.table.select("feed", "confidence")[windows["indicator"]]], how="horizontal")
+    listed = _in_force(listed, intel, length).sort("confidence", "indicator", descending=[True, False])
+    surest = listed.unique(["window", "name", "feed"], keep="first", maintain_order=True)
+    said = used.join(surest.select("window", "name", "indicator"), on=["window", "name"])
+    return _used(said.with_columns(via=pl.format("{}-host", "kind")))
+
+
+def _used(listed: pl.DataFrame) -> pl.DataFrame:
+    """Uses of what is listed as sightings: each is one, and that it was answered is taken for granted."""
+    counted = listed.with_columns(flows=1, answered=1, bytes_out=0, bytes_in=0, first="start", last="start")
     return counted.select(_SIGHTING + _COUNTS)
+
+
+def _in_force(seen: pl.DataFrame, intel: IndicatorSet, length: int) -> pl.DataFrame:
+    """The rows whose listing (`indicator`) overlaps their window."""
+    seen = seen.join(_validity(intel), on="indicator")
+    begun = (pl.col("valid_from") < pl.col("window") + length).fill_null(value=True)
+    return seen.filter(begun & (pl.col("valid_until") > pl.col("window")).fill_null(value=True))
+
+
+def _free(used: pl.DataFrame, intel: IndicatorSet) -> pl.DataFrame:
+    """The uses without those of a host, or at a server, that an allow-entry covered when the window began."""
+    if not intel.allow.entries:
+        return used
+    asked = used.select("window", "name", "peer", "kind").unique()
+    covers = intel.allow.covers
+    stays = [
+        not (covers(name, window) or (kind != "dns" and covers(peer, window)))
+        for window, name, peer, kind in asked.iter_rows()
+    ]
+    return used.join(asked.filter(pl.Series(stays, dtype=pl.Boolean)), on=asked.columns, how="semi")
 
 
 def _not_allowed(

@@ -1,25 +1,5 @@
-"""Which part of a name somebody registered: `mail.example.co.uk` belongs to `example.co.uk`.
+"""Names are learned as the part that somebody registered: see intel.sites."""
 
-The public suffix list comes bundled with its package; its table is built once, when the first name is asked about.
-"""
+from netpersona.intel.sites import registered_domain
 
-from __future__ import annotations
-
-from functools import cache, lru_cache
-
-from publicsuffixlist import PublicSuffixList
-
-
-@cache
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList(accept_unknown=False)
-
-
-@lru_cache(maxsize=1 << 16)
-def registered_domain(name: str) -> str | None:
-    """The registered domain of a lower-case name; None where its ending is on no public suffix list.
-
-    A public suffix itself (`co.uk`) belongs to nobody: None.
-    """
-    found = _suffixes().privatesuffix(name.rstrip("."))
-    return None if found is None else str(found)
+__all__ = ["registered_domain"]

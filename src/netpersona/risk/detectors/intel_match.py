@@ -1,7 +1,8 @@
-"""Finds: flows to peers, and uses of names, that a feed lists.
+"""Finds: flows to peers, uses of names, and requests of URLs, that a feed lists.
 
 How it is fooled: by a peer that no feed lists yet, and by a listed address that has changed hands or that many sites
-share (a false alarm).  That a listed scanner probes us says nothing about us: it is context unless we talk back.
+share (a false alarm).  That a listed scanner probes us says nothing about us: it is context unless we talk back.  Of a
+listed URL often the host alone is seen, in DNS and TLS: that is noted, weighs little, and asks no person.
 Cost: one step for each sighting; none without sightings.
 Method: matching is observation.observe's; feeds combine as independent witnesses, 1 - product(1 - confidence), each
 family of feeds that copy each other counted once.
@@ -10,6 +11,7 @@ family of feeds that copy each other counted once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from urllib.parse import urlsplit
 
 from netpersona.flow.window import DAY
 from netpersona.intel.indicator import Indicator, IndicatorType
@@ -24,6 +26,8 @@ ALERT_AT = 0.5  # confidence that a listing must have before a person is asked
 _SHOWN = 20  # listings and names in the evidence
 _WEIGHT = 3.4  # log-odds at certainty, for an answered flow
 _ASKED, _UNANSWERED = 0.6, 0.5  # shares of it; what calls the VM from outside is not the VM's doing, and weighs nothing
+_HOST_ALONE = 0.1  # share of it where of a listed URL only the host was seen: most of its pages are harmless
+_HOST = "-host"  # how such a sighting's `via` ends
 
 
 def judge(scene: Scene) -> list[Finding]:
@@ -47,9 +51,23 @@ def _subjects(sightings: Sequence[Sighting]) -> list[list[Sighting]]:
     for (via, peer, direction, port), those in met.items():
         listed = {s.indicator.value for s in those}
         for s in those:
-            top = "" if via == "address" else _topmost(s.indicator.value, listed)
+            top = _subject(s, listed)
             groups.setdefault((top, via, peer, direction, port), []).append(s)
     return [groups[key] for key in sorted(groups)]
+
+
+def _subject(s: Sighting, listed: Collection[str]) -> str:
+    """What is told apart at one peer: names by the topmost, URLs each by itself, or by their host."""
+    if s.via == "address":
+        return ""
+    if s.via == "url":
+        return s.indicator.value
+    return _host(s.indicator) if s.via.endswith(_HOST) else _topmost(s.indicator.value, listed)
+
+
+def _host(url: Indicator) -> str:
+    """The host of a listed URL."""
+    return urlsplit(url.value).hostname or url.value
 
 
 def _topmost(name: str, listed: Collection[str]) -> str:
@@ -68,7 +86,7 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
     so_far = _so_far(scene, widest._replace(indicator=s.indicator))
     feeds = sorted({sighting.indicator.feed for sighting in sightings})
     confidence = _combined(sighting.indicator for sighting in sightings)
-    outbound = s.direction == "outbound"
+    outbound, alone = s.direction == "outbound", s.via.endswith(_HOST)
     return found(
         scene,
         "intel_match",
@@ -82,10 +100,10 @@ def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Findin
         last=max(x.last for x in sightings),
         confidence=confidence,
         severity=_severity(widest, confidence),
-        alert=outbound and confidence >= ALERT_AT,
+        alert=outbound and not alone and confidence >= ALERT_AT,
         why=_sentence(so_far, feeds, confidence),
         evidence={
-            "indicator": shown(_named(sightings).value),
+            "indicator": shown(_host(s.indicator) if alone else _named(sightings).value),
             "via": s.via,
             "feeds": feeds,
             "feed_line": s.indicator.line,
@@ -121,7 +139,7 @@ def _breadth(listed: Indicator) -> int:
     """Less for a longer prefix, and for a domain with fewer labels: by what a listing is told from one inside it."""
     if listed.type == IndicatorType.DOMAIN:
         return listed.value.count(".")
-    return 0 if listed.type == IndicatorType.ADDRESS else 129 - int(listed.value.partition("/")[2])
+    return 129 - int(listed.value.partition("/")[2]) if listed.type == IndicatorType.NETWORK else 0
 
 
 def _listings(sightings: Iterable[Sighting]) -> list[str]:
@@ -139,6 +157,8 @@ def _names_seen(scene: Scene, sightings: Sequence[Sighting]) -> dict[str, list[s
     s = sightings[0]
     if s.via == "address":
         return {}
+    if s.via == "url" or s.via.endswith(_HOST):
+        return {"names_seen": [shown(_host(s.indicator))]}
     listed = {x.indicator.value for x in sightings}
     used = {n.name for n in scene.observation.names if (n.kind, n.peer) == (s.via, s.peer)}
     seen = sorted(name for name in used if name in listed or any(name.endswith(f".{top}") for top in listed))
@@ -155,7 +175,7 @@ def _so_far(scene: Scene, s: Sighting) -> Sighting:
 
 
 def _counts(s: Sighting) -> dict[str, int]:
-    """What is known in numbers: of a name only how often it was used."""
+    """What is known in numbers: of a name or a URL only how often it was used."""
     if s.via != "address":
         return {"uses": s.flows}
     return {
@@ -169,6 +189,8 @@ def _counts(s: Sighting) -> dict[str, int]:
 def _share(s: Sighting) -> float:
     if s.direction != "outbound":
         return 0.0
+    if s.via.endswith(_HOST):
+        return _HOST_ALONE
     if s.via == "dns":
         return _ASKED
     return 1.0 if s.answered else _UNANSWERED
@@ -176,7 +198,9 @@ def _share(s: Sighting) -> float:
 
 def _severity(s: Sighting, confidence: float) -> Severity:
     if s.direction != "outbound":
-        return Severity.LOW if s.answered else Severity.INFORMATIONAL
+        return Severity.LOW if s.answered and not s.via.endswith(_HOST) else Severity.INFORMATIONAL
+    if s.via.endswith(_HOST):
+        return Severity.LOW
     return Severity.HIGH if s.answered and confidence >= 0.8 else Severity.MEDIUM
 
 
@@ -185,8 +209,13 @@ def _sentence(s: Sighting, feeds: list[str], confidence: float) -> str:
         f"{shown(s.indicator.value)} is listed as {shown(s.indicator.label or s.indicator.category or 'malicious')}"
     )
     by = f"by {', '.join(shown(feed) for feed in feeds[:3])} ({confidence:.2f})"
+    if s.via.endswith(_HOST):
+        return _sentence_of_host(s, listed, by)
     if s.via == "dns":
         did = f"the VM asked for its address {times(s.flows)}"
+    elif s.via == "url":
+        asked = f"asked {s.peer} for it" if s.direction == "outbound" else f"was asked for it by {s.peer}"
+        did = f"the VM {asked} {times(s.flows)}"
     elif s.via != "address":
         did = f"{'the VM named it to' if s.direction == 'outbound' else 'was named by'} {s.peer} {times(s.flows)}"
     elif s.direction == "outbound":
@@ -195,6 +224,16 @@ def _sentence(s: Sighting, feeds: list[str], confidence: float) -> str:
     else:
         did = f"it called the VM {times(s.flows)}, of which the VM answered {s.answered}"
     return f"{listed} {by}, and {did}."
+
+
+def _sentence_of_host(s: Sighting, listed: str, by: str) -> str:
+    outbound = s.direction == "outbound"
+    if s.via == f"dns{_HOST}":
+        did = f"the VM asked for the address of its host {times(s.flows)}"
+    else:
+        named = f"the VM named its host to {s.peer}" if outbound else f"{s.peer} named its host to the VM"
+        did = f"{named} {times(s.flows)}"
+    return f"{listed} {by}, and {did}: which page was meant was not seen, so this says little."
 
 
 def own_address(scene: Scene) -> str:

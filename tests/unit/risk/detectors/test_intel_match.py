@@ -113,3 +113,42 @@ def test_flows_to_different_ports_of_a_listed_peer_stay_apart():
     other = sighting(listing())._replace(port=8443)
     [findings] = judged([window([talk()], sightings=[sighting(listing()), other])])
     assert [f.port for f in findings] == [443, 8443]
+
+
+URL = listing(value="http://evil.example/gate.php", type_=IndicatorType.URL, label="loader")
+
+
+def test_a_request_of_a_listed_url_weighs_as_a_call_and_names_the_url():
+    finding = only(sighting(URL, via="url"))
+    assert finding.alert
+    assert finding.weight == only(sighting(listing())).weight
+    assert finding.evidence["indicator"] == "http://evil.example/gate.php"
+    assert finding.evidence["names_seen"] == ["evil.example"]
+    assert finding.why == (
+        f"http://evil.example/gate.php is listed as loader by feodo (0.90), and the VM asked {FAR} for it once."
+    )
+    asked_by = only(sighting(URL, via="url", direction="inbound"))
+    assert not asked_by.alert
+    assert f"the VM was asked for it by {FAR} once" in asked_by.why
+
+
+def test_the_host_of_a_listed_url_alone_is_noted_and_says_how_little_that_is():
+    for via, did in [
+        ("dns-host", "the VM asked for the address of its host once"),
+        ("tls-host", f"the VM named its host to {FAR} once"),
+    ]:
+        finding = only(sighting(URL, via=via))
+        assert not finding.alert
+        assert 0 < finding.weight < 0.4
+        assert finding.evidence["indicator"] == "evil.example"
+        assert finding.evidence["listings"] == ["feodo:7 lists http://evil.example/gate.php as loader (0.90)"]
+        assert finding.why.endswith(f"{did}: which page was meant was not seen, so this says little.")
+
+
+def test_urls_of_one_server_stay_apart_and_those_of_a_host_are_one_note():
+    other = listing(0.5, feed="drop", value="http://evil.example/x", type_=IndicatorType.URL)
+    [requested] = judged([window([talk()], sightings=[sighting(URL, via="url"), sighting(other, via="url")])])
+    assert {f.evidence["indicator"] for f in requested} == {"http://evil.example/gate.php", "http://evil.example/x"}
+    note = only(sighting(URL, via="tls-host"), sighting(other, via="tls-host"))
+    assert note.feeds == ("drop", "feodo")
+    assert note.id == only(sighting(other, via="tls-host")).id
