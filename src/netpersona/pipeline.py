@@ -33,6 +33,7 @@ from netpersona.persona.state import VmState
 from netpersona.policy import triggers
 from netpersona.policy.model import PolicySet
 from netpersona.risk.detectors import Context
+from netpersona.risk.exemptions import NONE, Exemptions
 from netpersona.risk.judge import Step, advance
 
 _TAPS = ("source", "tap_vm")
@@ -80,6 +81,7 @@ class Ground:
     learn_until: int | None = None  # µs
     window: int = WINDOW  # µs
     software: Mapping[VmId, tuple[Software, ...]] = field(default_factory=dict)  # what the VMs are known to run
+    exemptions: Exemptions = NONE  # what of the risk does not count
 
     @cached_property
     def exposures(self) -> Exposures:
@@ -154,6 +156,12 @@ def on_timer(state: VmState, at: int, ground: Ground) -> VmState:
     return state if persona is state.persona else VmState(persona, state.memory)
 
 
+def exempted(state: VmState, at: int, ground: Ground) -> VmState:
+    """The state, each of its risk terms marked with what exempts it at `at` (µs)."""
+    persona = ground.exemptions.on_persona(state.persona, at)
+    return state if persona is state.persona else VmState(persona, state.memory)
+
+
 def _base(vm: Vm) -> BaseNetworkConfig:
     return BaseNetworkConfig(
         addresses=vm.addresses,
@@ -168,7 +176,7 @@ def _base(vm: Vm) -> BaseNetworkConfig:
 
 def step(state: VmState, observation: Observation, fleet: frozenset[str], ground: Ground) -> Step:
     """One window of one VM: judged, learned if calm, its mitigations brought up to the window's end."""
-    done = _exposed(advance(state, observation, Context(learn_until=ground.learn_until, fleet=fleet)), ground)
+    done = _exposed(advance(state, observation, Context(ground.learn_until, fleet, ground.exemptions)), ground)
     if not triggers.stateful(ground.policies, done.state.persona):
         return done
     persona, at = done.state.persona, observation.window.end

@@ -25,7 +25,7 @@ from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.window import HOUR, window_of
-from netpersona.pipeline import Fleet, Ground
+from netpersona.pipeline import Fleet, Ground, exempted
 from netpersona.ports import Checkpoint, History, Sensor, Store
 
 LATENESS = HOUR  # µs of event time for which a flow may come late
@@ -138,7 +138,9 @@ def _passed(
     """Every hour judged, by this process alone or, where there is much, by several."""
     astray = spool.discard_astray(store.closed_until())
     horizon = _horizon(spool.last, store.closed_until(), ground.window)
-    judging = Judging(ground, horizon, Verdicts(store.states()), names=store.names())
+    since = store.closed_until() or 0
+    states = {vm: exempted(state, since, ground) for vm, state in store.states().items()}
+    judging = Judging(ground, horizon, Verdicts(states), names=store.names())
     done = _Passed(fleet, judging, astray=astray, pending_before=store.pending().flows.height)
     meter.stage("judging flows", spool.total)
     hours = _hours(spool, done, store.closed_until(), history, meter)

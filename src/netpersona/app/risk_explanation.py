@@ -28,19 +28,20 @@ def explanation(
 ) -> dict[str, Any]:
     """The risk of a persona at an instant (µs; None: when it was last seen), without the named feeds and detectors.
 
-    `findings`: those that the store still has, by id; each reason is told as they tell it now.
+    `terms` are marked with what exempts them then (risk.exemptions).  `findings`: those that the store still has, by
+    id; each reason is told as they tell it now.
     """
-    instant = at if at is not None else _now(persona, terms)
-    kept = list(terms)
+    instant = at if at is not None else last_of(persona, terms)
     for owner in left_out:
         _check(owner, terms)
-        kept = ledger.without(kept, owner)
+    kept = ledger.without(terms, *left_out)
     told: dict[str, Any] = {
         "vm": persona.vm,
         "at": seconds(instant),
         "risk": ledger.score(persona.risk_prior, kept, instant),
         "prior": persona.risk_prior,
         "contributions": [_contribution(c, findings, instant) for c in ledger.contributions(kept, instant)],
+        "exempt": [_exempt(t, findings, instant) for t in kept if _would_count(t, instant)],
     }
     if left_out:
         told["without"] = sorted(left_out)
@@ -67,6 +68,7 @@ def table(told: Mapping[str, Any]) -> Group:
         head += f", without {', '.join(told['without'])} (with all: {told['risk_with_all']:.3f})"
     parts = [part for each in told["contributions"] for part in _part_lines(each)]
     prior = Text(f"       prior: every VM begins at {told['prior']:.0%}")
+    parts += [part for each in told["exempt"] for part in _exempt_lines(each)]
     return Group(Text(head, style="bold"), Text("log-odds", style="dim"), prior, *parts)
 
 
@@ -81,7 +83,16 @@ def _part_lines(part: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Padding(Text(newest["why"]), (0, 0, 0, 7))
 
 
-def _now(persona: Persona, terms: Sequence[RiskTerm]) -> int:
+def _exempt_lines(part: Mapping[str, Any]) -> Iterator[RenderableType]:
+    since, why = clock(round(part["exempt_since"] * 1e6))[:16], part["exempt_because"]
+    yield Text.assemble(
+        ("   --  ", "bold"), f"{part['detector']} {part['peer'] or 'many'}", (f"  does not count since {since}", "dim")
+    )
+    yield Padding(Text(f"It would add {part['now']:.2f}, but {why}."), (0, 0, 0, 7))
+
+
+def last_of(persona: Persona, terms: Sequence[RiskTerm]) -> int:
+    """The last instant (µs) of which anything is known."""
     last = [term.at for term in terms]
     return max([persona.last_seen or 0, persona.learned_until or 0, *last])
 
@@ -101,7 +112,7 @@ def _contribution(part: ledger.Contribution, findings: Mapping[str, Finding], at
         "peer": part.peer,
         "log_odds": round(part.log_odds, 6),
         "capped": part.capped,
-        "terms": [_term(term, findings, at) for term in part.terms if ledger.decayed(term, at) > 0.0],
+        "terms": [_term(term, findings, at) for term in part.terms if ledger.counted(term, at) > 0.0],
     }
 
 
@@ -115,4 +126,21 @@ def _term(term: RiskTerm, findings: Mapping[str, Finding], at: int) -> dict[str,
         "feeds": list(term.feeds),
         "why": sentence(term, findings, at),
         "why_then": term.why,
+    }
+
+
+def _would_count(term: RiskTerm, at: int) -> bool:
+    """Whether a term that is exempt has not faded: it would count again if the exemption ended."""
+    return ledger.is_exempt(term, at) and ledger.decayed(term, at) >= ledger.NEGLIGIBLE
+
+
+def _exempt(term: RiskTerm, findings: Mapping[str, Finding], at: int) -> dict[str, Any]:
+    assert term.exempt is not None
+    return {
+        "detector": term.detector,
+        "peer": term.peer,
+        **_term(term, findings, at),
+        "exempt_since": seconds(term.exempt.since),
+        "exempt_until": seconds(term.exempt.until),
+        "exempt_because": term.exempt.why,
     }

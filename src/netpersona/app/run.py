@@ -19,8 +19,8 @@ from netpersona.adapters.sensors.recognise import recognise
 from netpersona.adapters.software import evidence
 from netpersona.adapters.stores import open_store
 from netpersona.adapters.warning_lists import warning_lists
+from netpersona.app import exempted, exempted_replay, software
 from netpersona.app import policies as policy_files
-from netpersona.app import software
 from netpersona.app.config import Config, read_config
 from netpersona.app.history_config import HistoryPlace
 from netpersona.app.progress import Meter
@@ -86,8 +86,13 @@ def run(request: Request, watch: Stopwatch) -> Done:
         software.seen(request.sources, fleet),
         software.billed(fleet.vms.values()),
     )
-    ground = Ground(intel, policies, request.learn_until, config.window, runs)
-    context = {"policies": stored_policies, "indicators": ground.intel.to_bytes()}
+    exemptions = exempted_replay.of_replay(store, intel, config.window)
+    ground = Ground(intel, policies, request.learn_until, config.window, runs, exemptions)
+    context = {
+        "policies": stored_policies,
+        "indicators": ground.intel.to_bytes(),
+        exempted.CONTEXT: exempted.to_bytes(exemptions),
+    }
     place = HistoryPlace(request.history) if request.history is not None else config.history
     with Meter() as meter, place.opened() if place is not None else nullcontext() as history:
         replayed = replay(found.sensors, fleet, ground, store, context, meter, history)
@@ -206,7 +211,7 @@ def allowed(policies: PolicySet) -> AllowList:
     """What the operator's AllowLists take from the indicators: an allowed peer is no match, and no worry."""
     return AllowList(
         tuple(
-            AllowEntry(e.value, e.until, e.comment, resource.name)
+            AllowEntry(e.value, e.until, e.comment, e.author or resource.name)
             for resource in policies.allow
             for e in resource.entries
         )

@@ -87,6 +87,14 @@ class BehavioralSignature:
     why: str
 
 
+class Exempt(NamedTuple):
+    """Why a risk term does not count, from `since` up to `until` (µs; None: until that is taken back)."""
+
+    since: int
+    until: int | None
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class RiskTerm:
     """One reason to worry, with its owner: `weight` in log-odds at the instant `at`, halved every `half_life`."""
@@ -99,6 +107,9 @@ class RiskTerm:
     finding: str  # the finding's id
     feeds: tuple[str, ...]  # the feeds it rests on, so that it can be recomputed without one of them
     why: str
+    names: tuple[str, ...] = ()  # that it is about, beside its peer
+    relayed: bool = False  # whether its peer, as a resolver, only passed the names on
+    exempt: Exempt | None = None  # None: it counts
 
 
 @dataclass(frozen=True, slots=True)

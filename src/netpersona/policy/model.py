@@ -131,6 +131,7 @@ class AllowEntry:
     until: int | None  # µs, exclusive; None: no end
     comment: str
     place: Place = field(default=Place("", 1, 1), compare=False)
+    author: str | None = None  # None: who wrote the list
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,12 +187,13 @@ def _allow_list(node: Node, head: _Head, found: _Found) -> None:
 
 def _allow_entry(node: Node, problems: list[Problem]) -> AllowEntry:
     node = _with_whole_comment(node)
-    entry = read.Fields(node, ("value", "until", "comment"), problems, "an entry")
+    entry = read.Fields(node, ("value", "until", "comment", "author"), problems, "an entry")
     return AllowEntry(
         value=entry.need("value", read.value(values.peer), ""),
         until=entry.read("until", read.value(values.instant), None),
         comment=entry.need("comment", read.text, ""),
         place=node.place,
+        author=entry.read("author", read.text, None),
     )
 
 

@@ -28,6 +28,7 @@ from netpersona.risk.signatures import signatures
 
 SERIOUS = 1.0  # log-odds: a window with a finding of this weight is not calm, and nothing of it is learned
 _NEGLIGIBLE = 0.05  # log-odds: not worth a term
+_NAMES = 8  # that a term carries; of more, the listing that they stand below
 
 
 class Step(NamedTuple):
@@ -48,7 +49,7 @@ def advance(state: VmState | None, observation: Observation, context: Context) -
     persona, at = before.persona, observation.window.end
     memory = remember(before.memory, observation)
     findings = judge_all(observation, persona, memory, context)
-    terms = tuple(term for f in findings if (term := _term(persona.risk_ledger, f, at)) is not None)
+    terms = tuple(term for f in findings if (term := raised(persona.risk_ledger, f, at)) is not None)
     profile = _learned(persona, observation, findings)
     first, last = span(persona, observation)
     after = replace(
@@ -58,7 +59,7 @@ def advance(state: VmState | None, observation: Observation, context: Context) -
         completeness=persona.completeness if profile is persona.profile else completeness(profile),
         learned_until=max(at, persona.learned_until or at),
         signatures=signatures(persona, findings, at) if findings or persona.signatures else (),
-        risk_ledger=ledger.add(persona.risk_ledger, terms, at) if terms else persona.risk_ledger,
+        risk_ledger=_added(persona.risk_ledger, terms, at, context) if terms else persona.risk_ledger,
         first_seen=first,
         last_seen=last,
     )
@@ -72,19 +73,44 @@ def advance(state: VmState | None, observation: Observation, context: Context) -
     return Step(VmState(after, settle(memory, findings)), findings, terms, changes)
 
 
-def _term(terms: Sequence[RiskTerm], finding: Finding, at: int) -> RiskTerm | None:
+def raised(terms: Sequence[RiskTerm], finding: Finding, at: int) -> RiskTerm | None:
     """What lifts the finding's share of the ledger back to its weight; None where it stands there already.
 
-    So a finding that goes on keeps its weight instead of piling it up.
+    So a finding that goes on keeps its weight instead of piling it up, also while it is exempt.
     """
     present = math.fsum(ledger.decayed(t, at) for t in terms if t.finding == finding.id)
     missing = finding.weight - present
     if missing < _NEGLIGIBLE or finding.half_life <= 0:
         return None
-    weight = round(missing, 6)
+    names, relayed = _named(finding)
     return RiskTerm(
-        finding.detector, finding.peer, weight, finding.half_life, at, finding.id, finding.feeds, finding.why
+        finding.detector,
+        finding.peer,
+        round(missing, 6),
+        finding.half_life,
+        at,
+        finding.id,
+        finding.feeds,
+        finding.why,
+        names,
+        relayed,
     )
+
+
+def _named(finding: Finding) -> tuple[tuple[str, ...], bool]:
+    """The names that a finding is about, and whether its peer only passed them on."""
+    told, via = finding.evidence, finding.evidence.get("via", "address")
+    if "domain" in told:
+        return (str(told["domain"]),), True
+    if finding.kind != "intel_match" or via == "address":
+        return (), False
+    seen = told.get("names_seen")
+    few = isinstance(seen, list) and 0 < len(seen) <= _NAMES
+    return (tuple(map(str, seen)) if isinstance(seen, list) and few else (str(told["indicator"]),)), via == "dns"
+
+
+def _added(before: Sequence[RiskTerm], terms: Sequence[RiskTerm], at: int, context: Context) -> tuple[RiskTerm, ...]:
+    return context.exemptions.on(ledger.add(before, terms, at), at)
 
 
 def _learned(persona: Persona, observation: Observation, findings: Sequence[Finding]) -> TrafficProfile:

@@ -4,6 +4,9 @@
 
 A group is one (detector, peer), capped so that one noisy thing cannot push alone past its cap.  The score of any
 past instant can be computed again, and so can the score without one feed or one detector.
+
+A term that is exempt at an instant (risk.exemptions) adds nothing then.  It goes on fading all the while, and a finding
+is topped up over what is there of it, exempt or not: so nothing piles up behind an exemption.
 """
 
 from __future__ import annotations
@@ -31,10 +34,21 @@ class Contribution(NamedTuple):
 
 
 def decayed(term: RiskTerm, at: int) -> float:
-    """The term's weight at `at`; zero before it was raised."""
+    """The term's weight at `at`, whether it counts or not; zero before it was raised."""
     if at < term.at:
         return 0.0
     return float(term.weight * 2.0 ** (-(at - term.at) / term.half_life))
+
+
+def counted(term: RiskTerm, at: int) -> float:
+    """What the term adds at `at`, before its group's cap: nothing while it is exempt."""
+    return 0.0 if is_exempt(term, at) else decayed(term, at)
+
+
+def is_exempt(term: RiskTerm, at: int) -> bool:
+    """Whether the term does not count at `at`."""
+    why = term.exempt
+    return why is not None and why.since <= at and (why.until is None or at < why.until)
 
 
 def contributions(terms: Iterable[RiskTerm], at: int) -> list[Contribution]:
@@ -44,7 +58,7 @@ def contributions(terms: Iterable[RiskTerm], at: int) -> list[Contribution]:
         groups.setdefault((term.detector, term.peer or ""), []).append(term)
     found = []
     for (detector, _), members in groups.items():
-        total = math.fsum(decayed(term, at) for term in members)
+        total = math.fsum(counted(term, at) for term in members)
         if total > 0.0:
             peer = members[0].peer
             found.append(Contribution(detector, peer, min(total, GROUP_CAP), total > GROUP_CAP, tuple(members)))
@@ -58,7 +72,7 @@ def score(prior: float, terms: Iterable[RiskTerm], at: int) -> float:
     """
     groups: dict[tuple[str, str | None], list[float]] = {}
     for term in terms:
-        if at >= term.at:
+        if at >= term.at and not (term.exempt is not None and is_exempt(term, at)):
             weight = term.weight * 2.0 ** ((term.at - at) / term.half_life)
             groups.setdefault((term.detector, term.peer), []).append(weight)
     added = math.fsum(min(math.fsum(weights), GROUP_CAP) for weights in groups.values())
@@ -70,9 +84,9 @@ def risk_score(persona: Persona, at: int) -> float:
     return score(persona.risk_prior, persona.risk_ledger, at)
 
 
-def without(terms: Iterable[RiskTerm], owner: str) -> list[RiskTerm]:
-    """The terms that do not rest on the named detector or, wholly, on the named feed."""
-    return [t for t in terms if t.detector != owner and not (t.feeds and set(t.feeds) <= {owner})]
+def without(terms: Iterable[RiskTerm], *owners: str) -> list[RiskTerm]:
+    """The terms that rest neither on a named detector nor wholly on named feeds."""
+    return [t for t in terms if t.detector not in owners and not (t.feeds and set(t.feeds) <= set(owners))]
 
 
 def add(ledger: Sequence[RiskTerm], new: Iterable[RiskTerm], at: int) -> tuple[RiskTerm, ...]:

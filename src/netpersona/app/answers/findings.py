@@ -7,8 +7,9 @@ from typing import Any
 
 from netpersona.app.answers.ask import Wanted
 from netpersona.app.answers.known import Known, UnknownError, the_vm
+from netpersona.app.exempted import of_store
 from netpersona.app.report import finding_object
-from netpersona.app.risk_explanation import explanation
+from netpersona.app.risk_explanation import explanation, last_of
 from netpersona.errors import ConfigError
 from netpersona.risk.finding import KINDS, Finding
 
@@ -40,4 +41,6 @@ def risk(known: Known, vm: str, at: int | None, left_out: Sequence[str]) -> dict
     persona = the_vm(known, vm)
     present = {f.id: f for f in known.store.findings(persona.vm)}
     instant = known.clock() if at is None else at
-    return explanation(persona, known.store.terms(persona.vm), instant, left_out, present)
+    terms = known.store.terms(persona.vm)
+    instant = last_of(persona, terms) if instant is None else instant
+    return explanation(persona, of_store(known.store).on(terms, instant), instant, left_out, present)

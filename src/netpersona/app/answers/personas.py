@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from netpersona.app.answers.known import Known, UnknownError, now, the_vm
+from netpersona.app.exempted import of_store
 from netpersona.errors import ConfigError
 from netpersona.flow.vm import VmId
 from netpersona.persona.difference import difference
@@ -109,7 +110,8 @@ def _risk(known: Known, persona: Persona, at: int | None) -> float:
     """The risk now, or at another instant; for that all terms ever raised are asked for, not only those it carries."""
     if at is None:
         return risk_score(persona, now(known, persona))
-    return score(persona.risk_prior, known.store.terms(persona.vm), at)
+    terms = of_store(known.store).on(known.store.terms(persona.vm), at)
+    return score(persona.risk_prior, terms, at)
 
 
 def _version(known: Known, text: str) -> PersonaVersion:

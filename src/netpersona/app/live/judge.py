@@ -33,6 +33,7 @@ from netpersona.persona.state import VmState
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.triggers import next_end
 from netpersona.ports import Checkpoint, PersonaVersion, Store
+from netpersona.risk import ledger
 from netpersona.risk.finding import Finding
 from netpersona.risk.judge import Step
 
@@ -67,6 +68,8 @@ class LiveJudge:
     _learned: set[VmId] = field(default_factory=set)  # whose closed state changed since the last checkpoint
     _aside: dict[VmId, int] = field(default_factory=dict)  # up to when what a VM did is set aside, µs
     _raised: dict[str, int] = field(default_factory=dict)  # finding -> when it was first raised, µs
+    _exempt_at: int = 0  # µs: up to when the terms' marks follow the exemptions
+    _exempt_until: int | None = None  # µs: when the next exemption ends
 
     def follow(self, vms: Iterable[Vm]) -> set[VmId]:
         """Take the VMs that exist now; gives those that are new, changed or gone.
@@ -75,7 +78,11 @@ class LiveJudge:
         changed.
         """
         fleet = Fleet({vm.name: vm for vm in vms})
-        back = {vm: state for vm in self._forgotten & fleet.vms.keys() if (state := self.recall(vm)) is not None}
+        back = {
+            vm: pipeline.exempted(state, self._exempt_at, self.ground)
+            for vm in self._forgotten & fleet.vms.keys()
+            if (state := self.recall(vm)) is not None
+        }
         self._forgotten -= fleet.vms.keys()
         self.closed.states.update(back)
         changed = {
@@ -127,7 +134,7 @@ class LiveJudge:
 
     def on_timer(self, now: int) -> set[VmId]:
         """Let end what was to hold for a while only; gives the VMs of which something ended."""
-        ended = set()
+        ended = self.exempt(now) if self._exempt_until is not None and self._exempt_until <= now else set()
         for vm in self.fleet.vms:
             state = self._state(vm)
             end = next_end(state.persona.mitigations)
@@ -164,8 +171,37 @@ class LiveJudge:
 
     def reground(self, ground: Ground, now: int) -> None:
         """Judge what is open by other policies and indicators from now on."""
+        others = ground.exemptions is not self.ground.exemptions
         self.ground = ground
+        if others:
+            self.exempt(now)
         self._judge_open(set(self.fleet.vms), now)
+
+    def exempt(self, now: int) -> set[VmId]:
+        """Let count, of what is known of the VMs, what counts now (µs); gives those whose risk is another.
+
+        Their mitigations follow at once.
+        """
+        self._exempt_at, self._exempt_until = now, self.ground.exemptions.next_end(now)
+        changed = set()
+        for vm, state in list(self.closed.states.items()):
+            after = pipeline.exempted(state, now, self.ground)
+            if after is not state:
+                after = pipeline.on_timer(after, now, self.ground) if vm in self.fleet.vms else after
+                self._learn(vm, self._versioned(state.persona, after, now))
+                changed.add(vm)
+        self._judge_open(self.fleet.vms.keys() & changed, now)
+        return changed
+
+    def _versioned(self, before: Persona, after: VmState, now: int) -> VmState:
+        """The state as a new version, where a person would call it another risk."""
+        then, word = (ledger.word(ledger.risk_score(each, now)) for each in (before, after.persona))
+        if then == word:
+            return after
+        persona = replace(after.persona, version=after.persona.version + 1)
+        why = f"risk went from {then} to {word}, by what is allowed, or known of feeds, from now on"
+        self.closed.versions.append(PersonaVersion(persona, now, why))
+        return VmState(persona, after.memory)
 
     def again(self, vms: Collection[VmId], now: int) -> None:
         """Judge what is open of these VMs once more: what they are has changed, or nobody did yet."""

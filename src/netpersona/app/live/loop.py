@@ -19,6 +19,7 @@ from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app.live import notify
 from netpersona.app.live.clock import Clock
 from netpersona.app.live.enforcing import Enforcing
+from netpersona.app.live.exempting import LiveExemptions
 from netpersona.app.live.judge import resumed
 from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
@@ -65,7 +66,9 @@ class Loop:
         parts.indicators.resume(store.context("pushed"), store.context("feeds"))
         self.threats.trust.resume(store.context("precision"))
         intel = self.threats.load(store.vms(), policies).intel
-        ground = Ground(intel, policies, None, parts.window, self._software.known)
+        self._exemptions = LiveExemptions(store, parts.window)
+        self._exemptions.follow(intel.allow, self.threats.trust.ledger, self.now)
+        ground = Ground(intel, policies, None, parts.window, self._software.known, self._exemptions.present)
         self.judge = resumed(ground, store.states(), store.closed_until(), store.pending())
         self.judge.remember(store)
         self.judge.past = parts.past
@@ -85,9 +88,11 @@ class Loop:
         changed = judge.follow(store.vms())
         known = {vm: persona for vm, persona in store.personas().items() if vm in changed}
         rules = self.enforcing.rules
+        judge.stopped.resume(store.context("stopped"))
         with suppress(InventoryError):
             if known:
-                judge.stopped.follow(rules.resolved(known, known, judge.ground, self.now), rules.began)
+                judge.stopped.follow(rules.resolved(known, known, judge.ground, self.now), rules.began, self.now)
+        judge.exempt(self.now)
         judge.again(changed, self.now)
         self.enforcing.note(changed)
 
@@ -112,7 +117,7 @@ class Loop:
         self.enforcing.follow_answers(taps)
         if report is not None:
             changed |= self._take(report)
-        changed |= judge.on_timer(self.now)
+        changed |= judge.on_timer(self.now) | self._follow_exemptions()
         known = self.threats.news(self.enforcing.preparing, ended=self.enforcing.listings_ended())
         if known is not None:
             self._know(known, judge.ground.policies)
@@ -159,9 +164,11 @@ class Loop:
             **self.policies.to_bytes(),
             "rules": self.enforcing.rules.to_bytes(),
             "aside": self.judge.to_bytes(),
+            "stopped": self.judge.stopped.to_bytes(),
             "receipts": self.told.to_bytes(),
             "software": self._software.to_bytes(),
             **self.threats.context(),
+            **self._exemptions.context(),
         }
 
     def _saved(self) -> None:
@@ -282,7 +289,7 @@ class Loop:
                 self.supervisor.ill(f"tap {interface}", str(error))
 
     def _take(self, report: Report) -> set[VmId]:
-        self.supervisor.now = max(self.now, report.until)
+        self.supervisor.now = max(self.now, report.now)
         closed = self.judge.closed_until
         changed = self.enforcing.rules.hear(report.batch, self._parts.sensor.taps)
         changed |= self.judge.take(report, self.now)
@@ -345,9 +352,20 @@ class Loop:
         known = self.threats.load(self.judge.fleet.vms.values(), policies)
         self._know(known, policies)
 
+    def _follow_exemptions(self) -> set[VmId]:
+        """Let no risk count that is exempt since a moment ago; gives the VMs whose risk is another."""
+        if not self._exemptions.follow(self.judge.ground.intel.allow, self.threats.trust.ledger, self.now):
+            return set()
+        self._unsaved = True
+        self.judge.ground = replace(self.judge.ground, exemptions=self._exemptions.present)
+        return self.judge.exempt(self.now)
+
     def _know(self, known: Known, policies: PolicySet) -> None:
         """Judge by what is known now; the rules are to follow."""
-        self.judge.reground(replace(self.judge.ground, policies=policies, intel=known.intel), self.now)
+        self._exemptions.follow(known.intel.allow, self.threats.trust.ledger, self.now)
+        exemptions = self._exemptions.present
+        ground = replace(self.judge.ground, policies=policies, intel=known.intel, exemptions=exemptions)
+        self.judge.reground(ground, self.now)
         self.enforcing.know(known)
         if self._parts.past is not None:
             self._parts.past.know(known.intel, self.now)

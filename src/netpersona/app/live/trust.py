@@ -14,7 +14,7 @@ from netpersona.app.feed_trust import FeedTrust
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.errors import StoreError
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.intel.precision import Notice
+from netpersona.intel.precision import Notice, PrecisionLedger
 from netpersona.observation.model import Observation
 from netpersona.risk.finding import Finding
 
@@ -33,6 +33,11 @@ class LiveTrust:
             self._trust.resume(content)
         except ValueError as error:
             raise StoreError(f"the stored precision of feeds cannot be read: {error}; restore a copy") from error
+
+    @property
+    def ledger(self) -> PrecisionLedger:
+        """The ledger as it stands."""
+        return self._trust.ledger
 
     def context(self) -> Mapping[str, bytes]:
         """What the store keeps."""

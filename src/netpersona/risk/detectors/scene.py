@@ -15,6 +15,7 @@ from netpersona.persona.memory import Contact, Logins, Memory
 from netpersona.persona.model import Persona
 from netpersona.persona.profile import kind_of, knows
 from netpersona.risk.detectors.peers import ORDINARY_PORTS, scope
+from netpersona.risk.exemptions import NONE, Exemptions
 
 ENOUGH_CALLS = 10  # calls before regularity means anything
 HEAVY = 1_000_000  # bytes sent to one contact: worth asking whether they should have been
@@ -31,6 +32,7 @@ class Context:
 
     learn_until: int | None = None  # µs: what is judged against a VM's own past alerts only from here on
     fleet: frozenset[str] = frozenset()  # the addresses of all VMs
+    exemptions: Exemptions = NONE  # what of the risk does not count
 
 
 class Call(NamedTuple):
