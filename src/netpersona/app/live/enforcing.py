@@ -10,7 +10,6 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 
 from netpersona.app.live.judge import LiveJudge
@@ -19,7 +18,7 @@ from netpersona.app.live.parts import Parts
 from netpersona.app.live.rules import LiveRules
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.app.live.threats import Known, Prepare
-from netpersona.flow.vm import VmId
+from netpersona.flow.vm import VmId, is_address
 from netpersona.flow.window import SECOND
 from netpersona.pipeline import Ground
 from netpersona.policy.model import PolicySet
@@ -136,7 +135,7 @@ class Enforcing:
             if hold is not None:
                 hold.publish(desired, ground, personas)
         if changes or self.ruleset is None:
-            judge.stopped.follow(desired, self.rules.began)
+            judge.stopped.follow(desired, self.rules.began, now)
             if self._receipts is not None:
                 self._receipts.concern(desired)
         self.ruleset, self._ground, self._behind, self._must = desired, ground, False, False
@@ -196,7 +195,7 @@ class Enforcing:
         Called from any thread; `number` is that of the push.
         """
         lend = getattr(self._enforcer, "lend", None)
-        if lend is None or not all(map(_is_address, values)):
+        if lend is None or not all(map(is_address, values)):
             return False
         allow, now = self._judge.ground.intel.allow, self._supervisor.now
         wanted = [value for value in values if not allow.covers_address(value, now)]
@@ -275,11 +274,3 @@ class Enforcing:
     def _quiet(self) -> AbstractContextManager[object]:
         """Nobody else uses the enforcer meanwhile: answers that come are lent to it in another thread."""
         return self._hold.quiet() if self._hold is not None else nullcontext()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
