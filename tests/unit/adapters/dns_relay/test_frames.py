@@ -96,10 +96,16 @@ def test_only_the_first_fragment_is_taken(version: int, first: int, later: int) 
     assert instead[:14] == cut[:14]
 
 
+def carried_or_nothing(whole: bytes) -> bool:
+    """Whether all that is said of a frame stands in it; of most damaged ones nothing is said."""
+    found = dissect(whole)
+    return found is None or all(part in whole for part in (found.payload, found.ends.source, found.ends.target))
+
+
 @given(st.binary(max_size=120), st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x81\x00", b""]))
 @settings(max_examples=100)
 def test_any_bytes_are_taken_apart_or_not(data: bytes, kind: bytes) -> None:
-    dissect(LINK + kind + data)
+    assert carried_or_nothing(LINK + kind + data)
 
 
 @given(st.sampled_from([4, 6]), st.sampled_from([6, 17]), st.integers(12, 70), st.integers(0, 255))
@@ -107,4 +113,4 @@ def test_any_bytes_are_taken_apart_or_not(data: bytes, kind: bytes) -> None:
 def test_any_changed_byte_is_taken_apart_or_not(version: int, protocol: int, place: int, value: int) -> None:
     whole = bytearray(frame(version, protocol, udp(b"hello") if protocol == 17 else tcp(b"hello")))
     whole[place % len(whole)] = value
-    dissect(bytes(whole))
+    assert carried_or_nothing(bytes(whole))

@@ -2,6 +2,7 @@
 
 import struct
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpersona.adapters.dns_relay import message
-from netpersona.adapters.dns_relay.message import DamagedError, Told, question, read, truncated
+from netpersona.adapters.dns_relay.message import LONGEST_LIFE, DamagedError, Told, question, read, truncated
 from netpersona.adapters.sensors.packets.dns import read_message
+from netpersona.flow.vm import canonical_address
 
 A, NS, CNAME, MX, TXT, AAAA, SVCB, HTTPS, AXFR = 1, 2, 5, 15, 16, 28, 64, 65, 252
 
@@ -135,11 +137,15 @@ def test_names_that_point_on_and_on_are_refused_at_once() -> None:
 @settings(max_examples=100)
 def test_any_bytes_are_read_or_refused(data: bytes, answers: bool) -> None:
     wire = struct.pack(">HHHHHH", 1, 0x8180 if answers else 0x100, 1, 2, 0, 1) + data
-    for of in (read, question, truncated):
-        try:
-            of(wire)
-        except DamagedError:
-            continue
+    with suppress(DamagedError):
+        message = read(wire)
+        assert (message.ident, message.response) == (1, answers)
+        assert all(0 <= ttl <= LONGEST_LIFE for told in message.told for _, ttl in told.addresses)
+        assert all(canonical_address(address) == address for told in message.told for address, _ in told.addresses)
+    with suppress(DamagedError):
+        assert question(wire)[1] in wire.lower()
+    again = truncated(wire)
+    assert again is None or again[12:] == wire[12 : len(again)]
 
 
 LABELS = st.binary(min_size=1, max_size=20).map(lambda b: bytes([len(b)]) + b)

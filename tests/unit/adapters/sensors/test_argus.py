@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damaged_logs import accounted_or_refused
 from netpersona.adapters.sensors.argus import ArgusSensor, looks_like
 from netpersona.errors import SourceError
 
@@ -175,9 +174,8 @@ def test_what_has_no_header_is_refused(tmp_path, content):
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 400), st.binary(max_size=8))
-def test_only_source_errors_escape(tmp_path_factory, at, junk):
+def test_a_damaged_file_is_accounted_for_or_refused(tmp_path_factory, at, junk):
     whole = "\n".join([HEADER, row(), row(Dir="<-", State="S_RA")]).encode()
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
-    with suppress(SourceError):
-        list(ArgusSensor(path).batches())
+    accounted_or_refused(ArgusSensor(path))

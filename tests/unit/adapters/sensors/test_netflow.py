@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import struct
-from contextlib import suppress
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damaged_logs import accounted_or_refused
 from netflow_samples import (
     CLIENT,
     SENT,
@@ -314,9 +314,8 @@ def test_whatever_the_bytes_nothing_escapes_the_decoder(damaged):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=8))
-def test_only_source_errors_escape_the_sensor(tmp_path_factory, at, junk):
+def test_a_damaged_file_is_accounted_for_or_refused(tmp_path_factory, at, junk):
     whole = b"".join(struct.pack(">I", len(d)) + d for d in GOOD)
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
-    with suppress(SourceError):
-        list(NetflowSensor(path).batches())
+    accounted_or_refused(NetflowSensor(path))

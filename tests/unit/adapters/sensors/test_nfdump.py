@@ -14,6 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damaged_logs import accounted_or_refused
 from netpersona.adapters.sensors.nfdump import NfdumpSensor, looks_like
 from netpersona.adapters.sensors.nfdump_codecs import DECODERS, CodecError, unlz4, unlzo, unzstd
 from netpersona.errors import SourceError
@@ -265,11 +266,10 @@ WHOLE = [
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(WHOLE), st.integers(0, 600), st.binary(min_size=1, max_size=6), st.booleans())
-def test_only_source_errors_escape(tmp_path_factory, whole, at, junk, cut):
+def test_a_damaged_file_is_accounted_for_or_refused(tmp_path_factory, whole, at, junk, cut):
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(whole[:at] + junk + (b"" if cut else whole[at + len(junk) :]))
-    with suppress(SourceError):
-        list(NfdumpSensor(path).batches())
+    accounted_or_refused(NfdumpSensor(path))
 
 
 @needs_nfdump

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damaged_logs import accounted_or_refused
 from netpersona.adapters.sensors.vpcflow import DEFAULT_FIELDS, VpcFlowSensor, looks_like
 from netpersona.errors import SourceError
 
@@ -138,9 +138,8 @@ def test_what_is_no_flow_log_is_refused(tmp_path, content):
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 200), st.binary(max_size=8))
-def test_only_source_errors_escape(tmp_path_factory, at, junk):
+def test_a_damaged_file_is_accounted_for_or_refused(tmp_path_factory, at, junk):
     whole = f"{THERE}\n{BACK}\n{THERE}".encode()
     path = tmp_path_factory.mktemp("fuzz") / "x"
     path.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
-    with suppress(SourceError):
-        list(VpcFlowSensor(path).batches())
+    accounted_or_refused(VpcFlowSensor(path))
