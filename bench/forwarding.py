@@ -28,13 +28,13 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 import resolve as world
+from network_namespace import inside
 
 from netpersona.adapters.enforcers.nftables import nftables, wire
 from netpersona.flow.vm import vm_id
@@ -67,7 +67,6 @@ EMPTY = (
     + " ".join(f"chain {hook} {{ type filter hook {hook} priority -5; }};" for hook in HOOKS)
     + " }\n"
 )
-_CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -289,22 +288,6 @@ def run(*words: str, text: str | None = None) -> None:
     done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
-
-
-@contextmanager
-def inside(space: str) -> Iterator[None]:
-    """This thread is in the namespace."""
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{space}").open() as there:
-        _enter(there.fileno())
-        try:
-            yield
-        finally:
-            _enter(home.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 if __name__ == "__main__":

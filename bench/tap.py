@@ -32,11 +32,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 os.environ["POLARS_MAX_THREADS"] = "1"
 
 import numpy as np
+from network_namespace import inside
 
 POLL = 0.1  # s, as the controller does
 HOST, VM = "np-bench-host", "np-bench-vm"
@@ -277,16 +277,6 @@ def namespaces() -> Iterator[None]:
     finally:
         for name in (HOST, VM):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{namespace}").open() as there:
-        _libc.setns(there.fileno(), 0x40000000)
-        try:
-            yield
-        finally:
-            _libc.setns(home.fileno(), 0x40000000)
 
 
 def _run(*words: str) -> None:

@@ -12,8 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -79,13 +77,6 @@ def in_namespaces(script: str, folder: Path, seconds: float) -> str:
         said = story.read()
     assert code == 0, f"{code}\n{said}"
     return said
-
-
-def until(true: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 class Line(NamedTuple):

@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 
-from kernel.libvirt_host import BAD, GOOD, GUEST, HOST, MAC, NAME, SECOND, TAP, Host, Line, interface_xml, until
+from kernel.libvirt_host import BAD, GOOD, GUEST, HOST, MAC, NAME, SECOND, TAP, Host, Line, interface_xml
 from kernel.private_net import run
+from live_policies import LOW_REPUTATION
+from waiting import until
 
 NAMESPACE = "urn:netpersona:vm:1"
 CONFIG = """
@@ -21,15 +23,6 @@ feeds: [{name: bad, file: bad.txt, confidence: 0.95, allow: [documentation]}]
 policies: [policies]
 window: 2s
 api: {socket: api.sock}
-"""
-POLICY = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: low-reputation}
-spec:
-  mode: enforce
-  order: 100
-  rules: [{name: listed, direction: outbound, peers: {reputation_below: 0.5}, action: deny, existing: cut}]
 """
 METADATA = f"""
 <metadata><np:vm xmlns:np="{NAMESPACE}">
@@ -49,7 +42,7 @@ class Controller:
     def __init__(self, host: Host) -> None:
         self.host, self.feed = host, host.folder / "bad.txt"
         (host.folder / "policies").mkdir()
-        (host.folder / "policies" / "low-reputation.yaml").write_text(POLICY)
+        (host.folder / "policies" / "low-reputation.yaml").write_text(LOW_REPUTATION)
         config = host.folder / "netpersona.yaml"
         config.write_text(CONFIG)
         self.listed(NOBODY)

@@ -15,15 +15,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from kernel.private_net import inside, namespaces, own, run, socket_in
+from live_policies import LOW_REPUTATION, RISKY
 from netpersona.adapters.enforcers.nftables import revert
 from netpersona.app.client import Controller
 from netpersona.errors import NetpersonaError
+from waiting import until
 
 A, B, HOST, OUT = own("lf-a"), own("lf-b"), own("lf-host"), own("lf-out")
 _SO_RCVBUFFORCE = 33
@@ -34,25 +36,7 @@ GOOD, BAD, OTHER = "203.0.113.8", "203.0.113.7", "203.0.113.9"
 INVENTORY = "vms:\n" + "".join(
     f"  - {{name: {name[-1]}, interface: {TAPS[name]}, addresses: [{address}/24]}}\n" for name, address in OWN.items()
 )
-LISTED = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: low-reputation}
-spec:
-  mode: enforce
-  order: 100
-  rules: [{name: listed, direction: outbound, peers: {reputation_below: 0.5}, action: deny, existing: cut}]
-"""
-RISKY = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: risky}
-spec:
-  mode: enforce
-  order: 50
-  rules: [{name: nothing-out, when: persona.risk_score > 0.3, direction: outbound, action: deny, existing: cut}]
-"""
-ENFORCED = {"listed.yaml": LISTED, "risky.yaml": RISKY}
+ENFORCED = {"listed.yaml": LOW_REPUTATION, "risky.yaml": RISKY}
 CONFIG = """
 store: {store}
 inventory: vms.yaml
@@ -113,15 +97,6 @@ def rule_of(comment: str) -> tuple[str, str]:
         if f'comment "{comment}' in line:
             return chain, line.split()[-1]
     raise AssertionError(f"no rule has the comment {comment}")
-
-
-def until(true: Callable[[], Any], what: str, within: float = 20.0) -> float:
-    """How many seconds it took."""
-    begin = time.monotonic()
-    while not true():
-        assert time.monotonic() - begin < within, f"it did not happen within {within:g} s that {what}"
-        time.sleep(0.02)
-    return time.monotonic() - begin
 
 
 class Up:

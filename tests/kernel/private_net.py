@@ -71,21 +71,6 @@ def namespaces(*names: str) -> Iterator[None]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
-def socket_in(namespace: str, family: int, kind: int) -> socket.socket:
-    """A socket that lives in the namespace, whichever thread uses it later."""
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{namespace}").open() as there:
-        _enter(there.fileno())
-        try:
-            return socket.socket(family, kind)
-        finally:
-            _enter(home.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
-
-
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """This thread, and what it starts, is in the namespace."""
@@ -95,3 +80,14 @@ def inside(namespace: str) -> Iterator[None]:
             yield
         finally:
             _enter(home.fileno())
+
+
+def socket_in(namespace: str, family: int, kind: int) -> socket.socket:
+    """A socket that lives in the namespace, whichever thread uses it later."""
+    with inside(namespace):
+        return socket.socket(family, kind)
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")

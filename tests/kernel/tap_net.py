@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from kernel.private_net import CLONE_NEWNET, run
+from kernel.private_net import run
 
 HOST = "np-test-taphost"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def vm_of(place: int) -> str:
@@ -61,22 +56,6 @@ def attach(place: int) -> None:
 
 def detach(place: int) -> None:
     run("ip", "-n", HOST, "link", "del", f"tap{place}")
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """This thread is in the namespace."""
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/run/netns/{namespace}").open() as there:
-        _enter(there.fileno())
-        try:
-            yield
-        finally:
-            _enter(home.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 def counters(tap: str) -> dict[str, int]:

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from kernel.private_net import inside, needs_kernel, socket_in
-from kernel.two_vms import BAD, GOOD, HOST, OUT, OWN, A, Transfer, net, opens, policies, ruleset
-from netpersona.adapters.enforcers.nftables import Nftables
+from kernel.private_net import needs_kernel, socket_in
+from kernel.two_vms import BAD, GOOD, OUT, OWN, A, Transfer, enforcing, net, opens, policies, ruleset
 from netpersona.policy.model import Mode
 
 pytestmark = needs_kernel
@@ -25,12 +24,8 @@ def attachment(request):
 
 @pytest.fixture
 def enforcer(attachment):
-    with inside(HOST):
-        made = Nftables()
-        made.apply(ruleset())
+    with enforcing(ruleset()) as made:
         yield made
-        made.uninstall()
-        made.close()
 
 
 def connected(target: str, port: int) -> OSError | None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel.private_net import inside, needs_kernel, run
-from kernel.two_vms import AT, BAD, GOOD, HOST, MACS, OUT, OWN, A, B, Transfer, net, opens, ruleset
-from netpersona.adapters.enforcers.nftables import Nftables
+from kernel.private_net import needs_kernel, run
+from kernel.two_vms import AT, BAD, GOOD, HOST, MACS, OUT, OWN, A, B, Transfer, enforcing, net, opens, ruleset
 from netpersona.flow.vm import vm_id
 from netpersona.flow.window import SECOND
 
@@ -23,13 +22,9 @@ def attachment(request):
 
 @pytest.fixture
 def enforcer(attachment):
-    with inside(HOST):
-        run("nft", "flush", "ruleset")
-        made = Nftables()
-        made.apply(ruleset())
+    run("ip", "netns", "exec", HOST, "nft", "flush", "ruleset")
+    with enforcing(ruleset()) as made:
         yield made
-        made.uninstall()
-        made.close()
 
 
 @pytest.fixture

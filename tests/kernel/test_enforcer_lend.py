@@ -5,14 +5,15 @@ import time
 
 import pytest
 
-from kernel.private_net import inside, needs_kernel
-from kernel.two_vms import AT, BAD, GOOD, HOST, A, B, net, opens, policies
+from kernel.private_net import needs_kernel
+from kernel.two_vms import AT, BAD, GOOD, A, B, enforcing, net, opens, policies
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.errors import EnforcerError
 from netpersona.flow.vm import vm_id
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Persona
 from netpersona.ruleset.resolve import resolve
+from waiting import until
 
 pytestmark = needs_kernel
 
@@ -42,20 +43,8 @@ def attachment(request):
 
 @pytest.fixture
 def enforcer():
-    with inside(HOST):
-        made = Nftables()
-        made.apply(ruleset({}))
+    with enforcing(ruleset({})) as made:
         yield made
-        made.uninstall()
-        made.close()
-
-
-def until(condition) -> bool:
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-    return True
 
 
 def test_what_is_lent_is_denied_at_once_to_that_vm_and_ends_by_itself(enforcer):
@@ -63,14 +52,14 @@ def test_what_is_lent_is_denied_at_once_to_that_vm_and_ends_by_itself(enforcer):
     assert not opens(A, GOOD)
     assert opens(A, BAD)
     assert opens(B, GOOD)
-    assert until(lambda: opens(A, GOOD))
+    until(lambda: opens(A, GOOD), "the loan ends by itself", within=10)
     assert enforcer.verify(whole=True) == ()
 
 
 def test_what_the_ruleset_asks_for_outlasts_the_loan(enforcer):
     enforcer.lend(name_of("a"), [GOOD, BAD], 1.0)
     enforcer.apply(ruleset({"www.example.com": ((GOOD, None),)}))
-    assert until(lambda: opens(A, BAD))
+    until(lambda: opens(A, BAD), "what is not asked for is let through again", within=10)
     listed = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     assert GOOD in listed
     assert "expires" not in "".join(line for line in listed.splitlines() if GOOD in line)

@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from kernel.private_net import inside, needs_kernel, socket_in
-from kernel.two_vms import BAD, HOST, OUT, OWN, A, net, opens, ruleset
-from netpersona.adapters.enforcers.nftables import Nftables
+from kernel.private_net import needs_kernel, socket_in
+from kernel.two_vms import BAD, OUT, OWN, A, enforcing, net, opens, ruleset
 from netpersona.adapters.enforcers.nftables.receipts import Receipts
 from netpersona.policy.model import Direction
 
@@ -25,12 +24,8 @@ def _net(request):
 
 @pytest.fixture
 def host(_net):
-    with inside(HOST):
-        made = Nftables()
-        made.apply(ruleset(DENY))
+    with enforcing(ruleset(DENY)) as made:
         yield made
-        made.uninstall()
-        made.close()
 
 
 def received(receipts: Receipts, least: int) -> list:

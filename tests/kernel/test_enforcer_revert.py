@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from kernel.two_vms import ruleset
 from netpersona.adapters.enforcers.nftables import Nftables, revert, wire
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.errors import EnforcerError
+from waiting import until
 
 pytestmark = needs_kernel
 
@@ -35,23 +35,14 @@ def denies() -> bool:
     return "p/r@1" in listed
 
 
-def until(condition) -> bool:
-    deadline = time.monotonic() + 15
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def test_it_fires(enforcer, tmp_path):
     path = tmp_path / "revert.sock"
     revert.arm(enforcer, ruleset(), 1.0, path)
     enforcer.apply(ruleset(DENY))
     assert denies()
     assert revert.armed(path)
-    assert until(lambda: not denies())
-    assert until(lambda: not revert.armed(path))
+    until(lambda: not denies(), "the earlier rules are back", within=15)
+    until(lambda: not revert.armed(path), "it is over", within=15)
     assert not path.exists()
     assert not revert.confirm(path)
     assert enforcer.verify()  # told, since nobody told this enforcer
@@ -87,7 +78,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert denies()
     assert revert.armed(path)
-    assert until(lambda: not denies())
+    until(lambda: not denies(), "the earlier rules are back", within=15)
 
 
 def test_only_one_is_armed(enforcer, tmp_path):

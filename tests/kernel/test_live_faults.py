@@ -17,7 +17,6 @@ from kernel.live_host import (
     ENFORCED,
     GOOD,
     HOST,
-    LISTED,
     OTHER,
     A,
     B,
@@ -31,15 +30,16 @@ from kernel.live_host import (
     reaches,
     rule_of,
     rules,
-    until,
     up,
 )
 from kernel.private_net import inside, needs_kernel
+from live_policies import LOW_REPUTATION
 from netpersona.adapters.enforcers.nftables import attributes as a
 from netpersona.adapters.enforcers.nftables import wire
 from netpersona.adapters.stores import open_store
 from netpersona.app.answers.ask import Wanted
 from netpersona.errors import NetpersonaError
+from waiting import until
 
 pytestmark = needs_kernel
 
@@ -155,7 +155,7 @@ def test_the_kernel_refuses(running, allowed, denied):
         until(lambda: not running.part("kernel")["well"], "status tells it")
         assert "not permitted" in running.part("kernel")["says"]
         with pytest.raises(NetpersonaError, match="not permitted"):
-            running.ask.apply({"none.yaml": LISTED.replace("enforce", "off")}, "open it", None)
+            running.ask.apply({"none.yaml": LOW_REPUTATION.replace("enforce", "off")}, "open it", None)
         assert [each["number"] for each in running.ask.versions()] == [1]
         assert "listed" in rules()
     finally:
@@ -288,7 +288,7 @@ def without_versions(text):
 
 def test_a_trial_whose_controller_is_killed(running, allowed):
     before = rules()
-    running.ask.apply({**ENFORCED, "listed.yaml": LISTED.replace("enforce", "off")}, "a trial", "5s")
+    running.ask.apply({**ENFORCED, "listed.yaml": LOW_REPUTATION.replace("enforce", "off")}, "a trial", "5s")
     assert reaches(A, BAD)
     running.kill()
     assert until(lambda: rules() == before, "the kernel has the earlier rules", within=12.0) < 12.0

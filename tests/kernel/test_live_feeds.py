@@ -8,9 +8,10 @@ import socket
 import pytest
 
 from feed_servers import said, served
-from kernel.live_host import BAD, CONFIG, GOOD, HOST, OTHER, A, Up, net, reaches, rules, until
+from kernel.live_host import BAD, CONFIG, GOOD, HOST, OTHER, A, Up, net, reaches, rules
 from kernel.private_net import socket_in, why_not
 from netpersona.app.client import Controller
+from waiting import until
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 

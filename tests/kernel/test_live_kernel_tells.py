@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from kernel.live_host import BAD, GOOD, HOST, OWN, TAPS, A, B, Datagrams, net, nft, reaches, until, up
+from kernel.live_host import BAD, GOOD, HOST, OWN, TAPS, A, B, Datagrams, net, nft, reaches, up
 from kernel.private_net import needs_kernel, run, socket_in
 from netpersona.app.answers.ask import Traffic, Wanted
+from waiting import until
 
 pytestmark = needs_kernel
 

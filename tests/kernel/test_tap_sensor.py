@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kernel.private_net import namespaces, needs_kernel, run
-from kernel.tap_net import HOST, addresses, attach, counters, detach, inside, vm_of
+from kernel.private_net import inside, namespaces, needs_kernel, run
+from kernel.tap_net import HOST, addresses, attach, counters, detach, vm_of
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.adapters.sensors.tap.sensor import TapSensor
 from netpersona.errors import SourceError

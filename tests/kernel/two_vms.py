@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kernel.private_net import namespaces, own, run, socket_in
+from kernel.private_net import inside, namespaces, own, run, socket_in
+from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.flow.vm import vm_id
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Persona
@@ -62,6 +63,17 @@ def _route() -> None:
     run("ip", "netns", "exec", HOST, "sysctl", "-qw", "net.ipv4.ip_forward=1")
     for address, tap in ((OWN[A], TAPS[A]), (OWN[B], TAPS[B]), (BAD, TAPS[OUT]), (GOOD, TAPS[OUT])):
         run("ip", "-n", HOST, "route", "add", f"{address}/32", "dev", tap)
+
+
+@contextmanager
+def enforcing(rules: Ruleset) -> Iterator[Nftables]:
+    """These rules are in the host's kernel, and this thread is there; afterwards none of ours is."""
+    with inside(HOST):
+        made = Nftables()
+        made.apply(rules)
+        yield made
+        made.uninstall()
+        made.close()
 
 
 class Transfer:

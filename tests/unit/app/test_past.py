@@ -1,9 +1,5 @@
 """What a controller keeps and hunts: windows at taps, and indicators that come later."""
 
-import threading
-
-import pytest
-
 from netpersona.app.history_config import HistoryPlace
 from netpersona.app.past import Past
 from netpersona.flow.vm import Vm, vm_id
@@ -13,6 +9,7 @@ from netpersona.intel.indicators import IndicatorSet
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
 from past_traffic import AT, flow, traffic
+from waiting import until
 
 WEB = Vm(vm_id("web-1"), ("10.0.0.1/24",), interface="tap-web")
 FLEET, TAPS = Fleet({WEB.name: WEB}), {"tap-web": WEB.name}
@@ -30,28 +27,20 @@ def listed(text):
     return IndicatorSet.merge([parse(text, FeedSettings("news", category="c2"))])
 
 
-def wait_for(true):
-    for _ in range(3_000):
-        if true():
-            return
-        threading.Event().wait(0.02)
-    pytest.fail("it did not come")
-
-
 def test_what_is_listed_anew_is_hunted_in_the_window_that_has_just_closed(tmp_path):
     past = Past(HistoryPlace(tmp_path / "flows"))
     past.know(NOTHING, AT)
     for number in range(3):
         close(past, number)
     past.know(listed(b"203.0.113.7"), AT + 3 * WINDOW)
-    wait_for(lambda: past.states()[1].figures["found"])
+    until(lambda: past.states()[1].figures["found"], "the hunt finds it", within=60)
     (found,) = past.notices()
     assert (found.vm, found.evidence["flows"], found.evidence["first_source"]) == ("web-1", 3, "tap-web")
     assert [state.well for state in past.states()] == [True, True]
     past.stop()
     again = Past(HistoryPlace(tmp_path / "flows"))
     again.know(listed(b"203.0.113.7"), AT + 4 * WINDOW)
-    wait_for(lambda: again.states()[1].says == "")
+    until(lambda: again.states()[1].says == "", "the hunt is over", within=60)
     assert again.notices() == []
     again.stop()
 
@@ -61,6 +50,6 @@ def test_a_disk_that_fails_is_told_and_nothing_waits(tmp_path):
     past = Past(HistoryPlace(tmp_path / "flows"))
     close(past, 0)
     past.know(listed(b"203.0.113.7"), AT + WINDOW)
-    wait_for(lambda: not past.states()[0].well)
+    until(lambda: not past.states()[0].well, "the history is told to fail", within=60)
     assert past.states()[0].figures["flows_dropped"] == 1
     past.stop()

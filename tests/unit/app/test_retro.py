@@ -1,7 +1,5 @@
 """New indicators are hunted beside the controller; what was met becomes findings."""
 
-import threading
-
 import pytest
 
 from netpersona.adapters.history.memory import MemoryHistory
@@ -13,6 +11,7 @@ from netpersona.intel.feed import FeedSettings, parse
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.risk.finding import Severity
 from past_traffic import AT, a_day, as_seen, traffic
+from waiting import until
 
 NOW = AT + 2 * DAY
 
@@ -31,16 +30,8 @@ def history():
 
 def hunted(hunts, listed, at=NOW):
     hunts.consider(listed, at)
-    wait_for(lambda: not hunts.state().busy)
+    until(lambda: not hunts.state().busy, "the hunt is over", within=60)
     return {found.evidence["indicator"]: found for found in hunts.notices()}
-
-
-def wait_for(true):
-    for _ in range(3_000):
-        if true():
-            return
-        threading.Event().wait(0.02)
-    pytest.fail("it did not come")
 
 
 def test_a_new_indicator_is_hunted_at_once_and_becomes_a_finding(history):
@@ -64,7 +55,7 @@ def test_a_new_indicator_is_hunted_at_once_and_becomes_a_finding(history):
 def test_whom_a_vm_asked_for_a_name_is_not_said_to_be_met(history):
     hunts = RetroHunts(history)
     hunts.consider(indicators(b"evil.example"), NOW)
-    wait_for(lambda: not hunts.state().busy)
+    until(lambda: not hunts.state().busy, "the hunt is over", within=60)
     assert sorted(found.peers for found in hunts.notices()) == [("198.51.100.20",), ("198.51.100.9",)]
 
 

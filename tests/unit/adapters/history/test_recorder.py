@@ -2,13 +2,12 @@
 
 import threading
 
-import pytest
-
 from netpersona.adapters.history.memory import MemoryHistory
 from netpersona.adapters.history.parquet import ParquetHistory
 from netpersona.adapters.history.recorder import Recorded, Recorder
 from netpersona.flow.window import DAY, MINUTE
 from past_traffic import AT, a_day, as_seen, flow, traffic
+from waiting import until
 
 
 def test_what_was_added_and_closed_is_written():
@@ -49,7 +48,7 @@ def test_a_history_that_fails_is_told_of_and_tried_again(tmp_path):
     place.write_text("in the way")
     recorder = Recorder(ParquetHistory(place))
     recorder.add(traffic(flow(AT, "10.0.0.1", "203.0.113.7")), as_seen)
-    wait_for(lambda: recorder.state().error)
+    until(lambda: recorder.state().error, "the failure is told", within=60)
     assert recorder.state().dropped == 1
     assert "File exists" in recorder.state().error
     place.unlink()
@@ -64,7 +63,7 @@ def test_a_fault_of_ours_keeps_nothing_else_from_being_written():
     recorder = Recorder(history)
     recorder.add(traffic(*a_day()), lambda _: 1 / 0)
     recorder.close(AT + DAY)
-    wait_for(lambda: recorder.state().error)
+    until(lambda: recorder.state().error, "the failure is told", within=60)
     assert "a fault of netpersona: ZeroDivisionError" in recorder.state().error
     assert recorder.stop(60)
 
@@ -73,23 +72,14 @@ def test_what_could_not_be_written_waits_for_the_next_close(tmp_path):
     history = ParquetHistory(tmp_path / "flows")
     recorder = Recorder(history)
     recorder.add(traffic(flow(AT, "10.0.0.1", "203.0.113.7")), as_seen)
-    wait_for((tmp_path / "flows").is_dir)
+    until((tmp_path / "flows").is_dir, "its folder is there", within=60)
     day = tmp_path / "flows" / "2025-10-09"
-    wait_for(lambda: history._rows)
+    until(lambda: history._rows, "the flows are taken", within=60)
     day.write_text("in the way")
     recorder.close(AT + 1)
-    wait_for(lambda: recorder.state().error)
+    until(lambda: recorder.state().error, "the failure is told", within=60)
     day.unlink()
     recorder.close(AT + 2)
     assert recorder.stop(60)
     assert recorder.state() == Recorded(written=1)
     assert history.extent().flows == 1
-
-
-def wait_for(true):
-    deadline = threading.Event()
-    for _ in range(3_000):
-        if true():
-            return
-        deadline.wait(0.02)
-    pytest.fail("it did not come")

@@ -12,6 +12,7 @@ from netpersona.flow.window import SECOND
 from netpersona.ports import Told
 from netpersona.risk.finding import Severity
 from told_findings import AT, finding
+from waiting import until
 
 Delivery = partial(module.Delivery, pause=0)
 
@@ -39,14 +40,6 @@ def paper():
     return Paper()
 
 
-def wait_for(true):
-    for _ in range(3_000):
-        if true():
-            return
-        threading.Event().wait(0.02)
-    pytest.fail("it did not come")
-
-
 def told(paper, delivery):
     assert delivery.stop(60)
     return paper.told
@@ -62,7 +55,7 @@ def test_a_finding_is_told_once_and_again_when_there_is_more_to_it(paper):
     ]
     for form in forms:
         delivery.give([form])
-        wait_for(lambda: not delivery.state().waiting)
+        until(lambda: not delivery.state().waiting, "nothing waits", within=60)
     assert told(paper, delivery) == [(forms[0], False), (forms[2], True), (forms[3], True)]
 
 
@@ -79,7 +72,7 @@ def test_only_alerts_are_told_unless_everything_is_wanted(paper):
 def test_what_was_an_alert_and_is_none_any_more_is_told(paper):
     delivery = Delivery(paper)
     delivery.give([finding()])
-    wait_for(lambda: paper.told)
+    until(lambda: paper.told, "it is told", within=60)
     delivery.give([finding(alert=False)])
     assert told(paper, delivery)[-1] == (finding(alert=False), True)
 
@@ -88,7 +81,7 @@ def test_giving_does_not_wait_and_what_does_not_fit_is_dropped_the_oldest_first(
     paper.gate.clear()
     delivery = Delivery(paper, most=3)
     delivery.give([finding(id="taken")])
-    wait_for(lambda: not delivery.state().waiting)
+    until(lambda: not delivery.state().waiting, "nothing waits", within=60)
     delivery.give([finding(id=str(number)) for number in range(5)])
     state = delivery.state()
     assert (state.waiting, state.dropped) == (3, 2)
@@ -100,7 +93,7 @@ def test_what_waits_is_told_in_its_newest_form_and_as_new(paper):
     paper.gate.clear()
     delivery = Delivery(paper)
     delivery.give([finding(id="taken")])
-    wait_for(lambda: not delivery.state().waiting)
+    until(lambda: not delivery.state().waiting, "nothing waits", within=60)
     newest = finding(last_seen=AT + 20 * EVERY)
     delivery.give([finding(), newest])
     paper.gate.set()
@@ -111,10 +104,10 @@ def test_what_fails_is_told_again_and_nothing_is_lost(paper):
     paper.fails = 3
     delivery = Delivery(paper, delay=0.01)
     delivery.give([finding(id="one")])
-    wait_for(lambda: delivery.state().error)
+    until(lambda: delivery.state().error, "the failure is told", within=60)
     assert delivery.state().error == "no ink"
     delivery.give([finding(id="two")])
-    wait_for(lambda: len(paper.told) == 2)
+    until(lambda: len(paper.told) == 2, "both are told", within=60)
     assert [found.id for found, _ in told(paper, delivery)] == ["one", "two"]
     assert (delivery.state().error, delivery.state().taken, delivery.state().dropped) == (None, 2, 0)
 
@@ -122,7 +115,7 @@ def test_what_fails_is_told_again_and_nothing_is_lost(paper):
 def test_between_tellings_there_is_a_pause(paper):
     delivery = module.Delivery(paper, pause=60.0)
     delivery.give([finding(id="one")])
-    wait_for(lambda: paper.told)
+    until(lambda: paper.told, "it is told", within=60)
     delivery.give([finding(id="two"), finding(id="three")])
     assert delivery.state().waiting == 2
     assert len(told(paper, delivery)) == 3
@@ -139,7 +132,7 @@ def test_a_fault_of_ours_keeps_nothing_else_from_being_told(paper):
     paper.tell = once
     delivery = Delivery(paper)
     delivery.give([finding(id="lost")])
-    wait_for(lambda: delivery.state().error)
+    until(lambda: delivery.state().error, "the failure is told", within=60)
     assert "a fault of netpersona" in delivery.state().error
     delivery.give([finding(id="next")])
     assert [found.id for found, _ in told(paper, delivery)] == ["next"]
@@ -150,7 +143,7 @@ def test_it_ends_although_the_other_side_never_works_and_says_what_waits(paper):
     paper.fails = 1_000
     delivery = Delivery(paper, delay=60.0)
     delivery.give([finding()])
-    wait_for(lambda: delivery.state().error)
+    until(lambda: delivery.state().error, "the failure is told", within=60)
     assert delivery.stop(60)
     assert (delivery.state().waiting, delivery.state().taken) == (1, 0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 
 import pytest
 
@@ -18,6 +17,7 @@ from netpersona.errors import ConfigError, NetpersonaError
 from unit.app.api.test_real_controller import Strict
 from unit.app.live.rig import LOW_REPUTATION, WEB, Rig
 from unit.app.live.test_controller import passes
+from waiting import until
 
 SECRET = "s3cret-0123456789abcdef"
 POISONED = b"45.66.77.88\n10.0.0.0/8\n0.0.0.0\n"
@@ -39,12 +39,6 @@ class Live:
         self.server.stop()
         self.rig.controller.stop()
         self._runs.join(60)
-
-    def until(self, condition, what):
-        end = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < end, f"it did not happen that {what}"
-            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -86,14 +80,14 @@ def test_a_feed_is_added_read_and_enforced_and_what_it_may_not_list_is_shown(liv
     assert (feed["indicators"], feed["counts"], feed["refused"]) == (1, {"address": 1}, 2)
     assert [each["value"] for each in feed["refusals"]] == ["10.0.0.0/8", "0.0.0.0"]
     assert feed["reading"]["error"] is None
-    live.until(lambda: not passes(live.rig, WEB, "45.66.77.88"), "what it lists is denied")
+    until(lambda: not passes(live.rig, WEB, "45.66.77.88"), "what it lists is denied", within=60)
     code, told = run("show", "far")
     for word in ("1 indicator: 1 address", "every 600 s", "10.0.0.0/8", "private", "0.95"):
         assert word in told
     assert "far" in run("list")[1]
     code, told = run("remove", "far", "--why", "a test")
     assert told == "Feed far is forgotten, with 1 indicator.\n"
-    live.until(lambda: passes(live.rig, WEB, "45.66.77.88"), "what it listed is denied no more")
+    until(lambda: passes(live.rig, WEB, "45.66.77.88"), "what it listed is denied no more", within=60)
     assert run("show", "far")[0] != 0
 
 
@@ -121,7 +115,7 @@ def test_feeds_that_were_added_outlast_a_restart_and_need_no_network_then(tmp_pa
     first = Live(tmp_path, store=SqliteStore(f"sqlite:///{tmp_path}/a.db"))
     try:
         first.ask.add_feed({"name": "far", "url": server.at(f"/l?key={SECRET}")})
-        first.until(lambda: first.ask.feed("far")["indicators"] == 1, "it was read")
+        until(lambda: first.ask.feed("far")["indicators"] == 1, "it was read", within=60)
         at = first.rig.sensor.at
     finally:
         first.close()
@@ -191,7 +185,7 @@ def test_a_feed_that_is_configured_or_unknown_is_not_changed(live):
     with pytest.raises(ConfigError, match="pushed to"):
         live.ask.add_feed({"name": "ours", "url": "http://h/"})
     assert live.ask.remove_feed("ours", "done") == 1
-    live.until(lambda: passes(live.rig, WEB, "45.66.77.99"), "what was pushed is denied no more")
+    until(lambda: passes(live.rig, WEB, "45.66.77.99"), "what was pushed is denied no more", within=60)
 
 
 def test_who_could_not_read_a_file_himself_cannot_have_it_read(live, monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ from collections import Counter
 
 import polars as pl
 
+from live_policies import LOW_REPUTATION, RISKY  # noqa: F401 - the tests on this rig take them from it
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.adapters.feeds.file import FileFeed
 from netpersona.adapters.sensors.packets.window_meter import Report
@@ -24,24 +25,6 @@ START = 1_800_000_000 * SECOND // WINDOW * WINDOW
 WEB = Vm(vm_id("web-1"), ("10.77.0.11/24",), interface="tap-web-1", labels={"role": "web"})
 DESK = Vm(vm_id("desk-1"), ("10.77.0.21/24",), interface="tap-desk-1", labels={"role": "desktop"})
 LISTED, FINE = "203.0.113.66", "192.0.2.10"
-LOW_REPUTATION = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: low-reputation}
-spec:
-  mode: enforce
-  order: 100
-  rules: [{name: listed, direction: outbound, peers: {reputation_below: 0.5}, action: deny, existing: cut}]
-"""
-RISKY = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: risky}
-spec:
-  mode: enforce
-  order: 50
-  rules: [{name: nothing-out, when: persona.risk_score > 0.3, direction: outbound, action: deny, existing: cut}]
-"""
 
 
 class Script:
