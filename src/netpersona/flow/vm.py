@@ -53,6 +53,15 @@ class Vm:
         return tuple(str(ip_interface(address).ip) for address in self.addresses)
 
 
+def is_address(text: str) -> bool:
+    """Whether the text is one IPv4 or IPv6 address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def canonical_address(text: str) -> str:
     """The one text for an address (RFC 5952; IPv4-mapped IPv6 becomes IPv4).  Raises ValueError."""
     address = ip_address(text)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from netpersona import __version__
 from netpersona.adapters.sinks.techniques import ATTACK, named
+from netpersona.flow.vm import is_address
 from netpersona.risk.finding import Finding, Severity
 
 VERSION = "1.4.0"  # of OCSF: the first with is_alert
@@ -92,7 +92,7 @@ def _attack(technique: str) -> dict[str, Any]:
 
 def _evidences(finding: Finding) -> list[dict[str, Any]]:
     """One connection for each peer, as far as they are told; without one, the VM alone."""
-    ours = {"ip": finding.vm_address} if _address(finding.vm_address) else {"name": finding.vm}
+    ours = {"ip": finding.vm_address} if is_address(finding.vm_address) else {"name": finding.vm}
     outbound = finding.direction == "outbound"
     direction_id, direction = _OUTBOUND if outbound else _INBOUND
     connection: dict[str, Any] = {"direction_id": direction_id, "direction": direction}
@@ -124,14 +124,6 @@ def _confidence(value: float) -> tuple[int, str]:
     if value >= 0.8:
         return 3, "High"
     return (2, "Medium") if value >= 0.5 else (1, "Low")
-
-
-def _address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _ms(at: int) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from netpersona.adapters.sinks.techniques import named
+from netpersona.flow.vm import is_address
 from netpersona.flow.window import DAY
 from netpersona.risk.finding import Finding
 
@@ -242,19 +243,11 @@ def _told(finding: Finding, teller: Teller) -> str:
 def _may_be_told(text: str) -> bool:
     """Whether no part of what looks like an address, with or without a port, is one that is not public."""
     readings = {text, text.strip("."), text.rstrip(".:"), *text.split(":")}
-    return not any(_is_address(each) and not _public(each) for each in readings)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return not any(is_address(each) and not _public(each) for each in readings)
 
 
 def _public(text: str) -> bool:
-    return _is_address(text) and ip_address(text).is_global
+    return is_address(text) and ip_address(text).is_global
 
 
 def _address_type(peer: str) -> str:
