@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netpersona.adapters.feeds.access import Access, Limits
-from netpersona.adapters.feeds.place import Reach, WebPlace
-from netpersona.adapters.feeds.source import Copy, unpacked
+from netpersona.adapters.feeds.place import WebPlace
+from netpersona.adapters.feeds.source import Copy, marks_of, unpacked
 from netpersona.adapters.feeds.web import Answer, Web
 
 _NOT_MODIFIED = 304
@@ -30,25 +29,19 @@ class HttpSource:
 
     def download(self, last: Copy | None) -> Copy | None:
         """What the document holds now; None where the server says that it has not changed.  Raises FeedError."""
-        marks = {} if last is None else last.marks
+        marks = marks_of(last)
         conditions = {header: marks[mark] for mark, header in _CONDITIONS.items() if mark in marks}
-        with Web(self.place, self.access, self.limits, nearest_before(marks)) as web:
+        with Web(self.place, self.access, self.limits, marks) as web:
             answer = web.get(self.place, conditions, accept=(_NOT_MODIFIED,) if conditions else ())
             if answer.status == _NOT_MODIFIED:
                 return None
             content = unpacked(answer.content, self.limits.largest)
-            return Copy.whole(content, _marks(answer, web.reach), _moved(answer))
+            return Copy.whole(content, {**_marks(answer), **web.marks}, _moved(answer))
 
 
-def nearest_before(marks: Mapping[str, str]) -> Reach:
-    """How near the host may be: one that was on the Internet does not come into a network of ours (DNS rebinding)."""
-    return Reach.PUBLIC if marks.get("reach") == Reach.PUBLIC.name else Reach.HOST
-
-
-def _marks(answer: Answer, reach: Reach) -> dict[str, str]:
+def _marks(answer: Answer) -> dict[str, str]:
     told = {mark: answer.headers.get(mark, "") for mark in _CONDITIONS}
-    fit = {mark: text for mark, text in told.items() if 0 < len(text) <= _LONGEST_MARK and _printable(text)}
-    return {**fit, "reach": reach.name}
+    return {mark: text for mark, text in told.items() if 0 < len(text) <= _LONGEST_MARK and _printable(text)}
 
 
 def _printable(text: str) -> bool:

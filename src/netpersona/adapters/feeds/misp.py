@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from netpersona.adapters.feeds.access import Access, Limits
-from netpersona.adapters.feeds.http import nearest_before
 from netpersona.adapters.feeds.place import WebPlace
-from netpersona.adapters.feeds.source import Copy
+from netpersona.adapters.feeds.source import Copy, marks_of
 from netpersona.adapters.feeds.web import Web
 from netpersona.errors import FeedError
 
@@ -61,17 +60,17 @@ class MispSource:
 
     def download(self, last: Copy | None) -> Copy | None:
         """All events; None where none was changed since.  Raises FeedError."""
-        marks = {} if last is None else last.marks
+        marks = marks_of(last)
         since = _number(marks.get("timestamp", "0"))
         events = _Events.of(last.content if last is not None and since else b"")
         changed = False
-        with Web(self.place, self.access, self.limits, nearest_before(marks)) as web:
+        with Web(self.place, self.access, self.limits, marks) as web:
             for number in range(1, _MOST_PAGES):
                 page = self._page(web, number, since)
                 changed = events.put(page) or changed
                 if len(page) < _PAGE:
                     break
-            told = {"timestamp": str(events.newest), "reach": web.reach.name}
+            told = {"timestamp": str(events.newest), **web.marks}
         return None if last is not None and since and not changed else Copy.whole(events.document(), told)
 
     def _page(self, web: Web, number: int, since: int) -> tuple[_Wrapped, ...]:
@@ -100,10 +99,9 @@ class MispFeedSource:
 
     def download(self, last: Copy | None) -> Copy | None:
         """All events of the manifest; None where none was changed, added or withdrawn.  Raises FeedError."""
-        marks = {} if last is None else last.marks
         before = _Events.of(b"" if last is None else last.content)
         events = _Events()
-        with Web(self.place, self.access, self.limits, nearest_before(marks)) as web:
+        with Web(self.place, self.access, self.limits, marks_of(last)) as web:
             manifest = self._manifest(web)
             for uuid in sorted(manifest):
                 stamp = _number(manifest[uuid].timestamp)
@@ -111,7 +109,7 @@ class MispFeedSource:
                     events.keep(before, uuid)
                 else:
                     events.put((self._event(web, uuid),), as_uuid=uuid, stamp=stamp)
-            told = {"reach": web.reach.name}
+            told = web.marks
         return None if last is not None and events.same(before) else Copy.whole(events.document(), told)
 
     def _manifest(self, web: Web) -> Mapping[str, _Listed]:

@@ -55,6 +55,11 @@ class Copy:
         return whole.hexdigest()
 
 
+def marks_of(last: Copy | None) -> Mapping[str, str]:
+    """Where a download goes on from; nothing, where it is the first."""
+    return {} if last is None else last.marks
+
+
 class Source(Protocol):
     """Where a feed's bytes come from.  Raises FeedError; never retries and never logs."""
 

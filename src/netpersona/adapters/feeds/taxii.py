@@ -16,9 +16,8 @@ from typing import Any
 import msgspec
 
 from netpersona.adapters.feeds.access import Access, Limits
-from netpersona.adapters.feeds.http import nearest_before
 from netpersona.adapters.feeds.place import WebPlace
-from netpersona.adapters.feeds.source import Copy
+from netpersona.adapters.feeds.source import Copy, marks_of
 from netpersona.adapters.feeds.web import Web
 from netpersona.errors import FeedError
 
@@ -65,8 +64,8 @@ class TaxiiSource:
 
     def download(self, last: Copy | None) -> Copy | None:
         """The collection as a STIX bundle; None where nothing was added.  Raises FeedError."""
-        marks = {} if last is None else last.marks
-        with Web(self.place, self.access, self.limits, nearest_before(marks)) as web:
+        marks = marks_of(last)
+        with Web(self.place, self.access, self.limits, marks) as web:
             found = _Asking(web, self.place).collection(self.collection)
             name = found.path.rstrip("/").rpartition("/")[2]
             since = marks.get("added", "") if marks.get("collection") == name else ""
@@ -77,7 +76,7 @@ class TaxiiSource:
                 _lay_over(objects, page)
             if last is not None and since and not added:
                 return None
-            told = {"collection": name, "added": newest, "reach": web.reach.name}
+            told = {"collection": name, "added": newest, **web.marks}
             return Copy.whole(_bundle(objects), {mark: text for mark, text in told.items() if text})
 
 

@@ -28,6 +28,7 @@ __all__ = ["Access", "Answer", "LaterError", "Limits", "Web"]
 _HOPS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
 _FOR_GOOD = {301, 308}
+_REACH = "reach"  # the mark that says how far away the configured host was
 _LONGEST_WAIT = 24 * 3600  # s: what a server may ask us to wait
 logging.getLogger("httpcore").setLevel(logging.WARNING)  # its debug log holds what servers answer
 
@@ -51,14 +52,18 @@ class Answer(NamedTuple):
 
 
 class Web:
-    """One fetch: all that is asked in it shares its limits.  A context manager: its connections end with it."""
+    """One fetch: all that is asked in it shares its limits.  A context manager: its connections end with it.
 
-    def __init__(self, origin: WebPlace, access: Access, limits: Limits, nearest: Reach = Reach.HOST) -> None:
+    `before` are the marks of the last fetch: a host that was on the Internet does not come into a network of ours (DNS
+    rebinding).
+    """
+
+    def __init__(self, origin: WebPlace, access: Access, limits: Limits, before: Mapping[str, str]) -> None:
         self._origin = origin
         self._credentials = access.credentials.read()
         self._limits = limits
         self._left = limits.largest
-        self._floor = nearest
+        self._floor = Reach.PUBLIC if before.get(_REACH) == Reach.PUBLIC.name else Reach.HOST
         self._deadline = Deadline(limits.total, limits.stall)
         self._network = Checked(self._deadline)
         self._pool = httpcore.ConnectionPool(
@@ -74,9 +79,9 @@ class Web:
         self._pool.close()
 
     @property
-    def reach(self) -> Reach:
-        """How far away the configured host is, once it was asked."""
-        return self._network.reached.get((self._origin.host, self._origin.port), Reach.HOST)
+    def marks(self) -> dict[str, str]:
+        """What the next fetch has to know of this one, once the configured host was asked."""
+        return {_REACH: self._reach.name}
 
     def get(self, place: WebPlace, headers: Mapping[str, str] | None = None, accept: tuple[int, ...] = ()) -> Answer:
         """What is found there; redirects are followed.  Raises FeedError for every status but 200 and `accept`."""
@@ -100,9 +105,14 @@ class Web:
             raise FeedError(f"it redirects to {sent_to}; name that URL instead")
         return answer
 
+    @property
+    def _reach(self) -> Reach:
+        """How far away the configured host is, once it was asked."""
+        return self._network.reached.get((self._origin.host, self._origin.port), Reach.HOST)
+
     def _nearest(self, place: WebPlace) -> Reach:
         """How near this place may be: where a server of the configured origin names another, no nearer than itself."""
-        return self._floor if place.origin == self._origin.origin else max(self._floor, self.reach)
+        return self._floor if place.origin == self._origin.origin else max(self._floor, self._reach)
 
     def _reached(self, place: WebPlace) -> Reach:
         return self._network.reached[place.host, place.port]
