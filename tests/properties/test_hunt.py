@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from ipaddress import ip_address, ip_network
+from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netpersona.adapters.history.memory import MemoryHistory
@@ -16,22 +17,27 @@ from past_traffic import AT, OWNERS, as_seen, flow, said, traffic
 PEERS = ["203.0.113.7", "203.0.113.8", "198.51.100.9", "2001:db8::66", "2001:db8:1::1", "192.0.2.66"]
 NAMES = ["evil.example", "a.evil.example", "b.a.evil.example", "notevil.example", "good.example"]
 LISTED = ["203.0.113.7", "203.0.113.0/28", "2001:db8::/48", "evil.example", "a.evil.example", "http://evil.example/x"]
-_own, _peer, _name = (st.sampled_from(each) for each in (sorted(OWNERS), PEERS, NAMES))
+_own, _peer, _name = (  # the first ones oftener, so that rows have to do with each other
+    st.sampled_from([*each[:few] * 6, *each]) for each, few in ((sorted(OWNERS), 1), (PEERS, 2), (NAMES, 1))
+)
 _at = st.integers(0, 3 * 24 * 4).map(lambda quarter: AT + quarter * (HOUR // 4))
+_named = st.sampled_from([None, None, *NAMES])
 _flow = st.builds(
     lambda at, own, peer, port, name, out, size: [
         flow(at, *((own, peer) if out else (peer, own)), port, server_name=name, bytes_orig=size)
     ],
-    _at, _own, _peer, st.sampled_from([80, 443]), st.none() | _name, st.booleans(), st.integers(0, 9),
+    _at, _own, _peer, st.sampled_from([80, 443]), _named, st.booleans(), st.integers(0, 9),
 )  # fmt: skip
 _followed = st.builds(  # a question, and a flow to what was answered, before or after it
     lambda at, own, name, peer, other, later, named: [
         said(at, own, "10.0.0.53", "dns", name, answers=[peer, other]),
         flow(at + later * HOUR + 1, own, peer, server_name=named),
     ],
-    _at, _own, _name, _peer, _peer, st.integers(-30, 50), st.none() | _name,
+    _at, _own, _name, _peer, _peer, st.integers(-30, 50), _named,
 )  # fmt: skip
-_rows = st.lists(_flow | _followed, max_size=6).map(lambda parts: [row for part in parts for row in part])
+_rows = st.lists(_flow | _followed | _followed, min_size=1, max_size=6).map(
+    lambda parts: [row for part in parts for row in part]
+)
 
 
 def one_by_one(rows, listed, allow):
@@ -121,6 +127,25 @@ def stands_for(value, name):
     listed=st.lists(st.sampled_from(LISTED), min_size=1, unique=True),
     allowed=st.lists(st.sampled_from(["203.0.113.8", "198.51.100.0/24", "b.a.evil.example"]), unique=True),
     cuts=st.randoms(use_true_random=False),
+)
+@example(  # no day lies between, and the last day that there is is none of the day before
+    rows=[
+        said(AT + 23 * HOUR, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=["203.0.113.7"]),
+        flow(AT + 2 * DAY, "10.0.0.1", "203.0.113.7", server_name=None),
+    ],
+    listed=["evil.example"],
+    allowed=[],
+    cuts=Random(1),
+)
+@example(  # the name stands for another address later on
+    rows=[
+        said(AT, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=["203.0.113.8"]),
+        flow(AT + HOUR, "10.0.0.1", "203.0.113.7", server_name=None),
+        said(AT + 2 * HOUR, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=["203.0.113.7"]),
+    ],
+    listed=["evil.example"],
+    allowed=[],
+    cuts=Random(1),
 )
 @settings(max_examples=60, deadline=None)
 def test_a_hunt_finds_what_looking_at_every_flow_finds(rows, listed, allowed, cuts):

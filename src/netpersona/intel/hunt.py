@@ -17,9 +17,11 @@ from typing import Protocol
 import polars as pl
 
 from netpersona.flow.orient import OUTBOUND
+from netpersona.flow.window import DAY
 from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
 from netpersona.intel.matching import AddressMatcher, match_names
 from netpersona.intel.prefix import prefix_table, prefixes
+from netpersona.intel.rollup import one_by_one
 
 TRACE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "quarry": pl.UInt32,  # the row of Quarry.listed
@@ -117,7 +119,7 @@ class Hunt:
     at: int | None = None  # µs: which allow-entries are in force
     allowed: dict[str, AllowEntry] = field(default_factory=dict)  # peers and names that an allow-list took out
     _parts: list[pl.DataFrame] = field(default_factory=list)
-    _answers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_ANSWERS))  # of the day before
+    _answers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_ANSWERS))  # of the last day
 
     def day(self, day: Day) -> None:
         """Look through one day."""
@@ -125,7 +127,7 @@ class Hunt:
         used = names["name"].unique()
         uses = _own(day.uses_of(used)).join(names, on="name") if names.height else None
         asked = self._answers.clear() if uses is None else _answers(uses)
-        answers = _first_asked(pl.concat([self._answers, asked]))
+        answers = pl.concat([self._answers, asked])
         peers = self._peers(day)
         listed = pl.concat([peers["lo"], prefixes(answers["address"])["lo"].drop_nulls()]).unique()
         if listed.len() or names.height:
@@ -168,7 +170,7 @@ class Hunt:
         exact = pl.concat([quarry.hosts, quarry.prints])
         alone = used.alias("name").to_frame().join(exact, left_on="name", right_on="value")
         pairs = pl.concat([match_names(used, quarry.domains), alone.select("name", "indicator")]).unique()
-        entries = {name: self.allow.name_entry(name, self.at) for name in pairs["name"].unique().to_list()}
+        entries = {name: self.allow.name_entry(name, self.at) for name in pairs["name"].unique().sort().to_list()}
         self.allowed.update((name, entry) for name, entry in entries.items() if entry is not None)
         stays = pl.Series([name for name, entry in entries.items() if entry is None], dtype=pl.String)
         return pairs.filter(pl.col("name").is_in(stays.implode())).rename({"indicator": "quarry"})
@@ -203,14 +205,10 @@ def _own(uses: pl.DataFrame) -> pl.DataFrame:
 
 
 def _answers(uses: pl.DataFrame) -> pl.DataFrame:
-    """(vm, address, name, quarry, asked) of the DNS answers to hunted names; `asked`: first, µs."""
-    asked = uses.filter(pl.col("kind") == "dns").select("vm", "name", "quarry", address="answers", asked="first")
-    rows = asked.explode("address").drop_nulls("address")
-    return _first_asked(rows.select(pl.col(name).cast(dtype) for name, dtype in _ANSWERS.items()))
-
-
-def _first_asked(answers: pl.DataFrame) -> pl.DataFrame:
-    return answers.group_by("vm", "address", "name", "quarry", maintain_order=True).agg(pl.col("asked").min())
+    """(vm, address, name, quarry, asked) of a day's DNS answers to hunted names; `asked`: when first, µs."""
+    rows = one_by_one(uses.filter(pl.col("kind") == "dns")).rename({"answers": "address", "answered_at": "asked"})
+    asked = rows.group_by("vm", "address", "name", "quarry").agg(pl.col("asked").min())
+    return asked.select(pl.col(name).cast(dtype) for name, dtype in _ANSWERS.items())
 
 
 def _by_address(talks: pl.DataFrame, peers: pl.DataFrame, day: Day) -> pl.DataFrame:
@@ -226,11 +224,15 @@ def _by_address(talks: pl.DataFrame, peers: pl.DataFrame, day: Day) -> pl.DataFr
 
 
 def _by_answer(talks: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
-    """The talks that followed a DNS answer and said no name: what says another name was for somebody else there."""
-    unnamed = talks.filter(pl.col("name").is_null() & (pl.col("direction") == "outbound")).drop("name")
-    found = unnamed.join(answers, left_on=["vm", "peer"], right_on=["vm", "address"])
-    found = found.filter(pl.col("last") >= pl.col("asked"))
-    return found.with_columns(via=pl.lit("answer"))
+    """The talks that said no name and followed a DNS answer of their day or the day before.
+
+    What says another name was for somebody else there.  The last day that there was may be older than the day before.
+    """
+    unnamed = talks.filter(pl.col("name").is_null() & (pl.col("direction") == OUTBOUND)).drop("name")
+    found = unnamed.with_row_index("talk").join(answers, left_on=["vm", "peer"], right_on=["vm", "address"])
+    near = pl.col("first") // DAY - pl.col("asked") // DAY <= 1
+    followed = found.filter(near & (pl.col("last") >= pl.col("asked"))).unique(["talk", "name", "quarry"])
+    return followed.with_columns(via=pl.lit("answer"))
 
 
 def _said(uses: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:

@@ -50,7 +50,8 @@ USE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "uses": pl.Int64,
     "first": pl.Int64,  # µs
     "last": pl.Int64,
-    "answers": pl.List(pl.String),  # dns: the addresses answered, sorted
+    "answers": pl.List(pl.String),  # dns: the addresses answered, sorted; null: none
+    "answered_at": pl.List(pl.Int64),  # µs: when each of them was first asked for
     "source": pl.String,
 }
 _TALK = ["version", "hi", "lo", "peer", "vm", "direction", "transport", "port", "name"]
@@ -108,13 +109,20 @@ def together(parts: Sequence[Rollup]) -> Rollup:
     talks = pl.concat([pl.DataFrame(schema=TALK_SCHEMA), *(part.talks for part in parts)])
     uses = pl.concat([pl.DataFrame(schema=USE_SCHEMA), *(part.uses for part in parts)])
     sums = [pl.col(name).sum() for name in ("flows", "answered", "bytes_out", "bytes_in")]
-    answers = pl.col("answers").explode().drop_nulls().unique().sort()
+    used = uses.sort("first", "source").group_by(_USE).agg(pl.col("uses").sum(), *_SPAN)
     return Rollup(
         _sorted(talks.sort("first", "source").group_by(_TALK).agg(*sums, *_SPAN), TALK_SCHEMA, _TALK),
-        _sorted(
-            uses.sort("first", "source").group_by(_USE).agg(pl.col("uses").sum(), answers, *_SPAN), USE_SCHEMA, _USE
-        ),
+        _sorted(_with_answers(used, one_by_one(uses)), USE_SCHEMA, _USE),
     )
+
+
+def one_by_one(uses: pl.DataFrame) -> pl.DataFrame:
+    """The uses once for each answer: `answers` is one address, `answered_at` when it was first asked for (µs).
+
+    Where a roll-up was written without these times, the first question's is taken.
+    """
+    times = pl.coalesce("answered_at", pl.col("first").repeat_by(pl.col("answers").list.len()))
+    return uses.with_columns(times.alias("answered_at")).explode("answers", "answered_at").drop_nulls("answers")
 
 
 _SPAN = [pl.col("vm_address").min(), pl.col("first").min(), pl.col("last").max(), pl.col("source").first()]
@@ -147,16 +155,21 @@ def _uses(flows: pl.DataFrame, transactions: pl.DataFrame) -> pl.DataFrame:
     )
     columns = [*_USE, "vm_address", "start", "answers", "source"]
     rows = pl.concat([said.select(columns), shown.select(columns)]).sort("start", "source")
-    answers = pl.col("answers").explode().drop_nulls().unique().sort()
     grouped = rows.group_by(_USE).agg(
         pl.col("vm_address").min(),
         uses=pl.len().cast(pl.Int64),
         first=pl.col("start").min(),
         last=pl.col("start").max(),
-        answers=answers.filter(answers.str.contains(_ADDRESS)),
         source=pl.col("source").first(),
     )
-    return _sorted(grouped, USE_SCHEMA, _USE)
+    answers = rows.select(*_USE, "answers", answered_at="start").explode("answers")
+    return _sorted(_with_answers(grouped, answers.filter(pl.col("answers").str.contains(_ADDRESS))), USE_SCHEMA, _USE)
+
+
+def _with_answers(uses: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """The uses with the lists `answers` and `answered_at`, of rows with one answer each."""
+    first = answers.group_by(*_USE, "answers").agg(pl.col("answered_at").min()).sort("answers")
+    return uses.join(first.group_by(_USE).agg("answers", "answered_at"), on=_USE, how="left", nulls_equal=True)
 
 
 def _sorted(rows: pl.DataFrame, schema: dict[str, pl.DataType | type[pl.DataType]], key: list[str]) -> pl.DataFrame:

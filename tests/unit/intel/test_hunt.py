@@ -6,7 +6,7 @@ from netpersona.flow.window import DAY, MINUTE
 from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
 from netpersona.intel.feed import FeedSettings, parse
 from netpersona.intel.hunt import Hunt, quarry
-from netpersona.intel.rollup import rolled_up, together
+from netpersona.intel.rollup import Rollup, rolled_up, together
 from past_traffic import AT, a_day, as_seen, flow, rolled, said, traffic
 
 
@@ -64,6 +64,33 @@ def test_an_answer_of_the_day_before_is_still_known_and_one_of_later_does_not_co
     after, before = flow(AT + DAY, "10.0.0.1", "198.51.100.20"), flow(AT, "10.0.0.1", "198.51.100.20")
     assert ("answer", 443) in told(hunted(["evil.example"], rolled(question), rolled(after)), "via", "port")
     assert told(hunted(["evil.example"], rolled(before, question)), "via") == [("dns",)]
+
+
+def test_an_answer_of_the_last_day_that_there_was_is_not_known_when_no_day_lies_between():
+    question = said(AT + DAY - MINUTE, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=["198.51.100.20"])
+    later = rolled(flow(AT + 2 * DAY, "10.0.0.1", "198.51.100.20"))
+    assert told(hunted(["evil.example"], rolled(question), later), "via") == [("dns",)]
+
+
+def test_a_flow_follows_what_was_answered_before_it_not_what_the_name_stood_for_later():
+    def asked(minute, answer):
+        return said(AT + minute * MINUTE, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=[answer])
+
+    questions = asked(1, "198.51.100.20"), asked(3, "198.51.100.21")
+    flows = [flow(AT + 2 * MINUTE, "10.0.0.1", f"198.51.100.{last}") for last in (20, 21)]
+    whole, halves = rolled(*questions, *flows), [rolled(*questions[::-1]), rolled(*flows)]
+    for day in (whole, together(halves)):
+        assert told(hunted(["evil.example"], day), "via", "peer") == [
+            ("answer", "198.51.100.20"),
+            ("dns", "10.0.0.53"),
+        ]
+
+
+def test_a_roll_up_that_was_written_without_the_times_of_answers_is_read_as_of_the_first_question():
+    day = rolled(*a_day())
+    older = Rollup(day.talks, day.uses.with_columns(answered_at=pl.lit(None, pl.List(pl.Int64))))
+    for each in (older, together([older, older])):
+        assert hunted(["evil.example"], each).traces()["via"].unique().sort().to_list() == ["answer", "dns", "name"]
 
 
 def test_a_url_leads_to_its_host_and_not_to_names_below_it():
