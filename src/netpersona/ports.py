@@ -22,6 +22,7 @@ import polars as pl
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
 from netpersona.flow.vm import Vm, VmId
+from netpersona.flow.window import DAY
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.hunt import Day
 from netpersona.persona.model import Persona, RiskTerm
@@ -104,6 +105,24 @@ class Checkpoint:
     context: Mapping[str, bytes]  # what the decisions rest on: "policies" (YAML text), "indicators", ...
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long a store keeps what it knows, µs."""
+
+    gone: int = 90 * DAY  # of a VM that is no more: from when it was last seen
+    past: int = 365 * DAY  # findings, risk terms, versions of personas, and what people changed
+
+
+class Forgotten(NamedTuple):
+    """What a store let go."""
+
+    vms: tuple[VmId, ...] = ()  # with all that was known of them
+    versions: int = 0  # of the other VMs' personas
+    findings: int = 0
+    terms: int = 0
+    changes: int = 0  # by people
+
+
 class Store(Protocol):
     """Where personas, findings and decisions are kept.  Raises StoreError."""
 
@@ -142,6 +161,14 @@ class Store(Protocol):
 
     def put_persona(self, persona: Persona, at: int, why: str) -> None:
         """Store what a person changed (frozen, reset, labels) as a new version, in the keyed state too."""
+
+    def forget(self, gone: int, past: int) -> Forgotten:
+        """Let go what is too old, wholly or not at all.
+
+        That is each VM that the last checkpoint does not have and none has judged or had since `gone` (µs), with all
+        that is known of it; and of the others what is from before `past` (µs): risk terms, findings seen last before
+        then, versions but for the first and the newest, and the audit.  What the risk of a persona rests on stays.
+        """
 
 
 @dataclass(frozen=True, slots=True)

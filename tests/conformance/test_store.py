@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import polars as pl
 import pytest
@@ -16,10 +17,11 @@ from netpersona.adapters.stores.sqlite import SqliteStore
 from netpersona.errors import StoreError
 from netpersona.flow.table import batch
 from netpersona.flow.vm import Vm, VmId
+from netpersona.flow.window import DAY
 from netpersona.persona.memory import Contact, Memory
 from netpersona.persona.model import Kind, Persona, RiskTerm, TrafficProfile, Usage
 from netpersona.persona.state import VmState
-from netpersona.ports import Checkpoint, Outcome, PersonaVersion
+from netpersona.ports import Checkpoint, Forgotten, Outcome, PersonaVersion
 from netpersona.risk.finding import Finding, Severity
 
 WEB, DB = VmId("web-1"), VmId("db-1")
@@ -224,6 +226,107 @@ def test_what_was_read_is_the_readers_own(store):
     assert (len(store.states()), store.names(), len(store.personas())) == (1, {WEB: {"a": {"b": 1}}}, 1)
 
 
+# What is too old is let go
+
+
+def there(*names):
+    return [Vm(name, (f"10.0.0.{i + 1}/24",)) for i, name in enumerate(names)]
+
+
+def seen(name, last_seen, vm=WEB):
+    return replace(finding(name, last_seen, vm), last_seen=last_seen)
+
+
+def test_a_vm_that_is_gone_is_forgotten_wholly_once_it_was_not_seen_for_long(store):
+    old = Outcome(
+        state() | state(DB),
+        [version(1), version(1, DB)],
+        [seen("a", 5), seen("b", 5, DB)],
+        [(WEB, term(5, "a")), (DB, term(5, "b"))],
+    )
+    names = {WEB: {"example.com": {"203.0.113.7": 9}}, DB: {}}
+    store.commit(checkpoint(old, until=DAY, vms=there(WEB, DB), names=names))
+    store.commit(checkpoint(until=3 * DAY, vms=there(WEB), names=names))
+    assert store.forget(DAY, 0) == Forgotten()  # seen at that very instant
+    assert store.forget(2 * DAY, 0) == Forgotten(vms=(DB,))
+    assert (store.states(), store.personas()) == (state(), {WEB: persona()})
+    assert (store.history(DB), store.findings(DB), store.terms(DB)) == ([], [], [])
+    assert store.names() == {WEB: names[WEB]}
+    assert (store.history(WEB), store.findings(), store.terms(WEB)) == ([version(1)], [seen("a", 5)], [term(5, "a")])
+    assert store.forget(2 * DAY, 0) == Forgotten()
+
+
+def test_a_vm_that_is_there_is_never_forgotten_and_counts_anew_when_it_comes_back(store):
+    store.commit(checkpoint(Outcome(state()), until=DAY, vms=there(WEB)))
+    assert store.forget(9 * DAY, 0) == Forgotten()  # the clock is ahead, or nothing was written for long
+    store.commit(checkpoint(until=2 * DAY, vms=[]))
+    store.commit(checkpoint(until=5 * DAY, vms=there(WEB)))
+    store.commit(checkpoint(until=6 * DAY, vms=[]))
+    assert store.forget(4 * DAY, 0) == Forgotten()
+    assert store.forget(9 * DAY, 0) == Forgotten(vms=(WEB,))
+
+
+def test_a_vm_that_no_inventory_has_is_seen_when_it_is_judged(store):
+    store.commit(checkpoint(Outcome(state()), until=DAY))
+    store.commit(checkpoint(Outcome(state(version=2)), Outcome(state(DB)), until=5 * DAY))
+    store.commit(checkpoint(until=9 * DAY))
+    assert store.forget(5 * DAY, 0) == Forgotten()
+    assert store.forget(6 * DAY, 0) == Forgotten(vms=(DB, WEB))
+    assert store.personas() == {}
+
+
+def test_a_vm_that_was_forgotten_begins_anew(store):
+    store.commit(checkpoint(Outcome(state(version=7), [version(7)]), until=DAY))
+    store.forget(2 * DAY, 0)
+    store.commit(checkpoint(Outcome(state(), [version(1)]), until=3 * DAY, vms=there(WEB)))
+    assert (store.states(), store.history(WEB)) == (state(), [version(1)])
+
+
+def test_while_no_window_is_closed_nobody_is_gone(store):
+    store.commit(checkpoint(opened=Outcome(state()), until=None))
+    assert store.forget(9 * DAY, 9 * DAY) == Forgotten()
+    store.commit(checkpoint(until=DAY))
+    assert store.forget(DAY, 0) == Forgotten()
+    assert store.forget(DAY + 1, 0) == Forgotten(vms=(WEB,))
+
+
+def test_the_past_goes_by_age_but_for_the_first_version_and_the_newest(store):
+    closed = Outcome(state(version=4), [version(n) for n in (1, 2, 3, 4)])
+    store.commit(checkpoint(closed, vms=there(WEB)))
+    assert store.forget(0, 3) == Forgotten(versions=1)
+    assert [v.persona.version for v in store.history(WEB)] == [1, 3, 4]
+    assert store.forget(0, 9) == Forgotten(versions=1)
+    assert [v.persona.version for v in store.history(WEB)] == [1, 4]
+    assert store.personas()[WEB].version == 4
+
+
+def test_findings_go_by_when_they_were_seen_last_and_stay_while_they_have_a_term(store):
+    found = [replace(seen("goes on", 50), judged_at=1), seen("over", 2), seen("weighs", 2), seen("no risk", 3)]
+    terms = [(WEB, term(1, "goes on")), (WEB, term(2, "over")), (WEB, term(40, "weighs"))]
+    store.commit(checkpoint(Outcome(state(), findings=found, terms=terms), vms=there(WEB)))
+    assert store.forget(0, 30) == Forgotten(findings=2, terms=2)
+    assert [f.id for f in store.findings()] == ["goes on", "weighs"]
+    assert store.terms(WEB) == [term(40, "weighs")]
+
+
+def test_what_the_risk_of_a_persona_rests_on_stays_however_old(store):
+    ledger = (term(2, "a"),)
+    shown = Outcome(state(DB, risk_ledger=(term(3, "b"),)))
+    found = [seen("a", 2), seen("b", 3, DB), seen("c", 2)]
+    terms = [(WEB, term(2, "a")), (DB, term(3, "b")), (WEB, term(2, "c"))]
+    store.commit(checkpoint(Outcome(state(risk_ledger=ledger) | state(DB), findings=found, terms=terms), shown))
+    assert store.forget(0, 30) == Forgotten(findings=1, terms=1)
+    assert (store.terms(WEB), store.terms(DB)) == ([term(2, "a")], [term(3, "b")])
+    assert [f.id for f in store.findings()] == ["a", "b"]
+
+
+def test_what_rests_on_open_windows_is_not_let_go_by_age(store):
+    opened = Outcome(state(), [version(n) for n in (1, 2, 3)], [seen("a", 2)], [(WEB, term(2, "a"))])
+    store.commit(checkpoint(opened=opened))
+    assert store.forget(0, 30) == Forgotten()
+    assert (len(store.history(WEB)), len(store.findings()), len(store.terms(WEB))) == (3, 1, 1)
+
+
 # Any sequence of checkpoints and changes reads the same from every store.
 
 
@@ -233,6 +336,15 @@ def found_at(vm, name, judged_at, why):
 
 vms = st.sampled_from([WEB, DB])
 numbers = st.integers(1, 6)
+
+
+class Too(NamedTuple):
+    """Forget what is older than these."""
+
+    gone: int
+    past: int
+
+
 outcomes = st.builds(
     Outcome,
     states=st.dictionaries(vms, numbers, max_size=2).map(
@@ -246,18 +358,21 @@ steps = st.lists(
     st.one_of(
         st.builds(checkpoint, outcomes, outcomes, st.integers(1, 1000)),
         st.tuples(vms, st.sampled_from(["learning", "frozen"])),
+        st.builds(Too, st.integers(1, 1000), numbers),
     ),
     max_size=6,
 )
 
 
 def take(store, step):
+    """Let the store take the step; gives what it forgot."""
     if isinstance(step, Checkpoint):
-        store.commit(step)
-    else:
-        vm, learning = step
-        known = store.personas().get(vm, persona(vm, 0))
-        store.put_persona(replace(known, version=known.version + 1, learning=learning), 7, learning)
+        return store.commit(step)
+    if isinstance(step, Too):
+        return store.forget(*step)._replace(changes=0)  # not every store has an audit
+    vm, learning = step
+    known = store.personas().get(vm, persona(vm, 0))
+    return store.put_persona(replace(known, version=known.version + 1, learning=learning), 7, learning)
 
 
 def everything(store):
@@ -271,6 +386,5 @@ def test_all_stores_tell_the_same(steps):
     with TemporaryDirectory() as folder:
         stores = MemoryStore(), SqliteStore(f"sqlite:///{folder}/store.db")
         for step in steps:
-            for one in stores:
-                take(one, step)
+            assert take(stores[0], step) == take(stores[1], step)
         assert everything(stores[0]) == everything(stores[1])

@@ -1,15 +1,17 @@
-"""What a person's change of a persona does to the keyed state, and which versions of a persona are kept."""
+"""What a person's change of a persona does to the keyed state, and what both stores keep, by number and by age."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 
 from netpersona.errors import StoreError
+from netpersona.flow.vm import VmId
+from netpersona.flow.window import HOUR
 from netpersona.persona.memory import Memory
 from netpersona.persona.model import Persona, TrafficProfile
 from netpersona.persona.state import VmState
-from netpersona.ports import PersonaVersion
+from netpersona.ports import Checkpoint, PersonaVersion
 
 VERSIONS_KEPT = 200  # of each persona, besides the first
 FINDINGS_KEPT, TERMS_KEPT = 50_000, 100_000  # of each VM, the latest: some 100 MB of one that never rests
@@ -53,6 +55,29 @@ def kept(versions: Iterable[PersonaVersion]) -> list[PersonaVersion]:
 def surplus(numbers: Sequence[int]) -> Sequence[int]:
     """Of ascending version numbers those that go: all but the first, which says how it began, and the newest."""
     return numbers[1 : max(1, len(numbers) - VERSIONS_KEPT + 1)]
+
+
+def outdated(versions: Sequence[tuple[int, int]], before: int) -> list[int]:
+    """Of a persona's versions, (number, µs) in order, those from before then; the first and the newest stay."""
+    return [number for number, at in versions[1:-1] if at < before]
+
+
+def carried(personas: Iterable[Persona]) -> set[str]:
+    """The findings that the risk of these personas rests on."""
+    return {term.finding for persona in personas for term in persona.risk_ledger}
+
+
+def seen_by(checkpoint: Checkpoint, known: Mapping[VmId, int | None]) -> dict[VmId, int]:
+    """When the VMs were seen that a checkpoint has or judged, of those that a store knows, where that is news.
+
+    `known`: when each was seen so far, to the hour, so that not every checkpoint writes every VM; None: nobody could
+    say yet.
+    """
+    at = checkpoint.closed_until
+    if at is None:
+        return {}
+    there = {vm.name for vm in checkpoint.vms} | checkpoint.closed.states.keys() | checkpoint.open.states.keys()
+    return {vm: at for vm, seen in known.items() if seen is None or (vm in there and seen < at - HOUR)}
 
 
 def _differs(before: Persona, after: Persona, name: str) -> bool:

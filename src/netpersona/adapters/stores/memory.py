@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
-from netpersona.adapters.stores.edit import FINDINGS_KEPT, TERMS_KEPT, check_next, edited, kept
+from netpersona.adapters.stores.edit import (
+    FINDINGS_KEPT,
+    TERMS_KEPT,
+    carried,
+    check_next,
+    edited,
+    kept,
+    outdated,
+    seen_by,
+)
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.vm import Vm, VmId
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.persona.state import VmState
-from netpersona.ports import Checkpoint, Outcome, PersonaVersion
+from netpersona.ports import Checkpoint, Forgotten, Outcome, PersonaVersion
 from netpersona.risk.finding import Finding
 
 
@@ -22,6 +32,7 @@ class MemoryStore:
         self._open = _Kept()
         self._open_personas: dict[VmId, Persona] = {}
         self._checkpoint: Checkpoint | None = None
+        self._seen: dict[VmId, int | None] = {}  # every VM that is spoken of -> when it was last there or judged
 
     def closed_until(self) -> int | None:
         """The end (µs) of the last window that is closed for good; None for an empty store."""
@@ -77,6 +88,9 @@ class MemoryStore:
         self._open.add(checkpoint.open)
         self._open_personas = {vm: state.persona for vm, state in checkpoint.open.states.items()}
         self._checkpoint = checkpoint
+        for vm in {*_spoken_of(checkpoint.closed), *_spoken_of(checkpoint.open), *checkpoint.names}:
+            self._seen.setdefault(vm, None)
+        self._seen |= seen_by(checkpoint, self._seen)
 
     def put_persona(self, persona: Persona, at: int, why: str) -> None:
         """Store what a person changed (frozen, reset, labels) as a new version, in the keyed state too.
@@ -89,6 +103,30 @@ class MemoryStore:
         self._closed.add(Outcome(versions=[PersonaVersion(persona, at, why)]))
         if persona.vm in self._open_personas:
             self._open_personas[persona.vm] = persona
+        self._seen.setdefault(persona.vm, None)
+
+    def forget(self, gone: int, past: int) -> Forgotten:
+        """Let go what is too old."""
+        there = {vm.name for vm in self.vms()}
+        unseen = (vm for vm, seen in self._seen.items() if seen is not None and seen < gone)
+        vms = tuple(sorted(vm for vm in unseen if vm not in there))
+        for vm in vms:
+            for of_vm in (self._states, self._open_personas, self._seen):
+                of_vm.pop(vm, None)
+        for known in (self._closed, self._open):
+            known.without(vms)
+        if self._checkpoint is not None:
+            left = {vm: names for vm, names in self._checkpoint.names.items() if vm not in vms}
+            self._checkpoint = replace(self._checkpoint, names=left)
+        ledgers = carried([*(state.persona for state in self._states.values()), *self._open_personas.values()])
+        versions, terms = self._closed.forget_versions(past), self._closed.forget_terms(past, ledgers)
+        stays = ledgers | self._closed.raised() | self._open.raised()
+        return Forgotten(vms, versions, self._closed.forget_findings(past, stays), terms)
+
+
+def _spoken_of(outcome: Outcome) -> set[VmId]:
+    versions = {version.persona.vm for version in outcome.versions}
+    return {*outcome.states, *versions, *(f.vm for f in outcome.findings), *(vm for vm, _ in outcome.terms)}
 
 
 class _Kept:
@@ -123,3 +161,37 @@ class _Kept:
             self.versions.setdefault(vm, {})[version.persona.version] = version
         for vm in {version.persona.vm for version in versions}:
             self.versions[vm] = {v.persona.version: v for v in kept(self.versions[vm].values())}
+
+    def without(self, vms: Collection[VmId]) -> None:
+        """Let go all that is known of these VMs."""
+        self.findings = {name: finding for name, finding in self.findings.items() if finding.vm not in vms}
+        for vm in vms:
+            self.versions.pop(vm, None)
+            self.terms.pop(vm, None)
+
+    def raised(self) -> set[str]:
+        """The findings that have a term."""
+        return {finding for known in self.terms.values() for _, finding in known}
+
+    def forget_versions(self, past: int) -> int:
+        """Let go those of before then; how many they were."""
+        gone = 0
+        for known in self.versions.values():
+            for number in outdated([(number, known[number].at) for number in sorted(known)], past):
+                del known[number]
+                gone += 1
+        return gone
+
+    def forget_terms(self, past: int, stays: Collection[str]) -> int:
+        """Let go those of before then, but for these findings'; how many they were."""
+        gone = [(vm, key) for vm, known in self.terms.items() for key in known if key[0] < past and key[1] not in stays]
+        for vm, key in gone:
+            del self.terms[vm][key]
+        return len(gone)
+
+    def forget_findings(self, past: int, stays: Collection[str]) -> int:
+        """Let go those that were seen last before then, but for these; how many they were."""
+        gone = [name for name, found in self.findings.items() if found.last_seen < past and name not in stays]
+        for name in gone:
+            del self.findings[name]
+        return len(gone)

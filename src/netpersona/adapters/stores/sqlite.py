@@ -27,6 +27,7 @@ from netpersona.adapters.stores.blobs import (
     unpacked_names,
 )
 from netpersona.adapters.stores.edit import FINDINGS_KEPT, TERMS_KEPT, check_next, edited, kept, surplus
+from netpersona.adapters.stores.forgetting import forget, write_seen
 from netpersona.adapters.stores.revision import bring_to_newest
 from netpersona.adapters.stores.tables import (
     AUDIT,
@@ -49,7 +50,7 @@ from netpersona.persona.codec import decode, encode
 from netpersona.persona.memory import Memory
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.persona.state import VmState
-from netpersona.ports import Checkpoint, Outcome, PersonaVersion
+from netpersona.ports import Checkpoint, Forgotten, Outcome, PersonaVersion
 from netpersona.risk.finding import Finding
 
 BUSY_TIMEOUT = 5.0  # seconds
@@ -161,6 +162,7 @@ class SqliteStore:
             _replace_open(connection, checkpoint.open)
             _replace_pending(connection, checkpoint)
             _replace_world(connection, checkpoint)
+            write_seen(connection, checkpoint)
 
     def put_persona(self, persona: Persona, at: int, why: str) -> None:
         """Store what a person changed (frozen, reset, labels) as a new version, in the keyed state too.
@@ -180,6 +182,11 @@ class SqliteStore:
             version = None if before is None else before.version
             change = {"at": at, "who": _who(), "what": why, "vm": persona.vm, "version_before": version}
             connection.execute(insert(AUDIT), [{**change, "version_after": persona.version}])
+
+    def forget(self, gone: int, past: int) -> Forgotten:
+        """Let go what is too old, wholly or not at all; the file keeps its size, and has room for what comes."""
+        with self._writing() as connection:
+            return forget(connection, gone, past)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -299,7 +306,7 @@ def _version_row(version: PersonaVersion, is_open: bool) -> dict[str, Any]:
 
 
 def _finding_row(finding: Finding, is_open: bool) -> dict[str, Any]:
-    row = {"id": finding.id, "vm": finding.vm, "judged_at": finding.judged_at}
+    row = {"id": finding.id, "vm": finding.vm, "judged_at": finding.judged_at, "last_seen": finding.last_seen}
     return {**row, "open": is_open, "value": encode(finding)}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
-REVISIONS = ("0001",)  # oldest first; the files in migrations/versions
+REVISIONS = ("0001", "0002")  # oldest first; the files in migrations/versions
 
 METADATA = MetaData()
 
@@ -21,7 +21,8 @@ def _vm(*, primary_key: bool = False) -> Column[str]:
 SUBJECTS = Table(
     "subjects",
     METADATA,
-    Column("vm", String(64), primary_key=True),  # every VM that was ever spoken of
+    Column("vm", String(64), primary_key=True),  # every VM that is spoken of
+    Column("seen", Integer, nullable=True),  # when it was last there or judged, to the hour
 )
 
 POSITION = Table(
@@ -63,6 +64,7 @@ VERSIONS = Table(
     Column("at", Integer, nullable=False),
     Column("why", Text, nullable=False),
     Column("persona", LargeBinary, nullable=False),
+    Index("versions_by_time", "at"),
 )
 
 FINDINGS = Table(
@@ -73,7 +75,9 @@ FINDINGS = Table(
     _vm(),
     Column("judged_at", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
+    Column("last_seen", Integer, nullable=False, server_default="0"),
     Index("findings_by_vm", "vm", "judged_at"),
+    Index("findings_by_time", "last_seen"),
 )
 
 TERMS = Table(
@@ -84,6 +88,7 @@ TERMS = Table(
     Column("at", Integer, primary_key=True, autoincrement=False),
     Column("open", Boolean, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+    Index("terms_by_time", "at"),
 )
 
 PENDING = Table(
@@ -115,7 +120,7 @@ AUDIT = Table(
     Column("at", Integer, nullable=False),
     Column("who", String(64), nullable=False),
     Column("what", Text, nullable=False),
-    _vm(),
+    Column("vm", String(64), nullable=False),  # which may be forgotten before this is
     Column("version_before", Integer, nullable=True),
     Column("version_after", Integer, nullable=False),
 )
