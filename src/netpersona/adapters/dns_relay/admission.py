@@ -114,7 +114,7 @@ class Admission:
                 unsettled, self._unsettled = self._unsettled, []
             try:
                 yield list(learned)
-            except BaseException:
+            except BaseException:  # whatever went wrong inside: what was learned is not lost
                 with self._guard:
                     self._learned.extendleft(reversed(learned))
                     self._unsettled[:0] = unsettled

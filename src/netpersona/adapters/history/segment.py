@@ -114,7 +114,7 @@ def write(
             to_disk(path)
         partial.rename(final)
         to_disk(day)
-    except BaseException:
+    except BaseException:  # also what ends the process: no half of a segment stays
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return Segment(final, low, high, about)

@@ -59,9 +59,8 @@ def supervise(wish: Wish, folder: Path, told: int) -> NoReturn:
         code = 0
     except (LabError, OSError) as error:
         _tell(told, {"error": str(error)})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the keeper waits for an answer, and this process ends without a word
         _tell(told, {"error": f"{type(error).__name__}: {error}"})
-        raise
     finally:
         sys.stdout.flush()
         os._exit(code)
