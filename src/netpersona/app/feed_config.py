@@ -13,7 +13,7 @@ The same keys serve the configuration file and the API.  Paths are relative to t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,11 +28,13 @@ from netpersona.adapters.feeds.packed import LARGEST as LARGEST_FILE
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.secrets import Credentials, Place, checked_header
 from netpersona.adapters.feeds.source import Source, SourcedFeed
+from netpersona.app.gate_config import standard
 from netpersona.app.span import duration
 from netpersona.errors import ConfigError
 from netpersona.flow.window import DAY, HOUR, SECOND
 from netpersona.intel.feed import FeedSettings
 from netpersona.intel.gate import GATES
+from netpersona.intel.precision import Standard, Standards
 
 LOCAL = ("file", "folder")
 REMOTE = ("url", "taxii", "misp", "misp_feed")
@@ -68,6 +70,8 @@ class FeedSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     largest: str | None = None
     time_limit: str | None = None
     hold: bool = True
+    floor: float | None = None
+    least: float | None = None
 
     def __repr__(self) -> str:
         """Its name; its URL may hold a secret."""
@@ -96,6 +100,10 @@ class FeedSource:
     def name(self) -> str:
         """Its name, by which everything knows it."""
         return self.settings.name
+
+    def held_to(self, usual: Standard) -> Standard:
+        """The precision that it is held to; what is not said of it is as usual."""
+        return standard(self.spec.floor, self.spec.least, usual, self.name)
 
     @property
     def local(self) -> bool:
@@ -134,6 +142,7 @@ def feed_source(spec: FeedSpec, here: Path | None, where: str) -> FeedSource:
     name = _name(spec, kind, text, where)
     what = f"{where}: feed {name}"
     _check(spec, kind, what)
+    standard(spec.floor, spec.least, Standard(), what)
     settings = _settings(spec, name, what)
     if kind in LOCAL:
         path = _path(text, here, what)
@@ -252,3 +261,8 @@ def spec_of(data: Any, where: str) -> FeedSpec:
         near = get_close_matches(unknown[1], FeedSpec.__struct_fields__, n=1) if unknown else []
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"{where}: {error}{hint}") from None
+
+
+def standards(feeds: Iterable[FeedSource], usual: Standard) -> Standards:
+    """What these feeds, and all others, are held to."""
+    return Standards(usual, {feed.name: feed.held_to(usual) for feed in feeds})

@@ -6,7 +6,7 @@ The live loop keeps the ledger and calls `turned` for each batch of windows that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -14,7 +14,18 @@ import polars as pl
 from netpersona.app.answers.personas import EDITS
 from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import EMPTY, IndicatorSet
-from netpersona.intel.precision import By, Claim, Met, Notice, PrecisionLedger, judged, sighted, weighed
+from netpersona.intel.precision import (
+    USUAL,
+    By,
+    Claim,
+    Met,
+    Notice,
+    PrecisionLedger,
+    Standards,
+    judged,
+    sighted,
+    weighed,
+)
 from netpersona.intel.precision_codec import of_bytes
 from netpersona.intel.witnesses import by_allow_list, by_families
 from netpersona.observation.model import Observation
@@ -31,7 +42,7 @@ def turned(
     findings: Iterable[Finding],
     everything: IndicatorSet,
     at: int,
-    floors: Mapping[str, float] | None = None,
+    standards: Standards = USUAL,
 ) -> tuple[PrecisionLedger, tuple[Notice, ...]]:
     """The ledger after windows that closed, with the findings made in them, and what to tell of it.
 
@@ -41,7 +52,7 @@ def turned(
     ledger = sighted(ledger, [*met(closed), *met_of(closed, watched), *overruled(closed, everything)])
     claims = [*by_findings(findings), *by_families(ledger, everything, at)]
     ledger = judged(ledger, [*claims, *by_allow_list(ledger, everything.allow, at)])
-    return weighed(ledger, at, floors)
+    return weighed(ledger, at, standards)
 
 
 def met(observations: Iterable[Observation]) -> list[Met]:

@@ -45,6 +45,8 @@ _why = click.option("--why", required=True, help="The reason, for the record.")
 @click.option("--no-verify", is_flag=True, help="Believe any certificate.")
 @click.option("--largest", metavar="SIZE", help="How much it may hold, unpacked.  [default: 256MiB]")
 @click.option("--time-limit", metavar="SPAN", help="How long one reading may take.")
+@click.option("--floor", type=float, help="The precision below which it is log-only; 0: never.")
+@click.option("--least", type=float, help="Judged sightings before it can be log-only.")
 @click.option("--no-hold", is_flag=True, help="Let it count though it shrinks or grows much.")
 @_wait
 @controlled
@@ -113,7 +115,7 @@ def instant(text: str | None) -> str:
 
 def _keys(said: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of the configuration that the options stand for; paths are those of who asks.  Raises ConfigError."""
-    keys = {key: value for key, value in said.items() if value not in (None, (), False)}
+    keys = {key: value for key, value in said.items() if value is not None and value is not False and value != ()}
     for key in ("file", "folder", "ca"):
         if key in keys:
             keys[key] = str(Path(keys[key]).absolute())

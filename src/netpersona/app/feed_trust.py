@@ -7,12 +7,12 @@ a person's word on findings                --> person() --> likewise
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from netpersona.app.feed_precision import CONTEXT, by_person, turned
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.intel.precision import Notice, PrecisionLedger, judged, weighed
+from netpersona.intel.precision import USUAL, Notice, PrecisionLedger, Standards, judged, weighed
 from netpersona.intel.precision_codec import of_bytes, to_bytes
 from netpersona.observation.model import Observation
 from netpersona.risk.finding import Finding
@@ -22,7 +22,7 @@ from netpersona.risk.finding import Finding
 class FeedTrust:
     """The ledger as it stands; every method but `counting` is the loop's."""
 
-    floors: Mapping[str, float] = field(default_factory=dict)  # by feed, where it is not precision.FLOOR
+    standards: Standards = USUAL
     ledger: PrecisionLedger = field(default_factory=PrecisionLedger)
     everything: IndicatorSet = field(default_factory=lambda: IndicatorSet.merge([]))
 
@@ -33,13 +33,13 @@ class FeedTrust:
 
     def closed(self, observations: Sequence[Observation], findings: Iterable[Finding], at: int) -> tuple[Notice, ...]:
         """Take windows that closed, each once, and the findings made in them; what has changed of the feeds."""
-        self.ledger, notices = turned(self.ledger, observations, findings, self.everything, at, self.floors)
+        self.ledger, notices = turned(self.ledger, observations, findings, self.everything, at, self.standards)
         return notices
 
     def person(self, findings: Iterable[Finding], who: str, at: int, *, right: bool) -> tuple[Notice, ...]:
         """Take a person's word that the matches among these findings were right, or wrong, as of an acquitted VM."""
         ledger = judged(self.ledger, by_person(findings, who, at, right=right))
-        self.ledger, notices = weighed(ledger, at, self.floors)
+        self.ledger, notices = weighed(ledger, at, self.standards)
         return notices
 
     def context(self) -> dict[str, bytes]:

@@ -165,7 +165,13 @@ def _vm(text: str) -> Vm:
 
 
 def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnapshot]:
-    protected = Protected.of(fleet.vms.values(), config.always_allow.management, lists=warning_lists())
+    protected = Protected.of(
+        fleet.vms.values(),
+        config.always_allow.management,
+        config.gate.time_servers,
+        warning_lists(),
+        config.gate.admitted,
+    )
     feeds: list[Feed] = [source.feed for source in config.feeds]
     feeds += [FileFeed(path, FeedSettings(name)) for path, name in _feed_names(request.feeds, feeds).items()]
     return [refuse(feed.fetch(), protected) for feed in feeds]

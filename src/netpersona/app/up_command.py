@@ -79,7 +79,9 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         sensor=sensor,
         store=store,
         **_kernel(config, socket),
-        indicators=LiveIndicators(LiveFeeds(config.feeds, _beside(store)), warning_lists()),
+        indicators=LiveIndicators(
+            LiveFeeds(config.feeds, _beside(store)), warning_lists(), config.gate, config.precision
+        ),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
         past=Past(config.history) if config.history is not None else None,

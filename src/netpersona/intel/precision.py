@@ -10,7 +10,7 @@ strongest that speaks of it:
 
 Of a feed's verdicts, each fading with HALF_LIFE, come its precision, right / (right + wrong), and the interval in which
 it lies (Wilson's, at 90 %: E. B. Wilson, JASA 22 (1927); L. Brown, T. Cai, A. DasGupta, Statistical Science 16 (2001)).
-A feed whose whole interval is below its floor, by LEAST verdicts or more, is demoted to log-only: it lowers no
+A feed whose whole interval is below its floor, by `least` verdicts or more, is demoted to log-only: it lowers no
 reputation, makes no risk and gives the kernel nothing, but what it lists is still sighted and judged.  It counts again
 when its interval reaches MARGIN above the floor: by new verdicts, or because the old ones have faded.
 """
@@ -27,7 +27,8 @@ from netpersona.flow.window import DAY
 
 FLOOR = 0.5  # precision, unless a feed is told otherwise
 MARGIN = 0.1
-LEAST = 5.0  # verdicts, by weight
+LEAST = 5.0  # verdicts, by weight, unless a feed is told otherwise
+LEAST_MOST = 1000.0  # as many listings of a feed are remembered
 HALF_LIFE = 60 * DAY  # µs: what a feed was right about long ago says less of it now
 LISTINGS_KEPT = 1000  # of one feed: of more the last ones that were met
 FEEDS_KEPT = 1000
@@ -95,6 +96,28 @@ class Record:
     sightings: int = 0  # ever
     listings: Mapping[str, Seen] = field(default_factory=dict)  # by value
     log_only_since: int | None = None  # µs; None: the feed counts
+
+
+class Standard(NamedTuple):
+    """What a feed is held to."""
+
+    floor: float = FLOOR  # precision; 0 demotes never
+    least: float = LEAST  # verdicts, by weight, before it can be demoted
+
+
+@dataclass(frozen=True, slots=True)
+class Standards:
+    """What every feed is held to."""
+
+    usual: Standard = field(default_factory=Standard)
+    feeds: Mapping[str, Standard] = field(default_factory=dict)  # those that are held to another one
+
+    def of(self, feed: str) -> Standard:
+        """What this feed is held to."""
+        return self.feeds.get(feed, self.usual)
+
+
+USUAL = Standards()
 
 
 class Estimate(NamedTuple):
@@ -177,20 +200,17 @@ def wilson(right: float, total: float) -> tuple[float, float]:
 
 
 def weighed(
-    ledger: PrecisionLedger, at: int, floors: Mapping[str, float] | None = None
+    ledger: PrecisionLedger, at: int, standards: Standards = USUAL
 ) -> tuple[PrecisionLedger, tuple[Notice, ...]]:
-    """The ledger with each feed demoted or counting as its precision at `at` (µs) says, and a notice of each change.
-
-    `floors`: by feed, where it is not FLOOR; 0 demotes never.
-    """
+    """The ledger with each feed demoted or counting as its precision at `at` (µs) says, and a notice of each change."""
     feeds, notices = dict(ledger.feeds), []
     for name, record in sorted(ledger.feeds.items()):
-        floor = (floors or {}).get(name, FLOOR)
+        standard = standards.of(name)
         found = estimate(record, at)
-        log_only = _is_log_only(record, found, floor)
+        log_only = _is_log_only(record, found, standard)
         if log_only != (record.log_only_since is not None):
             feeds[name] = replace(record, log_only_since=at if log_only else None)
-            notices.append(Notice(name, log_only, _notice(name, found, floor, log_only=log_only)))
+            notices.append(Notice(name, log_only, _notice(name, found, standard.floor, log_only=log_only)))
     return PrecisionLedger(feeds), tuple(notices)
 
 
@@ -240,10 +260,10 @@ def _faded(age: int) -> float:
     return math.exp2(-max(age, 0) / HALF_LIFE)
 
 
-def _is_log_only(record: Record, found: Estimate, floor: float) -> bool:
+def _is_log_only(record: Record, found: Estimate, standard: Standard) -> bool:
     if record.log_only_since is not None:
-        return found.high < min(floor + MARGIN, 1.0) and floor > 0
-    return found.high < floor and found.right + found.wrong >= LEAST
+        return found.high < min(standard.floor + MARGIN, 1.0) and standard.floor > 0
+    return found.high < standard.floor and found.right + found.wrong >= standard.least
 
 
 def _notice(name: str, found: Estimate, floor: float, *, log_only: bool) -> str:

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import polars as pl
 
+from netpersona.flow.words import minute
 from netpersona.intel.families import Overlap, overlap
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.intel.precision import FLOOR, Estimate, PrecisionLedger, Record, estimate, in_words
+from netpersona.intel.precision import USUAL, Estimate, PrecisionLedger, Record, Standard, Standards, estimate, in_words
 from netpersona.intel.reputation import freshness, in_force
 
 _SHOWN = 5  # feeds with which one shares most
+_NOTHING_NEW = 0.01  # share of its entries that no other feed lists, below which a feed can go
 
 
 class Worth(NamedTuple):
@@ -29,6 +31,7 @@ class Worth(NamedTuple):
     low: float
     high: float
     floor: float
+    least: float  # verdicts before it can be demoted
     log_only_since: int | None  # µs
     last_met: int | None  # µs
     freshness: float | None  # mean over what is in force, 0 to 1; None: nothing is
@@ -38,9 +41,7 @@ class Worth(NamedTuple):
     says: str
 
 
-def worths(
-    ledger: PrecisionLedger, everything: IndicatorSet, at: int, floors: Mapping[str, float] | None = None
-) -> list[Worth]:
+def worths(ledger: PrecisionLedger, everything: IndicatorSet, at: int, standards: Standards = USUAL) -> list[Worth]:
     """What every feed is worth at `at` (µs), in the order of their names; `everything` with those that are log-only."""
     common = overlap(everything.table)
     held = everything.table.filter(in_force(at)).with_columns(freshness(at))
@@ -48,19 +49,21 @@ def worths(
         feed: (n, mean) for feed, n, mean in held.group_by("feed").agg(pl.len(), pl.col("freshness").mean()).rows()
     }
     names = sorted({*common.feeds, *ledger.feeds})
-    return [_worth(name, ledger, common, fresh.get(name), at, (floors or {}).get(name, FLOOR)) for name in names]
+    return [_worth(name, ledger, common, fresh.get(name), at, standards.of(name)) for name in names]
 
 
 def _worth(
-    name: str, ledger: PrecisionLedger, common: Overlap, fresh: tuple[int, float] | None, at: int, floor: float
+    name: str, ledger: PrecisionLedger, common: Overlap, fresh: tuple[int, float] | None, at: int, standard: Standard
 ) -> Worth:
     record, listed = ledger.feeds.get(name, Record()), name in common.feeds
     found = estimate(record, at)
     unique = common.unique(name) if listed else 0.0
+    others = common.with_others(name) if listed else {}
+    size = common.size(name) if listed else 0
     sources = common.sources(name) if listed else ()
     return Worth(
         feed=name,
-        indicators=common.size(name) if listed else 0,
+        indicators=size,
         in_force=fresh[0] if fresh else 0,
         sightings=record.sightings,
         listings_met=len(record.listings),
@@ -69,27 +72,40 @@ def _worth(
         precision=found.precision,
         low=found.low,
         high=found.high,
-        floor=floor,
+        floor=standard.floor,
+        least=standard.least,
         log_only_since=record.log_only_since,
         last_met=max((seen.last for seen in record.listings.values()), default=None),
         freshness=fresh[1] if fresh else None,
         unique=unique,
-        shared_with=dict(list(common.with_others(name).items())[:_SHOWN]) if listed else {},
+        shared_with=dict(list(others.items())[:_SHOWN]),
         copy_of=sources,
-        says=_says(record, found, unique, sources, floor),
+        says=_says(record, found, unique, _held_by(name, common) if listed else (), standard),
     )
 
 
-def _says(record: Record, found: Estimate, unique: float, sources: tuple[str, ...], floor: float) -> str:
+def _held_by(name: str, common: Overlap) -> tuple[str, ...]:
+    """The feeds that hold what this one lists: a larger one that holds all of it, or else those it is a copy of.
+
+    Of two that hold the same one is the source, so not both are said to hold the other.
+    """
+    size, sources = common.size(name), common.sources(name)
+    whole = [feed for feed, shared in common.with_others(name).items() if shared == size]
+    return tuple(feed for feed in whole if common.size(feed) > size or feed in sources)[:1] or sources[:3]
+
+
+def _says(record: Record, found: Estimate, unique: float, held_by: tuple[str, ...], standard: Standard) -> str:
     """Whether it earns its place, in a sentence."""
     alone = f"{unique:.0%} of what it lists no other feed lists"
     if record.log_only_since is not None:
-        return f"log-only: {in_words(found)}"
-    if sources and unique < 0.01:
-        return f"adds nothing: a copy of {', '.join(sources[:3])}; {alone}"
+        since = minute(record.log_only_since)
+        return f"log-only since {since}, below its floor of {standard.floor:g}: {in_words(found)}"
+    if held_by and unique < _NOTHING_NEW:
+        share = "all of its entries are" if unique == 0 else f"{1 - unique:.1%} of its entries are"
+        return f"can go: {share} in {', '.join(held_by)}"
     if found.precision is None:
         met = "it was met here, but not judged" if record.listings else "nothing that it lists was met here"
         return f"not known yet: {met}; {alone}"
-    if found.low >= floor:
+    if found.low >= standard.floor:
         return f"earns its place: {in_words(found)}; {alone}"
     return f"not sure yet: {in_words(found)}; {alone}"

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 
 from netpersona.flow.window import window_of
+from netpersona.flow.words import minute
 from netpersona.intel.allow import AllowEntry
 from netpersona.intel.covering import Covering
 from netpersona.intel.precision import By, PrecisionLedger
@@ -159,7 +159,7 @@ NONE = Exemptions()
 def of_allow_entry(entry: AllowEntry, at: int) -> Exemption:
     """What an allow-entry exempts from `at` (µs) on."""
     author = f"; {entry.author}" if entry.author else ""
-    until = "" if entry.until is None else f"; until {_day(entry.until)}"
+    until = "" if entry.until is None else f"; until {minute(entry.until)}"
     why = f"the allow-entry {entry.value} covers what it is about ({entry.comment}{author}{until})"
     return Exemption(ALLOW, entry.value, "", at, entry.until, None, why)
 
@@ -172,12 +172,12 @@ def of_ledger(ledger: PrecisionLedger, window: int) -> list[Exemption]:
     found = []
     for feed, record in sorted(ledger.feeds.items()):
         if record.log_only_since is not None:
-            why = f"feed {feed} is log-only since {_day(record.log_only_since)}, below its floor"
+            why = f"feed {feed} is log-only since {minute(record.log_only_since)}, below its floor"
             found.append(Exemption(FEED, feed, "", record.log_only_since, None, None, why))
         for value, seen in sorted(record.listings.items()):
             said = seen.verdict
             if said is not None and not said.right and said.by == By.PERSON:
-                why = f"a person refuted {value} of feed {feed} on {_day(said.at)} ({said.who})"
+                why = f"a person refuted {value} of feed {feed} on {minute(said.at)} ({said.who})"
                 raised = window_of(said.at, window).end
                 found.append(Exemption(LISTING, value, feed, said.at, None, raised, why))
     return found
@@ -195,11 +195,3 @@ def _speaks(each: Exemption, term: RiskTerm, at: int) -> bool:
 def _lasting(each: Exemption | Exempt) -> tuple[bool, int]:
     """The one without an end first, then by how late it ends."""
     return each.until is not None, -(each.until or 0)
-
-
-def _day(at: int) -> str:
-    """An instant in words, to the minute; beyond the calendar its seconds."""
-    try:
-        return datetime.fromtimestamp(at / 1e6, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, ValueError, OSError):
-        return f"{at / 1e6:.0f} s"

@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 
 from netpersona.app.config import Config, read_config
+from netpersona.app.feed_config import standards
 from netpersona.app.span import duration
 from netpersona.errors import ConfigError
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
+from netpersona.intel.gate import Admission
+from netpersona.intel.precision import Standard
 from netpersona.policy.model import AlwaysAllow, PolicySet
 
 
@@ -183,3 +186,51 @@ def test_a_policy_files_own_always_allow_goes_before_the_configurations(config):
 )
 def test_a_value_that_means_nothing_is_refused(config, text, word):
     assert word in refused(config, text)
+
+
+GATE = """
+feeds:
+  - {name: drop, file: drop.txt, floor: 0.7}
+  - {name: ours, file: ours.txt, least: 20}
+gate:
+  time_servers: [192.0.2.123]
+  admit:
+    - {value: 9.9.9.9/32, gate: public-resolvers, feed: ours, reason: "ticket 4711", author: lena}
+    - {value: Evil.Example., gate: top-sites, reason: we know better, author: ann}
+precision: {floor: 0.6, least: 8}
+"""
+
+
+def test_the_gate_and_the_precision_of_feeds_are_configured(config):
+    found = config(GATE)
+    assert found.gate.time_servers == ("192.0.2.123",)
+    assert found.gate.admitted == (
+        Admission("public-resolvers", "9.9.9.9", "ticket 4711", "lena", "ours"),
+        Admission("top-sites", "evil.example", "we know better", "ann", None),
+    )
+    held = standards(found.feeds, found.precision)
+    assert [held.of(name) for name in ("drop", "ours", "other")] == [(0.7, 8), (0.6, 20), (0.6, 8)]
+    assert config("").precision == Standard()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        ("public-resolvers", "public-resolver", 8, "did you mean 'public-resolvers'?"),
+        ("reason: we know", "raeson: we know", 9, "did you mean 'reason'?"),
+        ('"ticket 4711"', '""', 8, "admit: reason: a line of text is expected"),
+        ("Evil.Example.", "not one", 9, "'not one' is not one address, network, name or URL"),
+        ("[192.0.2.123]", "[192.0.2.999]", 6, "time_servers: '192.0.2.999' is not an address"),
+        ("time_servers", "timeservers", 6, "did you mean 'time_servers'?"),
+        ("floor: 0.6", "floor: 60", 10, "floor: 60.0 is not between 0 (log-only never) and 1"),
+        ("floor: 0.7", "floor: -1", 3, "feed drop: floor: -1"),
+        ("least: 20", "least: 0", 4, "feed ours: least: 0 judged sightings"),
+        ("least: 8", "leats: 8", 10, "did you mean 'least'?"),
+        (", least: 20", ", interval: 1h", 4, "interval: means nothing for a file"),
+        ("name: ours", "name: drop", 4, "two feeds are named drop"),
+    ],
+)
+def test_an_error_names_the_file_the_line_and_the_word_meant(config, before, after, line, said):
+    message = refused(config, GATE.replace(before, after, 1))
+    assert f"netpersona.yaml:{line}: " in message
+    assert said in message

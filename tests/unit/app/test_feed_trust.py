@@ -5,6 +5,7 @@ from __future__ import annotations
 from netpersona.app.feed_trust import FeedTrust
 from netpersona.intel.feed import FeedSettings, parse
 from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.precision import Standard, Standards
 from unit.app.test_feed_precision import seen
 from unit.risk.detectors.windows import START, judged, talk, window
 
@@ -41,7 +42,7 @@ def test_a_feed_that_people_prove_wrong_counts_no_more_and_the_store_remembers()
 
 
 def test_a_floor_of_nought_keeps_a_feed_whatever_is_said():
-    trust = FeedTrust(floors={"junk": 0.0})
+    trust = FeedTrust(Standards(feeds={"junk": Standard(floor=0.0)}))
     trust.counting(everything())
     assert wrong_eight_times(trust) == []
     assert trust.counting(everything()) is trust.everything

@@ -20,6 +20,8 @@ from netpersona.intel.precision import (
     Claim,
     Met,
     PrecisionLedger,
+    Standard,
+    Standards,
     estimate,
     judged,
     sighted,
@@ -112,14 +114,18 @@ def test_it_counts_again_once_enough_of_it_proves_right_but_does_not_waver():
     assert changes == [False]
 
 
+def held_to(floor, least=5.0):
+    return Standards(feeds={"junk": Standard(floor, least)})
+
+
 def test_a_floor_of_nought_demotes_never_and_a_higher_one_sooner():
     ledger = judged(
         sighted(PrecisionLedger(), met("junk", *range(10))), [*claims(WRONG, *range(6)), *claims(RIGHT, 6, 7, 8, 9)]
     )
     assert weighed(ledger, AT)[0].log_only == frozenset()
-    assert weighed(ledger, AT, {"junk": 0.9})[0].log_only == {"junk"}
+    assert weighed(ledger, AT, held_to(0.9))[0].log_only == {"junk"}
     wrong = judged(sighted(PrecisionLedger(), met("junk", *range(10))), claims(WRONG, *range(10)))
-    assert weighed(wrong, AT, {"junk": 0.0})[0].log_only == frozenset()
+    assert weighed(wrong, AT, held_to(0.0))[0].log_only == frozenset()
 
 
 def test_what_is_log_only_lowers_no_reputation_and_reaches_no_set_but_is_still_met():
@@ -228,11 +234,18 @@ def test_it_is_said_which_feed_earns_its_place():
     ledger, _ = weighed(ledger, AT)
     told = {each.feed: each for each in worths(ledger, everything, AT)}
     assert list(told) == sorted(told)
-    assert told["copy"].says.startswith("adds nothing: a copy of copied")
+    assert told["copy"].says == "can go: all of its entries are in copied"
     assert told["copied"].says.startswith("not known yet")
     assert told["good"].says.startswith("earns its place: 8 of 8 judged listings were right")
     assert told["good"].unique == 1.0
-    assert told["junk"].says.startswith("log-only: 0 of 8")
+    assert told["junk"].says.startswith("log-only since ")
+    assert "below its floor of 0.5: 0 of 8 judged" in told["junk"].says
     assert told["junk"].log_only_since == AT
     assert told["copy"].shared_with == {"copied": 100}
     assert (told["quiet"].freshness, told["quiet"].floor) == (1.0, FLOOR)
+
+
+def test_a_feed_is_demoted_only_after_as_many_verdicts_as_it_is_held_to():
+    wrong = judged(sighted(PrecisionLedger(), met("junk", *range(10))), claims(WRONG, *range(10)))
+    assert weighed(wrong, AT, held_to(0.5, 11.0))[0].log_only == frozenset()
+    assert weighed(wrong, AT, held_to(0.5, 10.0))[0].log_only == {"junk"}

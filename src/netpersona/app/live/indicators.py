@@ -7,21 +7,24 @@ of it passed the gate.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
 
 from netpersona.adapters.feeds.file import FileFeed
-from netpersona.app.feed_config import FeedSource
+from netpersona.app.feed_config import FeedSource, standards
+from netpersona.app.gate_config import GateKeys
 from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.feed_state import REFUSALS_SHOWN, FeedState
 from netpersona.errors import ConfigError, FeedError
+from netpersona.flow.vm import Vm
 from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
 from netpersona.intel.formats import FormatError
 from netpersona.intel.gate import Protected, objection, refuse
 from netpersona.intel.indicators import AllowList, IndicatorSet
+from netpersona.intel.precision import Standard, Standards
 from netpersona.intel.warning import NO_LISTS, WarningLists
 
 PUSHED_MOST = 100_000  # values in one feed that is pushed to
@@ -39,9 +42,21 @@ class Rebuilt(NamedTuple):
 class LiveIndicators:
     """All feeds with what each says now; `pushed` holds the values of feeds that are pushed to."""
 
-    def __init__(self, feeds: LiveFeeds | Sequence[FileFeed] = (), lists: WarningLists = NO_LISTS) -> None:
-        """The feeds that are read; files are watched.  `lists` are those that the gate refuses by."""
+    def __init__(
+        self,
+        feeds: LiveFeeds | Sequence[FileFeed] = (),
+        lists: WarningLists = NO_LISTS,
+        gate: GateKeys | None = None,
+        usual: Standard | None = None,
+    ) -> None:
+        """The feeds that are read; files are watched.
+
+        `lists` are those that the gate refuses by, `gate` what the configuration says to it, and `usual` the precision
+        that a feed is held to which has none of its own.
+        """
         self._lists = lists
+        self._gate = GateKeys() if gate is None else gate
+        self._usual = Standard() if usual is None else usual
         self.feeds = feeds if isinstance(feeds, LiveFeeds) else LiveFeeds([FeedSource.of_file_feed(f) for f in feeds])
         self.pushed: dict[str, list[str]] = {}
         self._allow, self._protected = AllowList(), Protected()
@@ -56,6 +71,16 @@ class LiveIndicators:
     def snapshots(self) -> Mapping[str, FeedSnapshot]:
         """What each feed says, by its name."""
         return dict(self._snapshots)
+
+    def protected(self, vms: Iterable[Vm], management: Iterable[str]) -> Protected:
+        """What the gate protects where these VMs and management peers are."""
+        gate = self._gate
+        return Protected.of(vms, management, gate.time_servers, admitted=gate.admitted)
+
+    def standards(self) -> Standards:
+        """The precision that each feed is held to."""
+        sources = (self.feeds.source(name) for name in self.feeds.names)
+        return standards([source for source in sources if source is not None], self._usual)
 
     def load(self, protected: Protected, allow: AllowList, at: int) -> IndicatorSet:
         """Everything anew, as the gate lets it pass that protects these addresses."""
@@ -178,7 +203,9 @@ class LiveIndicators:
             except ValueError:
                 others.append(value)  # a network or a name: the reader of feeds knows
                 continue
-            if wrong is not None:
+            if wrong is not None and any(a.value == value and a.feed in {None, feed} for a in self._protected.admitted):
+                others.append(value)  # the gate knows what of it somebody lets through
+            elif wrong is not None:
                 raise FeedError(f"feed {feed}: {value!r} is refused: {wrong}; nothing was pushed")
         refused = _of_pushed(feed, others, self._protected).refused if others else ()
         if refused:

@@ -68,7 +68,7 @@ class Threats:
         self._indicators, self._supervisor = indicators, supervisor
         self._lock = threading.Condition(threading.RLock())  # on the indicators; told when more is in force
         self._beside = ThreadPoolExecutor(1, "indicators")
-        self.trust = LiveTrust(self._beside, supervisor)
+        self.trust = LiveTrust(self._beside, supervisor, indicators.standards)
         self._work: _Work | None = None
         self._rest_until = 0  # µs
         self._pushes = self._worked_in = self._in_force = 0  # how many there were, are in what is known, are in force
@@ -84,7 +84,7 @@ class Threats:
 
     def load(self, vms: Iterable[Vm], policies: PolicySet) -> Known:
         """All that is known, as the gate lets it pass that protects these VMs."""
-        gate = (Protected.of(vms, policies.always.management), allowed(policies))
+        gate = (self._indicators.protected(vms, policies.always.management), allowed(policies))
         with self._lock:
             if gate != self._gate:
                 self._gate, self._work = gate, None
@@ -98,7 +98,7 @@ class Threats:
         Where nothing of theirs is listed, the gate protects them from now on, and what of VMs that are gone it refused
         is let through beside, when there is time.
         """
-        protected = Protected.of(vms, policies.always.management)
+        protected = self._indicators.protected(vms, policies.always.management)
         if self._gate is None:
             return True
         if protected == self._gate[0]:

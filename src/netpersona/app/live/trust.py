@@ -14,7 +14,7 @@ from netpersona.app.feed_trust import FeedTrust
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.errors import StoreError
 from netpersona.intel.indicators import IndicatorSet
-from netpersona.intel.precision import Notice, PrecisionLedger
+from netpersona.intel.precision import Notice, PrecisionLedger, Standards
 from netpersona.observation.model import Observation
 from netpersona.risk.finding import Finding
 
@@ -22,8 +22,11 @@ from netpersona.risk.finding import Finding
 class LiveTrust:
     """Not for several threads, but for `counting`.  What it is told is worked out in the executor, in its order."""
 
-    def __init__(self, beside: Executor, supervisor: Supervisor) -> None:
-        self._trust = FeedTrust()
+    def __init__(
+        self, beside: Executor, supervisor: Supervisor, standards: Callable[[], Standards] = Standards
+    ) -> None:
+        """`standards`: what feeds are held to now."""
+        self._trust, self._standards = FeedTrust(), standards
         self._beside, self._supervisor = beside, supervisor
         self._asked: deque[Future[tuple[Notice, ...]]] = deque()
 
@@ -67,4 +70,5 @@ class LiveTrust:
         return changed
 
     def _ask(self, work: Callable[[], tuple[Notice, ...]]) -> None:
+        self._trust.standards = self._standards()
         self._asked.append(self._beside.submit(work))

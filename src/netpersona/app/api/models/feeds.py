@@ -42,6 +42,8 @@ class FeedKeys(Model):
     largest: _Short | None = Field(None, description="How much it may hold, unpacked: 64MiB, 1GiB.")
     time_limit: _Short | None = Field(None, description="How long one reading may take: 5m.")
     hold: bool = Field(default=True, description="Whether a person must look where it shrinks or grows much.")
+    floor: Share | None = Field(None, description="The precision below which it is log-only; 0: never.  Else as usual.")
+    least: float | None = Field(None, ge=1, le=1000, description="Judged sightings before it can be.  Else as usual.")
 
 
 class FeedSourceSpec(Model):

@@ -167,6 +167,7 @@ class RiskStatus(Model):
     risk: Share
     prior: Share
     contributions: list[dict[str, Any]]
+    exempt: list[dict[str, Any]] = Field(description="Terms that do not count then, since when and why.")
     without: list[str] | None = None
     risk_with_all: Share | None = None
 
