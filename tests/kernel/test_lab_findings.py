@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kernel.test_lab import Tap, lab, needs_lab, running
+from kernel.lab_net import Tap, lab, needs_lab, running
 from netpersona.app.lab.layout import CONTROL, DESKTOP, DROP, RESOLVER, WEB
 
 SO_TIMESTAMPNS = 35
