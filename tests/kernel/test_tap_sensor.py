@@ -5,92 +5,29 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from kernel.private_net import inside, namespaces, needs_kernel, run
-from kernel.tap_net import HOST, addresses, attach, counters, detach, vm_of
-from netpersona.adapters.sensors.tap.open_windows import OpenWindows
-from netpersona.adapters.sensors.tap.sensor import TapSensor
-from netpersona.errors import SourceError
-from netpersona.flow.vm import vm_id
-from netpersona.flow.window import DAY
+from kernel.private_net import inside, needs_kernel, run
+from kernel.tap_net import HOST, addresses, counters, vm_of
+from kernel.tap_watched import GATEWAYS, V4, V6, Watched, packets, sockets, two_taps, watching_both
 from packet_samples import dns, udp
 
 pytestmark = needs_kernel
-V4, V6 = 0, 1
-GATEWAYS = ("10.77.1.1", "2001:db8:1::1")
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 both_families = pytest.mark.parametrize("family", [V4, V6], ids=["v4", "v6"])
 
 
 @pytest.fixture
 def host():
-    with namespaces(HOST, vm_of(1), vm_of(2)):
-        run("ip", "-n", HOST, "link", "set", "lo", "up")
-        attach(1)
-        attach(2)
-        run("ip", "netns", "exec", HOST, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+    with two_taps():
         yield
 
 
 @pytest.fixture
 def sensor(host):
-    with inside(HOST):
-        made = TapSensor(blocks=16, window=DAY)
-    with made:
-        made.add("tap1", vm_id("one"))
-        made.add("tap2", vm_id("two"))
-        made.poll(0)
+    with watching_both() as made:
         yield made
-
-
-def sockets(kind, family, where, address=None):
-    with inside(where):
-        made = socket.socket(FAMILIES[family], kind)
-    made.settimeout(5)
-    if address is not None:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-    return made
-
-
-class Watched:
-    """What a sensor says, put together."""
-
-    def __init__(self, sensor):
-        self.sensor, self.windows, self.closed, self.last = sensor, OpenWindows(DAY), [], None
-
-    def poll(self, seconds=0.1):
-        self.last = self.sensor.poll(seconds)
-        self.closed += self.windows.add(self.last)
-
-    def until(self, condition):
-        """Poll until the flows are as they should be."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            self.poll()
-            if condition(self.flows()):
-                return self.flows()
-        raise AssertionError(f"not so within 10 s: {self.flows().to_dicts()}")
-
-    def tables(self):
-        open_now = [self.windows.table(start) for start in self.windows.starts()]
-        return [rows for _, rows in self.closed] + open_now
-
-    def flows(self):
-        return pl.concat([rows.flows for rows in self.tables()] or [self.windows.table(0).flows])
-
-    def said(self):
-        return pl.concat([rows.transactions for rows in self.tables()] or [self.windows.table(0).transactions])
-
-
-def packets(flows, count):
-    return lambda rows: rows.filter(flows)["packets_orig"].sum() + rows.filter(flows)["packets_resp"].sum() >= count
 
 
 @both_families
@@ -281,47 +218,6 @@ def test_vlan_tags_are_those_that_the_vm_sent(sensor):
     assert flow["vlan"] == 12
 
 
-def test_an_interface_that_vanishes_is_reported_and_may_come_again(sensor):
-    watched = Watched(sensor)
-    client = sockets(socket.SOCK_DGRAM, V4, vm_of(2))
-    detach(1)
-    deadline = time.monotonic() + 10
-    while watched.last is None or watched.last.vanished == ():
-        assert time.monotonic() < deadline
-        watched.poll()
-    assert watched.last.vanished == ("tap1",)
-    assert dict(sensor.taps) == {"tap2": "two"}
-    client.sendto(b"still here", ("10.77.2.1", 9))
-    watched.until(packets(pl.col("source") == "tap2", 1))
-    attach(1)
-    sensor.add("tap1", vm_id("one"))
-    sockets(socket.SOCK_DGRAM, V4, vm_of(1)).sendto(b"again", (GATEWAYS[V4], 9))
-    watched.until(packets(pl.col("source") == "tap1", 1))
-
-
-def test_an_interface_that_is_renamed_is_watched_under_its_new_name(sensor):
-    watched = Watched(sensor)
-    for words in (("down",), ("name", "renamed"), ("up",)):
-        run("ip", "-n", HOST, "link", "set", "tap1" if words != ("up",) else "renamed", *words)
-    sensor.add("renamed", vm_id("one"))
-    assert set(sensor.taps) == {"renamed", "tap2"}
-    run("ip", "-n", HOST, "link", "set", "tap2", "down")
-    run("ip", "-n", HOST, "link", "set", "tap2", "name", "other")
-    deadline = time.monotonic() + 10
-    while watched.last is None or watched.last.vanished == ():
-        assert time.monotonic() < deadline
-        watched.poll()
-    assert watched.last.vanished == ("tap2",)
-    with inside(vm_of(1)):
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    mine = pl.col("responder_port") == 9
-    while not watched.flows().filter(mine).height:  # until its carrier is up
-        assert time.monotonic() < deadline
-        raw.sendto(udp("10.77.1.2", 5, "10.77.1.1", 9), ("eth0", 0))
-        watched.poll()
-    assert watched.flows().filter(mine)["source"].to_list() == ["renamed"]
-
-
 def test_bridged_taps_see_each_packet_once_in_each_direction(sensor):
     watched = Watched(sensor)
     words = ["ip", "-n", HOST, "link", "add", "br0", "type", "bridge", "forward_delay", "0"]
@@ -347,135 +243,3 @@ def test_bridged_taps_see_each_packet_once_in_each_direction(sensor):
         ("tap1", "10.99.0.1", 3, 3),
         ("tap2", "10.99.0.1", 3, 3),
     ]
-
-
-def test_an_interface_that_is_watched_no_longer_says_nothing(sensor):
-    watched = Watched(sensor)
-    sensor.remove("tap1")
-    sensor.remove("tap1")
-    sockets(socket.SOCK_DGRAM, V4, vm_of(1)).sendto(b"unseen", (GATEWAYS[V4], 9))
-    sockets(socket.SOCK_DGRAM, V4, vm_of(2)).sendto(b"seen", ("10.77.2.1", 9))
-    rows = watched.until(packets(pl.col("responder_port") == 9, 1))
-    assert rows.filter(pl.col("responder_port") == 9)["source"].to_list() == ["tap2"]
-
-
-def test_an_interface_that_is_not_there_is_refused_by_name(sensor):
-    for name in ("tap9", "a-name-that-is-far-too-long-for-linux"):
-        with pytest.raises(SourceError, match=f"{name}: no such interface"):
-            sensor.add(name, vm_id("nine"))
-    assert set(sensor.taps) == {"tap1", "tap2"}
-
-
-def test_packets_that_find_no_room_are_counted(host):
-    with inside(HOST):
-        made = TapSensor(blocks=2, window=DAY)
-    with made:
-        made.add("tap1", vm_id("one"))
-        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
-        for _ in range(6000):
-            client.sendto(bytes(1400), (GATEWAYS[V4], 9))
-        report = made.poll(0.3)
-        seen = report.batch.flows.filter(pl.col("responder_port") == 9)["packets_orig"].sum()
-        lost = report.batch.skipped["packet lost: the ring was full"]
-        assert lost == made.health.lost
-        assert seen + lost == pytest.approx(6000, abs=5)  # neighbour discovery may be among the lost
-        assert 0 < seen < 6000
-
-
-def test_what_finds_no_room_in_one_report_is_in_the_next_and_nothing_is_final_before(host):
-    with inside(HOST):
-        made = TapSensor(blocks=512, window=DAY)
-    with made:
-        made._buffer = np.empty(1 << 20, np.uint8)
-        made.add("tap1", vm_id("one"))
-        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
-        for place in range(3000):
-            client.sendto(bytes(1400), (GATEWAYS[V4], 1000 + place))
-        mine = pl.col("originator_port") == client.getsockname()[1]
-        time.sleep(0.3)
-        seen, final = 0, 0
-        for _ in range(30):
-            report = made.poll(0)
-            flows = report.batch.flows.filter(mine)
-            assert flows.filter(pl.col("start") < final).is_empty()
-            final = report.until
-            seen += flows.height
-        assert (seen, made.health.lost) == (3000, 0)
-
-
-def test_little_traffic_fills_no_ring_while_nobody_looks(host):
-    with inside(HOST):
-        made = TapSensor(blocks=128, window=DAY)
-    with made:
-        made.add("tap1", vm_id("one"))
-        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
-        for _ in range(200):  # two seconds, some hundred blocks
-            client.sendto(b"tick", (GATEWAYS[V4], 9))
-            time.sleep(0.01)
-        watched = Watched(made)
-        (flow,) = (
-            watched.until(packets(pl.col("responder_port") == 9, 200)).filter(pl.col("responder_port") == 9).to_dicts()
-        )
-        assert (flow["packets_orig"], made.health.lost) == (200, 0)
-
-
-def test_many_interfaces_in_one_ring(host):
-    with inside(HOST):
-        made = TapSensor(blocks=8, window=DAY)
-    with made:
-        pairs = (
-            f"link add many{n} type veth peer name end{n}\nlink set many{n} up\nlink set end{n} up\n"
-            for n in range(150)
-        )
-        run("ip", "-n", HOST, "-batch", "-", text="".join(pairs))
-        for n in range(150):
-            made.add(f"many{n}", vm_id(f"vm{n}"))
-        watched = Watched(made)
-        with inside(HOST):
-            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        frame = udp("10.0.0.1", 5, "10.0.0.2", 6)
-        mine = pl.col("responder_port") == 6
-        missing = {f"many{n}" for n in range(150)}
-        deadline = time.monotonic() + 30
-        while missing:  # an interface whose carrier is not up yet sends nothing
-            assert time.monotonic() < deadline, sorted(missing)
-            for name in missing:
-                raw.sendto(frame, (name.replace("many", "end"), 0))
-            watched.poll(0.3)
-            missing -= set(watched.flows().filter(mine)["source"])
-        assert watched.flows().filter(mine).group_by("source").len()["len"].unique().to_list() == [1]
-
-
-def test_the_window_closes_when_nothing_waits(sensor):
-    watched = Watched(sensor)
-    sockets(socket.SOCK_DGRAM, V4, vm_of(1)).sendto(b"x", (GATEWAYS[V4], 9))
-    watched.until(packets(pl.col("responder_port") == 9, 1))
-    now = time.clock_gettime_ns(time.CLOCK_REALTIME) // 1000
-    watched.poll(0)
-    assert now - 2_000_000 < watched.last.until <= now + 2_000_000
-
-
-@pytest.mark.parametrize(("kept", "words"), [("-all,+net_raw", "ok"), ("-all", "CAP_NET_RAW")])
-def test_the_only_privilege_needed_is_to_open_packet_sockets(host, kept, words):
-    script = (
-        "from netpersona.adapters.sensors.tap.sensor import TapSensor\n"
-        "from netpersona.errors import SourceError\n"
-        "try:\n"
-        "    with TapSensor(blocks=4) as sensor: sensor.add('tap1', 'one'); sensor.poll(0.1); print('ok')\n"
-        "except SourceError as error: print(error)\n"
-    )
-    command = [
-        "ip",
-        "netns",
-        "exec",
-        HOST,
-        "setpriv",
-        f"--bounding-set={kept}",
-        f"--inh-caps={kept}",
-        sys.executable,
-        "-c",
-        script,
-    ]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert words in done.stdout, done.stderr

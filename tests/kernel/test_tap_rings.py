@@ -1,0 +1,91 @@
+"""What finds no room at the live sensor is counted or told next time, and nothing is final too early."""
+
+import socket
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kernel.private_net import inside, needs_kernel
+from kernel.tap_net import HOST, vm_of
+from kernel.tap_watched import GATEWAYS, V4, Watched, packets, sockets, two_taps, watching_both
+from netpersona.adapters.sensors.tap.sensor import TapSensor
+from netpersona.flow.vm import vm_id
+from netpersona.flow.window import DAY
+
+pytestmark = needs_kernel
+
+
+@pytest.fixture
+def host():
+    with two_taps():
+        yield
+
+
+@pytest.fixture
+def sensor(host):
+    with watching_both() as made:
+        yield made
+
+
+def test_packets_that_find_no_room_are_counted(host):
+    with inside(HOST):
+        made = TapSensor(blocks=2, window=DAY)
+    with made:
+        made.add("tap1", vm_id("one"))
+        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
+        for _ in range(6000):
+            client.sendto(bytes(1400), (GATEWAYS[V4], 9))
+        report = made.poll(0.3)
+        seen = report.batch.flows.filter(pl.col("responder_port") == 9)["packets_orig"].sum()
+        lost = report.batch.skipped["packet lost: the ring was full"]
+        assert lost == made.health.lost
+        assert seen + lost == pytest.approx(6000, abs=5)  # neighbour discovery may be among the lost
+        assert 0 < seen < 6000
+
+
+def test_what_finds_no_room_in_one_report_is_in_the_next_and_nothing_is_final_before(host):
+    with inside(HOST):
+        made = TapSensor(blocks=512, window=DAY)
+    with made:
+        made._buffer = np.empty(1 << 20, np.uint8)
+        made.add("tap1", vm_id("one"))
+        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
+        for place in range(3000):
+            client.sendto(bytes(1400), (GATEWAYS[V4], 1000 + place))
+        mine = pl.col("originator_port") == client.getsockname()[1]
+        time.sleep(0.3)
+        seen, final = 0, 0
+        for _ in range(30):
+            report = made.poll(0)
+            flows = report.batch.flows.filter(mine)
+            assert flows.filter(pl.col("start") < final).is_empty()
+            final = report.until
+            seen += flows.height
+        assert (seen, made.health.lost) == (3000, 0)
+
+
+def test_little_traffic_fills_no_ring_while_nobody_looks(host):
+    with inside(HOST):
+        made = TapSensor(blocks=128, window=DAY)
+    with made:
+        made.add("tap1", vm_id("one"))
+        client = sockets(socket.SOCK_DGRAM, V4, vm_of(1))
+        for _ in range(200):  # two seconds, some hundred blocks
+            client.sendto(b"tick", (GATEWAYS[V4], 9))
+            time.sleep(0.01)
+        watched = Watched(made)
+        (flow,) = (
+            watched.until(packets(pl.col("responder_port") == 9, 200)).filter(pl.col("responder_port") == 9).to_dicts()
+        )
+        assert (flow["packets_orig"], made.health.lost) == (200, 0)
+
+
+def test_the_window_closes_when_nothing_waits(sensor):
+    watched = Watched(sensor)
+    sockets(socket.SOCK_DGRAM, V4, vm_of(1)).sendto(b"x", (GATEWAYS[V4], 9))
+    watched.until(packets(pl.col("responder_port") == 9, 1))
+    now = time.clock_gettime_ns(time.CLOCK_REALTIME) // 1000
+    watched.poll(0)
+    assert now - 2_000_000 < watched.last.until <= now + 2_000_000
