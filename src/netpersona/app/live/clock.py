@@ -5,7 +5,7 @@ set an hour forward would end what was to last for half an hour; one set back wo
 time, and what VMs did would lie in windows that are closed.  So a step is taken out: what comes after it is moved by
 as much, and this shift is worked off at about a tenth of the time's speed, ten hours or some more for an hour.  What
 was to last an hour lasts 54 to 67 minutes meanwhile; nothing is forgotten.  A step of less than STEP is followed as it
-is: a sensor's time waits for answers that are under way.
+is: a busy machine reads its packets late.
 
 A row is moved by the shift of its own time, however often and late it is told, so it stays in its window.
 """
@@ -50,49 +50,55 @@ class Clock:
         """The report in event time."""
         if self._steady is None:
             return report
-        now = self._steady()
-        stepped = report.until - self._last - int((now - self._then) * SECOND)
-        self._last, self._then = report.until, now
+        steady, now = self._steady(), report.now
+        stepped = now - self._last - int((steady - self._then) * SECOND)
+        self._last, self._then = now, steady
         if abs(stepped) > STEP:
-            self._step(report.until, stepped)
-        elif not self.shift and report.until - self._slowed > HOUR:
+            self._step(now, stepped)
+        elif not self.shift and now - self._slowed > HOUR:
             self._shifts = [(0, 0)]
-        elif self.shift and report.until - self._slowed >= _EVERY:
-            self._work_off(report.until)
+        elif self.shift and now - self._slowed >= _EVERY:
+            self._work_off(now)
         if len(self._shifts) == 1 and not self.shift:
             return report
-        until, rows = report.until, report.batch
+        rows = report.batch
         moved = batch(
-            self._moved(rows.flows, until),
-            self._moved(rows.transactions, until),
+            self._moved(rows.flows, now),
+            self._moved(rows.transactions, now),
             rows.skipped,
-            self._moved(rows.banners, until),
+            self._moved(rows.banners, now),
         )
-        return replace(report, batch=moved, asked=self._moved(report.asked, until), until=self.event(until))
+        until = min(self.event(now), report.until + self._shift_of(report.until))
+        waits = self.event(now) - until
+        return replace(report, batch=moved, asked=self._moved(report.asked, now), until=until, waits=waits)
 
-    def _step(self, until: int, stepped: int) -> None:
+    def _step(self, now: int, stepped: int) -> None:
         shift = self.shift - stepped
         self._ahead = self.shift
         if stepped < 0:
             self._shifts = [(0, shift)]
         else:
-            self._shifts.append((until - stepped // 2, shift))
-        self._slowed = until
+            self._shifts.append((now - stepped // 2, shift))
+        self._slowed = now
 
-    def _work_off(self, until: int) -> None:
+    def _work_off(self, now: int) -> None:
         less = min(_PART, abs(self.shift))
-        if self.shift > 0 and self.event(until) % self._window < less + SECOND:
+        if self.shift > 0 and self.event(now) % self._window < less + SECOND:
             return  # not back into a window that is closed
-        self._shifts.append((until, self.shift - less if self.shift > 0 else self.shift + less))
+        self._shifts.append((now, self.shift - less if self.shift > 0 else self.shift + less))
         self._shifts = self._shifts[-_KEPT:]
-        self._slowed = until
+        self._slowed = now
 
-    def _moved(self, rows: pl.DataFrame, until: int) -> pl.DataFrame:
+    def _shift_of(self, at: int) -> int:
+        """The shift of what was at that time, as for rows."""
+        return [shift for since, shift in self._shifts if since <= at or since == self._shifts[0][0]][-1]
+
+    def _moved(self, rows: pl.DataFrame, now: int) -> pl.DataFrame:
         if not rows.height:
             return rows
         start = pl.col("start")
         shift = pl.lit(self._shifts[0][1], pl.Int64())
         for since, each in self._shifts[1:]:
             shift = pl.when(start >= since).then(each).otherwise(shift)
-        shift = pl.when(start > until + STEP // 2).then(self._ahead).otherwise(shift)
+        shift = pl.when(start > now + STEP // 2).then(self._ahead).otherwise(shift)
         return rows.with_columns(start=(start + shift).cast(rows.schema["start"]))

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from netpersona.adapters.sensors.packets.dialogue import LATENESS
 from netpersona.adapters.sensors.packets.window_meter import STEP, WindowMeter
 from netpersona.adapters.sensors.tap.open_windows import OpenWindows
 from netpersona.flow.window import WINDOW
@@ -68,6 +69,44 @@ def test_a_window_is_not_complete_while_a_question_waits():
     assert report.until == T + 62 * SECOND
     assert report.batch.transactions.select("name", "status").rows() == [("a.example", None)]
     assert report.asked.is_empty()
+
+
+def test_a_window_is_complete_soon_after_its_end_and_a_later_answer_has_its_own():
+    meter, windows, end = Meter(), OpenWindows(), T + WINDOW
+    assert windows.add(meter.report(end - 9, (end - 10, udp(*ASK, dns(1, "a.example"))))) == []
+    waiting = meter.report(end + LATENESS)
+    assert (waiting.until, waiting.now) == (end - 10, end + LATENESS)
+    assert windows.add(waiting) == []
+    ((start, part),) = windows.add(meter.report(end + LATENESS + 1))
+    assert start == T
+    assert part.transactions.select("name", "status", "start").rows() == [("a.example", None, end - 10)]
+    late = end + 5 * SECOND
+    windows.add(meter.report(late + 1, (late, udp(*TELL, dns(1, "a.example", answers=[(1, bytes([192, 0, 2, 1]))])))))
+    told = windows.table(end).transactions.select("name", "start", "answers", "originator", "responder").rows()
+    assert told == [("a.example", late, ["192.0.2.1"], A, B)]
+
+
+def test_the_end_of_windows_of_another_length_counts():
+    meter = Meter(window=60 * SECOND)
+    begin = T // (60 * SECOND) * 60 * SECOND
+    meter.report(begin + 9, (begin, udp(*ASK, dns(1, "a.example"))))
+    assert meter.report(begin + 60 * SECOND).until == begin
+    meter.report(begin + 90 * SECOND, (begin + 89 * SECOND, udp(*ASK, dns(2, "b.example"))))
+    assert meter.report(begin + 121 * SECOND).until == begin + 89 * SECOND
+    assert meter.report(begin + 123 * SECOND).until == begin + 123 * SECOND
+
+
+def test_a_hello_that_says_nothing_yet_when_its_window_is_complete_is_read_in_the_next():
+    meter, windows, end = Meter(), OpenWindows(), T + WINDOW
+    windows.add(meter.report(end - 9, (end - 10, tcp(*ONE, ACK, HELLO[:20], seq=2))))
+    assert [start for start, _ in windows.add(meter.report(end + 3 * SECOND))] == [T]
+    late = end + 4 * SECOND
+    report = meter.report(late + 1, (late, tcp(*ONE, ACK, HELLO[20:], seq=22)))
+    assert report.batch.transactions.select("kind", "name", "start").rows() == [("tls", "www.example.com", late)]
+    assert rows(report, "part", "server_name") == [(1, "www.example.com")]
+    assert (report.until, report.asked.height) == (late + 1, 0)
+    assert windows.add(report) == []
+    assert not windows.skipped
 
 
 def test_what_is_answered_at_once_was_never_asked():

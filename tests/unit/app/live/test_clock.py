@@ -1,5 +1,7 @@
 """The machine's clock is set an hour forward, and back: nothing is forgotten, ends early or hangs."""
 
+from dataclasses import replace
+
 import pytest
 
 from netpersona.app.live.clock import Clock
@@ -33,8 +35,6 @@ class Stepped(Script):
 
 
 def stepping(tmp_path, *texts, store=None, at=START):
-    from dataclasses import replace
-
     from netpersona.app.live.controller import Controller
 
     rig = Rig(tmp_path, *texts, store=store, at=at)
@@ -154,3 +154,35 @@ def test_a_sensor_s_time_that_waits_for_answers_is_no_step():
     for waited in (2, 19):
         script.at = START + waited * SECOND
         assert clock.level(script.poll(0.0)).until == script.at
+
+
+def test_time_goes_on_while_an_answer_is_waited_for_and_that_is_no_step_of_the_clock(tmp_path):
+    rig = stepping(tmp_path, ON_A_NAME)
+    asked, meant = rig.sensor.at, rig.sensor.poll
+    rig.sensor.poll = lambda seconds: waiting(meant(seconds), asked)
+    for _ in range(60):
+        rig.sensor.at += SECOND
+        rig.turns()
+        assert rig.controller.now() == rig.sensor.at
+    rig.sensor.poll = meant
+    rig.turns(2)
+    assert rig.controller.now() == rig.sensor.at
+    assert part(rig, "clock") is None
+
+
+def test_what_is_final_is_moved_as_the_rows_of_that_time_are():
+    steady = Stepped(START)
+    clock = Clock(START, None, lambda: steady.steady, WINDOW)
+    steady.step(HOUR)
+    report = clock.level(steady.poll(0.0))
+    assert (report.until, clock.shift) == (START, -HOUR)
+    for _ in range(3):
+        steady.at += 70 * SECOND
+        report = clock.level(waiting(steady.poll(0.0), steady.at - 100 * SECOND))
+        assert report.now - report.until >= 100 * SECOND
+        assert report.now == steady.at + clock.shift
+
+
+def waiting(report, since):
+    """The report, where something is waited for that was asked then."""
+    return replace(report, until=since, waits=report.until - since)

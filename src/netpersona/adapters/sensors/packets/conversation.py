@@ -14,11 +14,12 @@ import numpy as np
 
 from netpersona.adapters.sensors.packets.assemble import Assembled
 from netpersona.adapters.sensors.packets.banners import Banners
-from netpersona.adapters.sensors.packets.dialogue import PATIENCE, Dialogue, Flow, Said
+from netpersona.adapters.sensors.packets.dialogue import Dialogue, Flow, Said, waits_until
 from netpersona.adapters.sensors.packets.dissect import TCP, UDP, Headers
 from netpersona.adapters.sensors.packets.dns import read_message
 from netpersona.adapters.sensors.packets.http import METHODS, read_request, read_status
 from netpersona.adapters.sensors.packets.packets import Flags, Ints, Words, u8, u16, u32
+from netpersona.flow.window import WINDOW
 
 LONGEST_READ = 16_384  # bytes of one payload
 
@@ -31,12 +32,12 @@ _FLOW = ("word", "a_hi", "a_lo", "b_hi", "b_lo", "opener", "uid")
 
 
 class Conversations:
-    """The dialogues of the open flows of one sensor, by the flow's uid; `impatient` as in Dialogue."""
+    """The dialogues of the open flows of one sensor, by the flow's uid; `impatient` and `window` as in Dialogue."""
 
-    def __init__(self, *, impatient: bool = False) -> None:
+    def __init__(self, *, impatient: bool = False, window: int = WINDOW) -> None:
         self._dialogues: dict[int, Dialogue] = {}
         self._unfinished: set[int] = set()  # whose hello is incomplete
-        self._impatient = impatient
+        self._impatient, self._window = impatient, window
         self._waiting: deque[Said] = deque()  # in the order of asking; some were told meanwhile
         self._asked: list[Said] = []
         self.banners = Banners()
@@ -75,7 +76,7 @@ class Conversations:
         """What has waited too long by then (µs), and the uids of the flows of which a name became known so."""
         told: list[Said] = []
         named: list[int] = []
-        while self._waiting and at - self._waiting[0].start > PATIENCE:
+        while self._waiting and at > waits_until(self._waiting[0].start, self._window):
             said = self._waiting.popleft()
             if not said.told:
                 told += self._dialogues[said.flow[-1]].give_up(at)
@@ -95,7 +96,7 @@ class Conversations:
 
     def _hear_one(self, segments: _Segments, packet: _Packet, skipped: Counter[str]) -> list[Said]:
         place, kind, payload, at, by_opener, uid = packet
-        dialogue = self._dialogues.get(uid) or Dialogue(segments.flow(place), self._impatient)
+        dialogue = self._dialogues.get(uid) or Dialogue(segments.flow(place), self._impatient, self._window)
         said: list[Said] = []
         if kind in {_DNS, _DNS_TCP}:
             message = read_message(payload[2:] if kind == _DNS_TCP else payload)
@@ -121,11 +122,15 @@ class Conversations:
         if kind in {_RESPONSE, _SSH}:
             self.banners.hear(dialogue.flow, by_opener, at, payload)
         self._dialogues[uid] = dialogue
+        self._wait_for(dialogue)
+        return said
+
+    def _wait_for(self, dialogue: Dialogue) -> None:
+        """Take note of what it asked."""
         if dialogue.asked:
             self._waiting += dialogue.asked
             self._asked += dialogue.asked
             dialogue.asked.clear()
-        return said
 
     def _go_on_with_hellos(self, segments: _Segments) -> list[Said]:
         """Hellos that were incomplete at the end of the batch before."""
@@ -135,6 +140,7 @@ class Conversations:
         for uid, place in segments.first_of(np.fromiter(self._unfinished, np.uint64, len(self._unfinished))):
             self._unfinished.discard(uid)
             heard += self._look_ahead(self._dialogues[uid], segments, place, uid)
+            self._wait_for(self._dialogues[uid])
         return heard
 
     def _look_ahead(self, dialogue: Dialogue, segments: _Segments, place: int, uid: int) -> list[Said]:

@@ -4,9 +4,13 @@ An answer is matched to its question inside the flow (DNS: id, name and type; HT
 transaction; a retransmission of either is not another.  A question still open when its flow ends has no status.
 A hello spread over several segments is put together.  All of it is bounded: WAITING questions, one hello.
 
-A DNS question waits PATIENCE for its answer.  Where the dialogue is `impatient`, so do an HTTP request and an
-incomplete hello: a live sensor must be able to say that a window is complete.  Whether patience has ended depends on
-the times of packets alone, not on when that is looked at.
+A DNS question waits PATIENCE for its answer, but no longer than LATENESS beyond the window in which it was asked: a
+window must be complete soon after its end, or one name that nobody answers would hold up the judging of all VMs.  An
+answer that comes later is a transaction of its own, at its own time.  So it is for a capture, too: live and replay tell
+the same.  Where the dialogue is `impatient`, an HTTP request and an incomplete hello wait no longer either.  Of these a
+replay tells more: the status of a late response, which nothing is judged by, and the window in which a hello began that
+cannot be read until later; live it belongs to the window of the piece that makes it readable.  Whether patience has
+ended depends on the times of packets alone, not on when that is looked at.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ from typing import TypeAlias
 from netpersona.adapters.sensors.packets.dns import Message
 from netpersona.adapters.sensors.packets.http import Request
 from netpersona.adapters.sensors.packets.tls import hello_size, read_client_hello
+from netpersona.flow.window import WINDOW
 
 WAITING = 256  # questions of one flow that may wait for their answer
 PATIENCE = 60_000_000  # µs that a DNS question waits for its answer
+LATENESS = 2_000_000  # µs that it waits beyond its window at the most
 ANSWERED = 16  # questions of one flow whose answers are known again
 LONGEST_HELLO = 16_384  # bytes
 HELLO_SEGMENTS = 64  # segments after a hello's first that are looked at
@@ -67,6 +73,7 @@ class Dialogue:
 
     flow: Flow
     impatient: bool = False
+    window: int = WINDOW  # µs
     application: str | None = None
     server_name: str | None = None
     fingerprint: str | None = None
@@ -111,11 +118,11 @@ class Dialogue:
     def _late_questions(self, at: int) -> list[Said]:
         """The questions that have waited too long, or stand before too many others; they were asked in this order."""
         first = next(iter(self._questions.values()), None)
-        if first is None or (len(self._questions) <= WAITING and at - first.start <= PATIENCE):
+        if first is None or (len(self._questions) <= WAITING and at <= waits_until(first.start, self.window)):
             return []
         late: list[tuple[int, str, str]] = []
         for key, said in self._questions.items():
-            if len(self._questions) - len(late) <= WAITING and at - said.start <= PATIENCE:
+            if len(self._questions) - len(late) <= WAITING and at <= waits_until(said.start, self.window):
                 break
             late.append(key)
         return [self._questions.pop(key) for key in late]
@@ -125,9 +132,8 @@ class Dialogue:
         done = self._late_questions(at)
         if self.impatient:
             # a request that is given up stays in its place: a response may still come
-            done += [one for one in self._requests if at - one.start > PATIENCE]
-        overdue = self.impatient and self.hello is not None and at - self.hello.said.start > PATIENCE
-        return _told(done) + (self.end_hello() if overdue else [])
+            done += [one for one in self._requests if at > waits_until(one.start, self.window)]
+        return _told(done) + (self._read_half() if self._is_overdue(at) else [])
 
     def hear_hello(self, segment: bytes, seq: int, length: int, at: int, by_opener: bool) -> list[Said]:
         """The segment in which a client's hello begins; `length` is that of its payload on the wire."""
@@ -143,13 +149,15 @@ class Dialogue:
 
     def pass_segment(self, at: int, by_opener: bool) -> tuple[bool, list[Said]]:
         """A segment comes while the hello is incomplete: whether it is worth reading, and what is given up for it."""
+        overdue = self._is_overdue(at)
+        given_up = self._read_half() if overdue else []
         hello = self.hello
-        if hello is None:
-            return False, []
-        if hello.left == 0 or (self.impatient and at - hello.said.start > PATIENCE):
-            return False, self.end_hello()
+        if hello is None or hello.left == 0:
+            return False, given_up + self.end_hello()
+        if overdue:
+            hello.said = self._begin(Said(self.flow, hello.said.by_opener, at, "tls", None))
         hello.left -= 1
-        return by_opener == hello.said.by_opener, []
+        return by_opener == hello.said.by_opener, given_up
 
     def go_on_with_hello(self, segment: bytes, seq: int, length: int) -> list[Said]:
         """A further segment of the side whose hello is incomplete; any but the next one is passed over."""
@@ -159,6 +167,16 @@ class Dialogue:
         hello.begun += segment[:LONGEST_HELLO]
         hello.next_seq = seq + length & 0xFFFFFFFF
         return self.end_hello() if len(segment) < length or self._hello_is_whole() else []
+
+    def _is_overdue(self, at: int) -> bool:
+        return self.impatient and self.hello is not None and at > waits_until(self.hello.said.start, self.window)
+
+    def _read_half(self) -> list[Said]:
+        """Read the hello that is overdue, if it says anything yet; else it goes on in a later window."""
+        if self.hello is None or read_client_hello(self.hello.begun) is not None:
+            return self.end_hello()
+        self.hello.said.told = True
+        return []
 
     def _hello_is_whole(self) -> bool:
         begun = self.hello.begun if self.hello else b""
@@ -208,6 +226,11 @@ class Dialogue:
         self._questions.clear()
         self._requests.clear()
         return hello + _told(left)
+
+
+def waits_until(start: int, window: int) -> int:
+    """How long (µs) what was asked then waits, where windows have that length."""
+    return min(start + PATIENCE, start - start % window + window + LATENESS)
 
 
 def _told(said: list[Said]) -> list[Said]:

@@ -49,14 +49,21 @@ class Report:
     `batch.flows` are the flows, or parts of flows, that have new packets: each whole, in place of what was said before
     under its (uid, part).  `batch.transactions` are those that are complete now; each comes once.  `asked` are those
     begun since the last report that still wait for an answer: they come again, complete, in a later report.
-    Whatever starts before `until` (µs) is final: a window that ends there or before may be closed.  `vanished` are
-    interfaces that were there at the last report and are not now.
+    Whatever starts before `until` (µs) is final: a window that ends there or before may be closed.  It is `waits` µs
+    behind the present, for what was asked then and still waits; a window's end it passes dialogue.LATENESS later at the
+    latest.  `vanished` are interfaces that were there at the last report and are not now.
     """
 
     batch: FlowBatch
     asked: pl.DataFrame
     until: int
     vanished: tuple[str, ...] = ()
+    waits: int = 0
+
+    @property
+    def now(self) -> int:
+        """The instant up to which packets were seen, µs."""
+        return self.until + self.waits
 
 
 class WindowMeter:
@@ -68,7 +75,7 @@ class WindowMeter:
     def __init__(self, sensor: str, taps: Mapping[int, str], window: int = WINDOW, most: int = MOST_OPEN) -> None:
         self._sensor, self._taps, self._window = sensor, taps, window
         self._table = FlowTable(most)
-        self._conversations = Conversations(impatient=True)
+        self._conversations = Conversations(impatient=True, window=window)
         self._latest: int | None = None  # the time that packets have come to, µs
         self._began: int | None = None  # the window whose parts are counted, µs
         self._said: list[Said] = []
@@ -93,6 +100,7 @@ class WindowMeter:
         flows, said = self._rows, self._said
         self._rows, self._said = [], []
         waiting = self._conversations.waiting_since()
+        final = until if waiting is None else min(until, waiting)
         self._latest = None if self._latest is None else max(self._latest, until)  # what is said to be final, is
         return Report(
             batch=batch(
@@ -102,7 +110,8 @@ class WindowMeter:
                 self._conversations.banners.rows(),
             ),
             asked=conform(transaction_rows(self._conversations.asked(), self._sensor, self._taps), TRANSACTION_SCHEMA),
-            until=until if waiting is None else min(until, waiting),
+            until=final,
+            waits=until - final,
         )
 
     def _by_window(self, packets: Packets, until: int, skipped: Counter[str]) -> Iterator[tuple[Packets, bool]]:
