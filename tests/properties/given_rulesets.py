@@ -36,6 +36,7 @@ PEERS = (
     "2001:db8:bad::1", "2001:db8:dead::9", "2001:db8::1", "fd00:77::12", "fd00:77::1",
 )  # fmt: skip
 NETWORKS = ("203.0.113.64/26", "198.51.100.0/24", "10.77.0.0/24", "2001:db8:dead::/48", "fd00:77::/64", *PEERS)
+LISTED_NAMES = ("example.com", "www.example.com", "example.org")  # feeds may list names; VMs are answered for them
 CONDITIONS = ("true", "persona.risk_score > 0.5", "persona.labels.role == 'web'", "persona.exposed_ports.size() > 0")
 SERVICES = (("tcp", 22), ("tcp", 80), ("tcp", 443), ("udp", 53), ("udp", 443), ("icmp", 0), ("icmp6", 0), ("gre", 0))
 HOSTILE = st.one_of(
@@ -44,6 +45,12 @@ HOSTILE = st.one_of(
     ),
     st.text(max_size=300),
 )
+
+
+OTHER_ANSWERS = {  # four sites at an address of a name that may be listed: then it is everybody's
+    "example.org": (("192.0.2.1", None),),
+    **{f"www.site{n}.com": (("198.51.100.9", None), ("192.0.2.1", AT + 9)) for n in range(4)},
+}
 
 
 @dataclass(frozen=True)
@@ -212,7 +219,7 @@ def persona(name: str, number: int, text: st.SearchStrategy[str]) -> st.SearchSt
 def listings(text: st.SearchStrategy[str]) -> st.SearchStrategy[IndicatorSet]:
     row = st.fixed_dictionaries(
         {
-            "value": st.sampled_from(NETWORKS),
+            "value": st.sampled_from((*NETWORKS, *LISTED_NAMES)),
             "confidence": st.sampled_from((0.5, 0.95)),
             "valid_until": st.sampled_from((None, AT, AT + 1)),
             "category": st.sampled_from(("c2", "scanner")),
@@ -226,7 +233,7 @@ def listings(text: st.SearchStrategy[str]) -> st.SearchStrategy[IndicatorSet]:
             {
                 **dict.fromkeys(INDICATOR_SCHEMA),
                 **row,
-                "type": "network" if "/" in row["value"] else "address",
+                "type": "network" if "/" in row["value"] else "domain" if row["value"] in LISTED_NAMES else "address",
                 "line": line,
                 "family": row["feed"],
             }
@@ -253,7 +260,7 @@ def worlds(
         policies=draw(policies(text, actions)),
         intel=draw(listings(text)),
         interfaces={vm: f"tap-{vm}" for vm in chosen},
-        names={found[0].vm: answers} if draw(st.booleans()) else {},
+        names=draw(st.sampled_from(({}, {found[0].vm: answers}, {found[0].vm: answers, found[1].vm: OTHER_ANSWERS}))),
     )
 
 

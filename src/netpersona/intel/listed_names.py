@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+if TYPE_CHECKING:
+    from netpersona.intel.indicators import IndicatorSet
+
+_SHOWN = 80  # characters of outside text in a sentence
 _KEPT = 1 << 14  # names of which is kept whether they are listed
 
 
@@ -48,6 +53,28 @@ class ListedNames:
         place = np.searchsorted(self.hashes, asked)
         found = self.hashes[np.minimum(place, self.hashes.size - 1)] == asked
         return {told[owner] for owner in np.repeat(np.arange(len(told)), counts)[found]}
+
+
+def listed_as(names: pl.Series, intel: IndicatorSet, at: int) -> dict[str, str]:
+    """What lists these unique names at `at` (µs): `evil.example, which feodo:7 lists as c2 (0.90)`; the surest."""
+    pairs = intel.match_names(names, at)
+    said = intel.table.select("value", "feed", "line", "label", "category", "confidence")[pairs["indicator"]]
+    rows = pl.concat([pairs, said], how="horizontal").sort("name", "confidence", "feed", "line", descending=_SUREST)
+    found = {}
+    for row in rows.unique("name", keep="first", maintain_order=True).iter_rows(named=True):
+        name, value = row["name"], row["value"]
+        whose = f"{name}, which" if name == value else f"{name}, whose {value}"
+        what = _plain(row["label"] or row["category"] or "malicious")
+        found[name] = f"{whose} {row['feed']}:{row['line']} lists as {what} ({row['confidence']:.2f})"
+    return found
+
+
+_SUREST = [False, True, False, False]
+
+
+def _plain(text: str) -> str:
+    """Outside text made fit to show."""
+    return "".join(ch if " " <= ch <= "~" else "?" for ch in text[:_SHOWN])
 
 
 def _itself_and_above(name: str) -> list[str]:

@@ -38,10 +38,12 @@ class Chosen(NamedTuple):
 class Choice:
     """Policies in their order, of which it chooses the rules of one VM after the other."""
 
-    def __init__(self, policies: Sequence[Policy], redirects: Mapping[str, str], began: Began) -> None:
+    def __init__(
+        self, policies: Sequence[Policy], redirects: Mapping[str, str], began: Began, *, by_name: bool
+    ) -> None:
         self.policies = tuple(policies)
         self._began = began
-        self._ready = tuple((policy, templates(policy, redirects)) for policy in policies)
+        self._ready = tuple((policy, templates(policy, redirects, by_name=by_name)) for policy in policies)
         self._of_vm = tuple(template for _, rules in self._ready for template in rules if template.of_vm)
         shared = (c for p, rules in self._ready for c in (p.selector, *(t.when for t in rules if not t.of_vm)))
         self._conditions: tuple[Condition | None, ...] = (None, *dict.fromkeys(c for c in shared if c is not None))

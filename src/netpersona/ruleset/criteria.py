@@ -14,29 +14,45 @@ from typing import Any, NamedTuple
 
 from netpersona.persona.model import Persona
 from netpersona.policy.model import Direction, Peers
-from netpersona.ruleset.model import PORTED, Match, SetRef
+from netpersona.ruleset.model import BY_NAME, PORTED, Match, SetRef
 from netpersona.ruleset.peers import is_address
 
 
 class Criterion(NamedTuple):
     """One thing that can be asked of a peer, or, with `services`, of an inbound flow's service."""
 
-    kind: str  # reputation_below categories feeds networks vms domains profile services
+    kind: str  # reputation_below categories feeds networks vms domains profile services listed_names
     values: tuple[str, ...]
 
     @property
     def own(self) -> bool:
         """Whether the answer differs from VM to VM."""
-        return self.kind in {"domains", "profile", "services"}
+        return self.kind in {"domains", "profile", "services", "listed_names"}
 
 
 Literal = tuple[Criterion, bool]  # with its sign: True is negated
 
 
 @lru_cache(maxsize=4096)
-def alternatives(peers: Peers | None, direction: Direction) -> tuple[tuple[Literal, ...], ...]:
-    """The disjoint conjunctions whose union is `peers`; none: nobody, one empty: everybody."""
-    return ((),) if peers is None else tuple(_fulfilled(peers, direction))
+def alternatives(
+    peers: Peers | None, direction: Direction, *, by_name: bool = False
+) -> tuple[tuple[Literal, ...], ...]:
+    """The disjoint conjunctions whose union is `peers`; none: nobody, one empty: everybody.
+
+    `by_name`: names are listed, so that a peer that the VM calls has the reputation also of the name that it was
+    answered for.
+    """
+    if peers is None:
+        return ((),)
+    found = _fulfilled(peers, direction)
+    if not by_name or direction is not Direction.OUTBOUND:
+        return tuple(found)
+    return tuple(literals for each in found for literals in _also_by_name(each))
+
+
+def is_of_listed(name: str) -> bool:
+    """Whether sets of this name hold what VMs were answered for listed names."""
+    return name.startswith(BY_NAME)
 
 
 @lru_cache(maxsize=4096)
@@ -44,6 +60,8 @@ def set_name(criterion: Criterion) -> str:
     """The set's name: readable, unique to the criterion, of letters, digits, `_`, `.` and `-` only."""
     if criterion.kind == "reputation_below":
         return f"reputation_below_{criterion.values[0]}"
+    if criterion.kind == "listed_names":
+        return f"{BY_NAME}{set_name(Criterion('reputation_below', criterion.values))}"
     if criterion.kind == "profile":
         return "profile"
     text = "\n".join(criterion.values)
@@ -125,6 +143,19 @@ def as_match(literals: tuple[Literal, ...]) -> Match:
     refs = tuple(SetRef(set_name(c), negated, c.own) for c, negated in literals if c.kind != "services")
     asked = [not negated for c, negated in literals if c.kind == "services"]
     return Match(refs, asked[0] if asked else None)
+
+
+def _also_by_name(literals: tuple[Literal, ...]) -> list[tuple[Literal, ...]]:
+    """The conjunctions in which each reputation is one of the address, or else of a name; disjoint as before."""
+    found: list[tuple[Literal, ...]] = [()]
+    for criterion, negated in literals:
+        own: list[tuple[Literal, ...]] = [((criterion, negated),)]
+        if criterion.kind == "reputation_below":
+            of_name = Criterion("listed_names", criterion.values)
+            by_name = ((of_name, negated), (criterion, True))
+            own = [by_name] if negated else [*own, by_name]
+        found = [(*before, *each) for before in found for each in own]
+    return found
 
 
 def _fulfilled(peers: Peers, direction: Direction) -> list[tuple[Literal, ...]]:

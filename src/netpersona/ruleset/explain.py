@@ -77,7 +77,7 @@ def _undone(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule, packet: Packet
     yield from _unwanted(rules, rule)
     for match in rule.peers:
         if agrees(ruleset, match, packet):
-            for ref in match.sets:
+            for ref in match.told:
                 yield _peer_otherwise(ruleset.sets[ref.of(rules.vm)], ref, packet, wanted=False)
     if not rule.cut and not packet.goes_on and rule.action is not Action.ALLOW:
         yield "the flow would have to be established already"
@@ -115,7 +115,7 @@ def _missed(ruleset: Ruleset, rules: VmRules, packet: Packet) -> Iterator[str]:
 
 
 def _lacking(ruleset: Ruleset, rule: ResolvedRule, match: Match, packet: Packet) -> Iterator[str]:
-    for ref in match.sets:
+    for ref in match.told:
         if ruleset.sets[ref.of(packet.vm)].holds(packet.peer) is ref.negated:
             yield _peer_otherwise(ruleset.sets[ref.of(packet.vm)], ref, packet, wanted=True)
     if rule.transports and packet.transport not in rule.transports:

@@ -1,7 +1,8 @@
 """Who is in the sets: reputation and listings from intelligence, VMs from their personas, domains from DNS answers.
 
 A set that several VMs share is made once.  What is particular to a VM (its learned peers, the addresses that its own
-resolver answered for a name) is made again when that VM changes, and nothing else is.
+resolver answered for a name) is made again when that VM changes, and nothing else is; but for what it was answered for
+listed names, which rests on what others were answered too (listed_answers.py).
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ from netpersona.persona.model import Persona
 from netpersona.policy.conditions import holds
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Place, PolicySet
-from netpersona.ruleset.criteria import Criterion, coverage, known_peers, set_name
+from netpersona.ruleset.criteria import Criterion, coverage, is_of_listed, known_peers, set_name
+from netpersona.ruleset.listed_answers import InForce, ListedAnswers
 from netpersona.ruleset.model import ALLOW_NAMES, ALLOW_SET
 from netpersona.ruleset.peers import PeerSet, canonical, numerically, peer_set
 from netpersona.ruleset.reasons import hosts, instant
 
 Answers = Mapping[str, tuple[tuple[str, int | None], ...]]
 """For each domain the addresses that a VM's resolver answered, with the end (µs, exclusive) of each answer."""
-
-_InForce = Mapping[str, tuple[str, ...]]  # for each domain the addresses that it still stands for, canonical
 
 
 class Members:
@@ -41,8 +41,9 @@ class Members:
         self._fulfilled: dict[str, dict[VmId, tuple[str, ...]]] = {}  # by expression: the addresses of those that do
         self._personas: dict[VmId, Persona] = {}
         self._facts: dict[VmId, Facts] = {}
-        self._answers: dict[VmId, _InForce] = {}
+        self._answers: dict[VmId, InForce] = {}
         self._ends: dict[VmId, int | None] = {}
+        self._listed: ListedAnswers | None = None  # None: no rule asks
         self._allowed_names = _allowed(policies, intel, at, names=True)
         allowed = _allowed(policies, intel, at, names=False)
         if allowed:
@@ -59,6 +60,8 @@ class Members:
         self._facts[persona.vm] = known
         self._answers[persona.vm], self._ends[persona.vm] = _in_force(answers, self._at)
         self._of_vm[persona.vm] = []
+        if self._listed is not None:
+            self._listed.put(persona.vm, self._answers[persona.vm])
         if self._allowed_names:
             self._allow(persona.vm)
 
@@ -70,6 +73,8 @@ class Members:
         """Forget a VM."""
         for of_vm in (self._personas, self._facts, self._answers, self._ends, *self._fulfilled.values()):
             of_vm.pop(vm, None)  # type: ignore[attr-defined]
+        if self._listed is not None:
+            self._listed.remove(vm)
         for name in self._of_vm.pop(vm, ()):
             del self._made[name]
 
@@ -77,7 +82,18 @@ class Members:
         """Say that a rule asks this of peers; gives the name of the set, or how those of each VM begin."""
         name = set_name(criterion)
         self._asked[name] = criterion
+        if criterion.kind == "listed_names" and self._listed is None:
+            self._listed = ListedAnswers(self._intel, self._listed_at)
+            for vm, answers in self._answers.items():
+                self._listed.put(vm, answers)
         return name
+
+    def settle(self) -> None:
+        """Make again what rests on other VMs than its own; to be called before members()."""
+        changed = self._listed.settle() if self._listed is not None else ()
+        for vm in changed:
+            for name in [name for name in self._of_vm.get(vm, ()) if is_of_listed(name)]:
+                self._made[name] = self._listed_set(name.rpartition(".")[0], vm)
 
     def next_end(self, vm: VmId) -> int | None:
         """The first instant (µs) at which an answer to this VM ends."""
@@ -135,11 +151,17 @@ class Members:
         criterion, vm = self._asked[base], VmId(text)
         answers = self._answers[vm]
         self._of_vm[vm].append(name)
+        if criterion.kind == "listed_names":
+            return self._listed_set(base, vm)
         if criterion.kind == "profile":
             known = known_peers(self._personas[vm], answers)
             return PeerSet(numerically(known), (), f"is in the learned profile of {vm}", shared=False)
         why = f"was answered to {vm} for {', '.join(criterion.values)}"
         return _noted(_answered(answers, criterion.values), why)
+
+    def _listed_set(self, base: str, vm: VmId) -> PeerSet:
+        assert self._listed is not None
+        return self._listed.set_of(vm, self._asked[base].values[0])
 
     def _allow(self, vm: VmId) -> None:
         """Make the set of the addresses that this VM was answered for allow-listed names."""
@@ -162,7 +184,7 @@ def _noted(notes: list[tuple[str, str]], why: str) -> PeerSet:
     return PeerSet(addresses, (), why, tuple(sorted(set(notes))), shared=False)
 
 
-def _in_force(answers: Answers, at: int) -> tuple[_InForce, int | None]:
+def _in_force(answers: Answers, at: int) -> tuple[InForce, int | None]:
     """The answers that have not ended, and when the first of them does."""
     found = {domain: _canonical(each, None) for domain, each in answers.items()}
     ends = [end for _, end in found.values() if end is not None]
@@ -180,7 +202,7 @@ def _canonical(found: tuple[tuple[str, int | None], ...], at: int | None) -> tup
     return tuple(canonical(address) for address, _ in held), min((e for _, e in held if e is not None), default=None)
 
 
-def _answered(answers: _InForce, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+def _answered(answers: InForce, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
     below = coverage(suffixes)
     return [
         (address, f"answered for {domain}") for domain, found in answers.items() if below[domain] for address in found

@@ -18,6 +18,7 @@ from netpersona.ruleset.peers import PeerSet
 
 ALLOW_SET = "allow_list"
 ALLOW_NAMES = "allow_names"  # a set of each VM's own
+BY_NAME = "domains_."  # before the name of a set: what a VM was answered for names of which the same holds
 
 PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")  # transports whose header opens with two ports
 
@@ -45,6 +46,12 @@ class Match(NamedTuple):
 
     sets: tuple[SetRef, ...] = ()
     known_service: bool | None = None
+
+    @property
+    def told(self) -> tuple[SetRef, ...]:
+        """What of it says something of a peer: that its address has no such reputation is asked beside its name's."""
+        by_name = {ref.name.removeprefix(BY_NAME) for ref in self.sets if not ref.negated and ref.own}
+        return tuple(ref for ref in self.sets if not (ref.negated and ref.name in by_name))
 
 
 class Origin(NamedTuple):

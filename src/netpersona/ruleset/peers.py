@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -30,7 +30,8 @@ class PeerSet:
 
     `addresses` and `networks` are canonical text, IPv4 before IPv6, in numerical order; networks are disjoint
     and never as long as an address.  `notes` says of single members (address or prefix) why they are in.
-    `shared` is False for a set that only one VM's rules use.
+    `shared` is False for a set that only one VM's rules use.  `spared` are addresses that were looked at and are left
+    out, and why; empty text: there is nothing to tell.
     """
 
     addresses: tuple[str, ...]
@@ -38,6 +39,7 @@ class PeerSet:
     why: str
     notes: tuple[tuple[str, str], ...] = ()
     shared: bool = True
+    spared: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.addresses) + len(self.networks)
@@ -59,6 +61,10 @@ class PeerSet:
             ):
                 best = (network.prefixlen, text)
         return None if best is None else best[1]
+
+    def why_spared(self, peer: str) -> str:
+        """Why this address is left out though something speaks for it; empty text where nothing does."""
+        return dict(self.spared).get(peer, "") if self.spared else ""
 
     @cached_property
     def near(self) -> tuple[str, ...]:

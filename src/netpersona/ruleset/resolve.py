@@ -86,7 +86,8 @@ class Resolver:
         self._policies = policies
         acting = (policy for policy in policies.policies if policy.mode is not Mode.OFF)
         in_order = sorted(acting, key=lambda policy: (policy.order, policy.name, policy.version))
-        self._choice = Choice(in_order, policies.redirects, began)
+        self._by_name = intel.lists_names
+        self._choice = Choice(in_order, policies.redirects, began, by_name=self._by_name)
         self._answers: Shared = {}
         self._at = at
         self._interfaces = _checked(interfaces)
@@ -137,6 +138,7 @@ class Resolver:
 
     def ruleset(self) -> Ruleset:
         """The ruleset of all the VMs as they stand."""
+        self._members.settle()
         strangers = {
             vm: VmRules(vm, known=False, interface=self._interfaces[vm], addresses=())
             for vm in self._interfaces
@@ -158,7 +160,8 @@ class Resolver:
         chosen, policies = self._choice.of(persona, known), self._choice.policies
         own = own_policy(persona)
         if own is not None:
-            first = Choice((own,), self._policies.redirects, self._began).of(persona, known)
+            alone = Choice((own,), self._policies.redirects, self._began, by_name=self._by_name)
+            first = alone.of(persona, known)
             chosen, policies = _joined(first, chosen), (own, *policies)
         rules = self._vm_rules(persona, chosen, Asked(policies, known))
         shared, names = self._sets_of(chosen.criteria)

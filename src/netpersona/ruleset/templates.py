@@ -32,8 +32,9 @@ _NOBODY: Pair = ((), ())
 class Template:
     """One rule of one policy, for all VMs."""
 
-    def __init__(self, policy: Policy, rule: Rule, redirects: Mapping[str, str]) -> None:
+    def __init__(self, policy: Policy, rule: Rule, redirects: Mapping[str, str], *, by_name: bool) -> None:
         self.origin = Origin(policy, rule)
+        self._by_name = by_name
         self.when = rule.when
         self.drains = rule.existing.kind == "drain"
         self.temporary = temporary(rule)
@@ -82,7 +83,7 @@ class Template:
     def criteria(self) -> tuple[Criterion, ...]:
         """Everything that is asked of peers and services, in the directions that the rule concerns."""
         rule = self.origin.rule
-        found = (literals for d in _directions(rule) for literals in alternatives(rule.peers, d))
+        found = (literals for d in _directions(rule) for literals in alternatives(rule.peers, d, by_name=self._by_name))
         return tuple(dict.fromkeys(criterion for literals in found for criterion, _ in literals))
 
     def _pair(self, ports: Ports, cut: bool, drains_until: int | None) -> Pair:
@@ -103,7 +104,7 @@ class Template:
             mode=policy.mode,
             action=rule.action,
             direction=direction,
-            peers=tuple(as_match(literals) for literals in alternatives(rule.peers, direction)),
+            peers=tuple(map(as_match, alternatives(rule.peers, direction, by_name=self._by_name))),
             transports=tuple(sorted(set(rule.protocols))),
             ports=tuple(sorted(ports)),
             cut=cut,
@@ -114,9 +115,9 @@ class Template:
         )
 
 
-def templates(policy: Policy, redirects: Mapping[str, str]) -> tuple[Template, ...]:
-    """A policy's rules made ready, in their order."""
-    return tuple(Template(policy, rule, redirects) for rule in policy.rules)
+def templates(policy: Policy, redirects: Mapping[str, str], *, by_name: bool) -> tuple[Template, ...]:
+    """A policy's rules made ready, in their order; `by_name`: see criteria.alternatives."""
+    return tuple(Template(policy, rule, redirects, by_name=by_name) for rule in policy.rules)
 
 
 def _directions(rule: Rule) -> tuple[Direction, ...]:

@@ -221,13 +221,21 @@ def _undecided(ruleset: Ruleset, packet: Packet, path: Path, staged: Path) -> De
                 return Decision(action.value, _because(ruleset, rule, packet), rule, path, staged)
     if packet.goes_on:
         return Decision("allow", "the flow is established, and no rule cuts it", None, (), staged, "established")
-    return Decision("allow", "no rule concerns this packet", None, path, staged, "default")
+    return Decision("allow", f"no rule concerns this packet{_spared(ruleset, packet)}", None, path, staged, "default")
+
+
+def _spared(ruleset: Ruleset, packet: Packet) -> str:
+    """What speaks for stopping the packet, and why it is not enough: many others are behind the peer."""
+    rules = ruleset.vms[packet.vm].rules(packet.direction)
+    sets = dict.fromkeys(ref.of(packet.vm) for rule in rules for match in rule.peers for ref in match.sets if ref.own)
+    found = dict.fromkeys(said for name in sets if (said := ruleset.sets[name].why_spared(packet.peer)))
+    return "".join(f"; {packet.peer} was answered for {said}" for said in found)
 
 
 def _because(ruleset: Ruleset, rule: ResolvedRule, packet: Packet) -> str:
     """Why the rule is in force, and why this peer is concerned."""
     match = next(match for match in rule.peers if agrees(ruleset, match, packet))
-    said = [of_peer(ruleset.sets[ref.of(packet.vm)], packet.peer, negated=ref.negated) for ref in match.sets]
+    said = [of_peer(ruleset.sets[ref.of(packet.vm)], packet.peer, negated=ref.negated) for ref in match.told]
     if match.known_service is not None:
         word = "a" if match.known_service else "no"
         said.append(f"{packet.transport} {packet.port} is {word} service that others are used to reach here")

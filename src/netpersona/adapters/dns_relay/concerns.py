@@ -9,9 +9,10 @@ from types import MappingProxyType
 
 from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
+from netpersona.intel.listed_names import ListedNames
 from netpersona.persona.model import Persona
 from netpersona.policy.model import Direction, Peers, PolicySet
-from netpersona.ruleset.criteria import alternatives, covered, set_name
+from netpersona.ruleset.criteria import alternatives, covered, is_of_listed, set_name
 from netpersona.ruleset.model import Ruleset, VmRules
 from netpersona.ruleset.peers import PeerSet
 from netpersona.ruleset.render_rules import is_of_names
@@ -19,20 +20,25 @@ from netpersona.ruleset.render_rules import is_of_names
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """The set that gains the addresses of names below these domains; None: only a resolution can make it."""
+    """The set that gains the addresses of names below these domains; None: only a resolution can make it.
+
+    `listed`: of names that feeds list too, whose addresses may be others' as well, so that a resolution decides.
+    """
 
     domains: frozenset[str]
     set_name: str | None
-    holds: frozenset[str] = frozenset()  # addresses that are in it
+    holds: frozenset[str] = frozenset()  # addresses that are in it, or of which it is decided that they are not
+    listed: ListedNames | None = None
 
     def covers(self, name: str) -> bool:
-        """Whether the name is one of the domains or lies below one."""
-        return covered(name, self.domains)
+        """Whether the name is one of the domains or lies below one, or may be listed."""
+        return covered(name, self.domains) or (self.listed is not None and self.listed.may_hold(name))
 
 
 Concerns = Mapping[VmId, tuple[Concern, ...]]
 """By VM; a VM that no name concerns is not in it, and its answers need not be held."""
 
+_NO_DOMAINS: frozenset[str] = frozenset()
 _NO_PERSONAS: Mapping[VmId, Persona] = MappingProxyType({})
 
 
@@ -49,21 +55,23 @@ class Book:
         *,
         allowed: frozenset[str] = frozenset(),
         personas: Mapping[VmId, Persona] = _NO_PERSONAS,
+        listed: ListedNames | None = None,
     ) -> Concerns:
         """What each VM's names mean in this ruleset.
 
         `allowed`: the domains that are allow-listed.  `personas`: for rules that ask for the learned profile.
+        `listed`: the names that feeds list, for rules that ask for a reputation.
         """
         found: dict[VmId, _Kept] = {}
         for vm, rules in ruleset.vms.items():
             kept = self._kept.get(vm)
-            if kept is None or not kept.stands(ruleset, rules, allowed):
+            if kept is None or not kept.stands(ruleset, rules, allowed, listed):
                 domains = dict(self._asked(rules)) if rules.known else {}
                 if allowed and rules.known:
                     domains["allow_names"] = allowed
                 if vm in personas and f"profile.{vm}" in ruleset.sets:
                     domains["profile"] = frozenset(personas[vm].profile.names)
-                kept = _kept(ruleset, rules, allowed, domains)
+                kept = _kept(ruleset, rules, allowed, domains, listed)
             found[vm] = kept
         self._kept = found
         return {vm: kept.concerns for vm, kept in found.items() if kept.concerns}
@@ -79,6 +87,8 @@ class Book:
                         self._domains.clear()
                     kept = self._domains[id(rule)] = rule, dict(_domains(rule.peers))
                 yield from kept[1].items()
+                for name in {ref.name for match in resolved.peers for ref in match.sets if is_of_listed(ref.name)}:
+                    yield name, _NO_DOMAINS
 
 
 def concerns(
@@ -86,9 +96,10 @@ def concerns(
     *,
     allowed: frozenset[str] = frozenset(),
     personas: Mapping[VmId, Persona] = _NO_PERSONAS,
+    listed: ListedNames | None = None,
 ) -> Concerns:
     """As Book.concerns, once."""
-    return Book().concerns(ruleset, allowed=allowed, personas=personas)
+    return Book().concerns(ruleset, allowed=allowed, personas=personas, listed=listed)
 
 
 def allowed_names(policies: PolicySet, intel: IndicatorSet) -> frozenset[str]:
@@ -104,20 +115,30 @@ class _Kept:
     allowed: frozenset[str]
     sets: tuple[tuple[str, PeerSet | None], ...]
     concerns: tuple[Concern, ...]
+    listed: ListedNames | None
 
-    def stands(self, ruleset: Ruleset, rules: VmRules, allowed: frozenset[str]) -> bool:
+    def stands(self, ruleset: Ruleset, rules: VmRules, allowed: frozenset[str], listed: ListedNames | None) -> bool:
         """Whether nothing that it was made of has changed."""
-        same = rules is self.rules and allowed == self.allowed
+        same = rules is self.rules and allowed == self.allowed and listed is self.listed
         return same and all(ruleset.sets.get(name) is of for name, of in self.sets)
 
 
-def _kept(ruleset: Ruleset, rules: VmRules, allowed: frozenset[str], domains: Mapping[str, frozenset[str]]) -> _Kept:
+def _kept(
+    ruleset: Ruleset,
+    rules: VmRules,
+    allowed: frozenset[str],
+    domains: Mapping[str, frozenset[str]],
+    listed: ListedNames | None,
+) -> _Kept:
     sets = tuple((f"{name}.{rules.vm}", ruleset.sets.get(f"{name}.{rules.vm}")) for name in domains)
-    found = tuple(_concern(name, of, domains[name.rpartition(".")[0]]) for name, of in sets)
-    return _Kept(rules, allowed, sets, found)
+    found = tuple(_concern(name, of, domains[name.rpartition(".")[0]], listed) for name, of in sets)
+    return _Kept(rules, allowed, sets, found, listed)
 
 
-def _concern(name: str, of: PeerSet | None, domains: frozenset[str]) -> Concern:
+def _concern(name: str, of: PeerSet | None, domains: frozenset[str], listed: ListedNames | None) -> Concern:
+    if is_of_listed(name):
+        decided = () if of is None else (*of.addresses, *(address for address, _ in of.spared))
+        return Concern(domains, None, frozenset(decided), listed)
     if of is None:
         return Concern(domains, None)
     return Concern(domains, name if is_of_names(name) else None, frozenset(of.addresses))

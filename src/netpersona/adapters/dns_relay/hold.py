@@ -95,7 +95,8 @@ class AnswerHold:
         """This ruleset is in force; call it inside settling()."""
         before = self._admission.vms
         allowed = allowed_names(ground.policies, ground.intel)
-        self._admission.publish(self._book.concerns(ruleset, allowed=allowed, personas=personas))
+        listed = ground.intel.listed_names if ground.intel.lists_names else None
+        self._admission.publish(self._book.concerns(ruleset, allowed=allowed, personas=personas, listed=listed))
         if self._admission.vms != before:
             self.follow(self._taps)
 

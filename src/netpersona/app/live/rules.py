@@ -128,6 +128,7 @@ class LiveRules:
                 members.holds(_ANYWHERE)  # it makes a table of them, which the first verdict else would wait for
             intel.match_addresses(pl.Series([_ANYWHERE]))
             intel.match_names(pl.Series(["example.com"]))
+            intel.listed_names.may_hold("example.com")
             return Prepared((policies, intel, interfaces), resolver)
 
         return prepare
@@ -200,7 +201,8 @@ class LiveRules:
         """Drop what no rule is about, then what ends first; many at a time: made-up names cost no search for each."""
         criteria = self._resolver.criteria().values() if self._resolver is not None else ()
         asked = tuple({suffix for each in criteria if each.kind == "domains" for suffix in each.values})
-        order = sorted(names, key=lambda name: (covered(name, asked), max(names[name].values())))
+        listed = self._basis[1].listed_names.among(names) if self._basis is not None else ()
+        order = sorted(names, key=lambda name: (name in listed or covered(name, asked), max(names[name].values())))
         for name in order[: ANSWERS_KEPT // 10]:
             del names[name]
 
