@@ -79,8 +79,6 @@ def _check(spec: SinkSpec, what: str) -> None:
         raise ConfigError(f"{what}: a sink of kind {spec.kind} has one of {' or '.join(known)}; here is {found}")
     if given == ["file"] and (spec.headers_from or spec.basic_from or spec.ca or not spec.verify):
         raise ConfigError(f"{what}: headers_from, basic_from, ca and verify mean nothing for a file")
-    if spec.ca is not None and not spec.verify:
-        raise ConfigError(f"{what}: ca and verify: false contradict each other; with ca, certificates are verified")
     if spec.kind == "ocsf" and (spec.vms or (spec.producer, spec.tlp) != ("netpersona", "amber")):
         raise ConfigError(f"{what}: producer, tlp and vms are for stix; ocsf always names the VM")
     if not _PRODUCER.fullmatch(spec.producer):
@@ -107,16 +105,8 @@ def _stix(spec: SinkSpec, here: Path, what: str) -> Sink:
 
 def _server(spec: SinkSpec, url: str, here: Path, what: str) -> Server:
     from netpersona.adapters.feeds.place import WebPlace
-    from netpersona.adapters.feeds.secrets import Credentials, Place, checked_header
-    from netpersona.adapters.feeds.web import Access
     from netpersona.adapters.sinks.web import Server
+    from netpersona.app.web_access import access_of
 
-    headers = {
-        checked_header(name, f"{what}: headers_from"): Place.of(text, f"{what}: headers_from", here)
-        for name, text in spec.headers_from.items()
-    }
-    basic = None if spec.basic_from is None else Place.of(spec.basic_from, f"{what}: basic_from", here)
-    if basic is not None and any(name.lower() == "authorization" for name in headers):
-        raise ConfigError(f"{what}: basic_from and a header Authorization are the same; give one of them")
-    ca = None if spec.ca is None else here / spec.ca
-    return Server(WebPlace.of(url, what), Access(Credentials(headers, basic), ca, spec.verify))
+    access = access_of(spec, None if spec.ca is None else here / spec.ca, here, what)
+    return Server(WebPlace.of(url, what), access)
