@@ -121,40 +121,31 @@ def tcp_state(sent: pl.Expr, answer: pl.Expr, answered: pl.Expr) -> pl.Expr:
     def has(flags: pl.Expr, bit: int) -> pl.Expr:
         return (flags & bit) > 0
 
-    opened = has(sent, SYN)
-    both_closed = has(sent, FIN) & has(answer, FIN)
-    alone = (
-        pl.when(has(sent, RST))
-        .then(pl.lit("RSTOS0"))
-        .when(has(sent, FIN))
-        .then(pl.lit("SH"))
-        .when(has(sent, ACK))
-        .then(pl.lit("OTH"))
-        .otherwise(pl.lit("S0"))
+    unopened = _first(
+        (has(answer, SYN) & has(answer, RST), "RSTRH"),
+        (has(answer, SYN) & has(answer, FIN), "SHR"),
+        otherwise="OTH",
     )
-    unopened = (
-        pl.when(has(answer, SYN) & has(answer, RST))
-        .then(pl.lit("RSTRH"))
-        .when(has(answer, SYN) & has(answer, FIN))
-        .then(pl.lit("SHR"))
-        .otherwise(pl.lit("OTH"))
+    unanswered = _first(
+        (has(sent, RST), "RSTOS0"),
+        (has(sent, FIN), "SH"),
+        (has(sent, ACK), "OTH"),
+        otherwise="S0",
     )
-    return (
-        pl.when(~opened)
-        .then(unopened)
-        .when(~answered)
-        .then(alone)
-        .when(has(answer, RST) & ~has(answer, SYN) & ~has(answer, FIN))
-        .then(pl.lit("REJ"))
-        .when(both_closed)
-        .then(pl.lit("SF"))
-        .when(has(sent, RST))
-        .then(pl.lit("RSTO"))
-        .when(has(answer, RST))
-        .then(pl.lit("RSTR"))
-        .when(has(sent, FIN))
-        .then(pl.lit("S2"))
-        .when(has(answer, FIN))
-        .then(pl.lit("S3"))
-        .otherwise(pl.lit("S1"))
+    return _first(
+        (~has(sent, SYN), unopened),
+        (~answered, unanswered),
+        (has(answer, RST) & ~has(answer, SYN) & ~has(answer, FIN), "REJ"),
+        (has(sent, FIN) & has(answer, FIN), "SF"),
+        (has(sent, RST), "RSTO"),
+        (has(answer, RST), "RSTR"),
+        (has(sent, FIN), "S2"),
+        (has(answer, FIN), "S3"),
+        otherwise="S1",
     )
+
+
+def _first(*cases: tuple[pl.Expr, pl.Expr | str], otherwise: str) -> pl.Expr:
+    """The word of the first case that holds."""
+    words = (pl.when(holds).then(pl.lit(word) if isinstance(word, str) else word) for holds, word in cases)
+    return pl.coalesce(*words, pl.lit(otherwise))

@@ -51,8 +51,11 @@ def flow_rows(
             "source": _sources(flows["word"], taps),
         }
     )
-    if not known:
-        return frame
+    return _with_dialogues(frame, known) if known else frame
+
+
+def _with_dialogues(frame: pl.DataFrame, known: Sequence[tuple[int, Dialogue]]) -> pl.DataFrame:
+    """The flows, and what was found in the dialogues of some."""
     said = pl.DataFrame(
         {
             "row": [place for place, _ in known],
