@@ -1,6 +1,6 @@
 """The configuration: one frozen tree, a default for every key, unknown keys refused with a suggestion.
 
-    store: netpersona.db                          # or sqlite:///..., or {url: netpersona.db, keep: 365d, keep_gone: 90d}
+    store: {url: netpersona.db, keep: 365d, keep_gone: 90d}       # or a file, or sqlite:///...; keep: by the controller
     inventory: vms.yaml                           # or {libvirt: "qemu:///system", addresses: [lease]}
     feeds: [{name: drop, url: "https://...", interval: 1h, confidence: 0.95}, {file: bad.txt}]    # see feed_config
     policies: [policies/]

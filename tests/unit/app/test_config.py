@@ -10,6 +10,7 @@ from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
 from netpersona.intel.gate import Admission
 from netpersona.intel.precision import Standard
 from netpersona.policy.model import AlwaysAllow, PolicySet
+from netpersona.ports import Keep
 
 
 @pytest.fixture
@@ -234,3 +235,14 @@ def test_an_error_names_the_file_the_line_and_the_word_meant(config, before, aft
     message = refused(config, GATE.replace(before, after, 1))
     assert f"netpersona.yaml:{line}: " in message
     assert said in message
+
+
+def test_how_long_the_store_keeps_what_it_knows(config, tmp_path):
+    assert config("store: a.db").keep == Config().keep == Keep(gone=90 * DAY, past=365 * DAY)
+    found = config("store: {url: a.db, keep: 30d, keep_gone: 7d}")
+    assert (found.store, found.keep) == (str(tmp_path / "a.db"), Keep(gone=7 * DAY, past=30 * DAY))
+    assert config("store: {url: 'sqlite:////x.db'}").store == "sqlite:////x.db"
+    assert config("store: {keep: 30d}").store is None
+    assert "store: keep_gone: 2h is too short; keep a day at least: 1d" in refused(config, "store: {keep_gone: 2h}")
+    assert "store: keep: 'long' is no span of time" in refused(config, "store: {keep: long}")
+    assert "did you mean 'keep_gone'?" in refused(config, "store: {kept_gone: 7d}")

@@ -248,6 +248,12 @@ class LiveJudge:
         self._handed = None
         self._forget_gone()
 
+    def let_go(self, vms: Iterable[VmId]) -> None:
+        """Hold nothing any more of these VMs, which the store forgot, but of one that is back or has news for it."""
+        for vm in set(vms) - self.fleet.vms.keys() - self._learned:
+            self._release(vm)
+            self._forgotten.discard(vm)
+
     def not_stored(self) -> None:
         """It is not: the next one has to hold it."""
         if self._handed is not None:
@@ -258,10 +264,13 @@ class LiveJudge:
     def _forget_gone(self) -> None:
         """Hold no more states of VMs that left than GONE_KEPT: hosts may have new VMs all the time."""
         for vm in [vm for vm in self._gone if vm not in self._learned][: max(0, len(self._gone) - GONE_KEPT)]:
-            for held in (self._gone, self.closed.states, self.names, self._told):
-                held.pop(vm, None)
-            self._named.discard(vm)
+            self._release(vm)
             self._forgotten.add(vm)
+
+    def _release(self, vm: VmId) -> None:
+        for held in (self._gone, self.closed.states, self.names, self._told):
+            held.pop(vm, None)
+        self._named.discard(vm)
 
     def _names_told(self) -> dict[VmId, PackedNames]:
         """The names, as nobody changes them any more; packed, since they are kept until they change."""

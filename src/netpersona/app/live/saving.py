@@ -2,23 +2,35 @@
 
 the loop: begin(checkpoint) ----> writer: store.commit() ----> the loop: over(), once it is done
 who asks: wait(number), until the checkpoint of this number is written, or was refused
+
+Behind a checkpoint the store lets go what is too old, each hour, and first an hour after the start: a clock that was
+wrong at boot is set by then.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from netpersona.app.live.orders import PATIENCE
-from netpersona.ports import Checkpoint, Store
+from netpersona.errors import StoreError
+from netpersona.flow.vm import VmId
+from netpersona.flow.window import HOUR
+from netpersona.ports import Checkpoint, Forgotten, Keep, Store
+
+_log = logging.getLogger("netpersona.live")
+_NAMED = 5  # VMs that were forgotten, of which the log tells the names
 
 
 class Saving:
-    """`wait` may be called from any thread, all else from the loop's."""
+    """`wait` may be called from any thread, all else from the loop's.  `keep`: how long; None: for ever."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, keep: Keep | None = None) -> None:
+        self._store, self._keep = store, keep
+        self._forget_at: int | None = None  # µs, event time
+        self._gone: tuple[VmId, ...] = ()  # that were forgotten, and not told by forgotten()
         self._writer = ThreadPoolExecutor(1, "store")
         self._writing: Future[None] | None = None
         self._begun = self._ended = 0
@@ -46,6 +58,11 @@ class Saving:
         done, self._writing = self._writing, None
         return done.result
 
+    def forgotten(self) -> tuple[VmId, ...]:
+        """The VMs that the store forgot since this was last asked, while no checkpoint is under way."""
+        gone, self._gone = self._gone, ()
+        return gone
+
     def finish(self) -> None:
         """Wait until what is under way is done."""
         if self._writing is not None:
@@ -67,3 +84,30 @@ class Saving:
             with self._told:
                 self._ended = number
                 self._told.notify_all()
+        if self._keep is not None and checkpoint.closed_until is not None:
+            self._forget(checkpoint.closed_until, self._keep)
+
+    def _forget(self, at: int, keep: Keep) -> None:
+        if self._forget_at is not None and at >= self._forget_at:
+            try:
+                gone = self._store.forget(at - keep.gone, at - keep.past)
+            except StoreError as error:
+                _log.warning("store: what is too old could not be let go, and will be in an hour: %s", error)
+            else:
+                self._gone += gone.vms
+                if any(gone):
+                    _log.info("store: forgotten for their age; %s", _in_words(gone))
+        if self._forget_at is None or at >= self._forget_at:
+            self._forget_at = at + HOUR
+
+
+def _in_words(gone: Forgotten) -> str:
+    more = " and others" if len(gone.vms) > _NAMED else ""
+    counts = {
+        "VMs that are gone": f"{len(gone.vms)} ({', '.join(gone.vms[:_NAMED])}{more})" if gone.vms else "",
+        "versions of personas": gone.versions,
+        "findings": gone.findings,
+        "risk terms": gone.terms,
+        "changes by people": gone.changes,
+    }
+    return ", ".join(f"{what}: {count}" for what, count in counts.items() if count)
