@@ -206,9 +206,9 @@ def _indicators(snapshots: Sequence[FeedSnapshot], allow: AllowList, store: Stor
     """What the feeds say; where none is named, what those said that the store was filled with."""
     stored = None if snapshots else store.context("indicators")
     if stored is None:
-        return IndicatorSet.merge(snapshots, allow)
+        return IndicatorSet.merge(snapshots, allow, warning_lists())
     try:
-        return replace(IndicatorSet.from_bytes(stored), allow=allow)
+        return replace(IndicatorSet.from_bytes(stored), allow=allow, lists=warning_lists())
     except ValueError as error:
         raise StoreError(f"the stored indicators cannot be read: {error}; name the feeds again with --feed") from error
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from netpersona.adapters.software import evidence
+from netpersona.adapters.warning_lists import warning_lists
 from netpersona.app import policies as policy_files
 from netpersona.app.policies import Texts
 from netpersona.app.run import in_force
@@ -63,6 +64,7 @@ def standing(store: Store, at: int | None = None) -> Standing:
     instant = at if at is not None else max((p.learned_until or 0 for p in personas.values()), default=0)
     try:
         intel = IndicatorSet.merge([]) if listed is None else IndicatorSet.from_bytes(listed)
+        intel = replace(intel, lists=warning_lists())
     except ValueError as error:
         raise StoreError(f"the stored indicators cannot be read: {error}; replay with the feeds again") from error
     exposures = Exposures.of_indicators(evidence.of_bytes(store.context("software")), intel.table)

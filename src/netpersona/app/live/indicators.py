@@ -92,7 +92,7 @@ class LiveIndicators:
         self._snapshots = {name: said for name in sorted(names) if (said := self._gated(name)) is not None}
         self._stale.clear()
         self._generation += 1
-        return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow)
+        return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow, self._lists)
 
     def protect(self, protected: Protected) -> None:
         """Let the gate protect these addresses; what feeds say passes it again with the next rebuild()."""
@@ -149,7 +149,7 @@ class LiveIndicators:
         def rebuilt() -> Rebuilt:
             fresh = {feed: _passed(feed, self.feeds, pushed, protected, before.get(feed)) for feed in stale}
             everything = {**others, **{feed: said for feed, said in fresh.items() if said is not None}}
-            merged = IndicatorSet.merge([everything[name] for name in sorted(everything)], allow)
+            merged = IndicatorSet.merge([everything[name] for name in sorted(everything)], allow, protected.lists)
             return Rebuilt(generation, fresh, merged)
 
         return rebuilt
