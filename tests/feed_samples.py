@@ -51,6 +51,10 @@ SAMPLES = {
             ("url", "http://evil.example/x?y=1"),
         ],
     ),
+    "suricata-dataset": (
+        "ZXZpbC5leGFtcGxl\nOC44LjQuMQ==,110\n",
+        [("address", "8.8.4.1"), ("domain", "evil.example")],
+    ),
     "bambenek": (
         (
             "#####\n## Feed Provided By: John Bambenek of Bambenek Consulting\n#####\n"

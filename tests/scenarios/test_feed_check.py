@@ -78,7 +78,7 @@ def test_a_column_may_be_named(tmp_path):
     [
         (b"<html><title>Sign in</title></html>", "HTML"),
         (b"\0\1\2\3" * 100, "binary data"),
-        (b"no values\nin these lines\n", "is a single label is no domain"),
+        (b"no values\nin these lines\n", "'no': a single label is no domain"),
         (b"\x1f\x8b broken", "damaged"),
         (gzip.compress(bytes(100 << 20)), "more than 100 times its size"),
     ],

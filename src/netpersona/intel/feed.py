@@ -69,7 +69,7 @@ def parse(content: bytes, settings: FeedSettings, column: str | int | None = Non
     """
     found = formats.read(content, column)
     read = values(_prints(found.table) if _JA3.search(settings.name) else found.table)
-    refused = [*_shown(found.refused.head(REFUSALS_KEPT)), *(Refusal(*refusal) for refusal in read.refused)]
+    refused = [*_shown(found.refused.head(REFUSALS_KEPT)), *(_printable(*refusal) for refusal in read.refused)]
     _be_a_feed(found, read.table, refused)
     return FeedSnapshot(
         settings=settings,
@@ -99,7 +99,7 @@ def _be_a_feed(found: formats.Entries, valued: pl.DataFrame, refused: list[Refus
     if good == 0 or (found.records >= _MANY and good * _ONE_IN < found.records):
         line, text, reason = min(refused)
         others = "no other line is better" if good == 0 else f"only {good} of {found.records} lines hold an indicator"
-        raise formats.FormatError(line, f"{text!r} is {reason}, and {others}", "one indicator in each line")
+        raise formats.FormatError(line, f"{text!r}: {reason}; {others}", "one indicator in each line")
 
 
 def _distinct(valued: pl.DataFrame) -> pl.DataFrame:
@@ -112,7 +112,13 @@ def _distinct(valued: pl.DataFrame) -> pl.DataFrame:
 
 def _shown(refused: pl.DataFrame) -> list[Refusal]:
     """What a format refused, fit to be shown."""
-    return [Refusal(line, shown(raw), reason) for line, raw, reason in refused.select("line", "raw", "reason").rows()]
+    return [_printable(line, shown(raw), why) for line, raw, why in refused.select("line", "raw", "reason").rows()]
+
+
+def _printable(line: int, value: str, reason: str) -> Refusal:
+    """A refusal whose reason may quote the feed."""
+    quoted = reason if reason.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in reason)
+    return Refusal(line, value, quoted)
 
 
 def _listed(table: pl.DataFrame, settings: FeedSettings, meant: str | None) -> pl.DataFrame:

@@ -14,6 +14,8 @@ from netpersona.intel.formats.entry import Entries, found
 from netpersona.intel.formats.lines import comments, data_lines, label, records
 
 NAME = "bambenek"
+_DATED = r"^[^,\s]+,[^,]*,[0-9]{4}-"
+_MASTER = r"^[^,\s]+(?:,[^,]*){4},http"  # name, addresses, name servers, their addresses, what it is, manual
 _DAY = 24 * 3600 * 1_000_000  # µs
 
 
@@ -22,14 +24,15 @@ def recognised(lines: pl.DataFrame) -> bool:
     if not any("bambenek" in text.lower() for text in comments(lines)):
         return False
     rows = data_lines(lines.head(1000))["text"].head(50)
-    return len(rows) > 0 and rows.str.contains(r"^[^,\s]+,[^,]*,[0-9]{4}-").sum() * 5 >= len(rows) * 4
+    return len(rows) > 0 and rows.str.contains(rf"{_DATED}|{_MASTER}").sum() * 5 >= len(rows) * 4
 
 
 def read(lines: pl.DataFrame) -> Entries:
     """The entries of the feed."""
     rows = records(data_lines(lines))
     quoted = bool(rows["text"].str.contains('"', literal=True).any())
-    named = label(cells(",", 1, quoted=quoted))
+    dated = pl.col("text").str.contains(_DATED)
+    named = label(pl.when(dated).then(cells(",", 1, quoted=quoted)).otherwise(cells(",", 4, quoted=quoted)))
     day = cells(",", 2, quoted=quoted).str.slice(0, 10).str.to_date(strict=False)
     at = pl.when(named.str.contains(r"\bDGA\b")).then(day.cast(pl.Datetime("us")).cast(pl.Int64))
     return found(

@@ -33,7 +33,7 @@ class _Banner(NamedTuple):
 
 _BANNERS = (
     _Banner("spamhaus-asn-drop", r"(?i)spamhaus", r"(?i)^AS[0-9]+\s*(?:;|$)", "asn"),
-    _Banner("spamhaus-drop", r"(?i)spamhaus\s+(?:e?drop|don't route)", r"^[0-9A-Fa-f.:]+/[0-9]+\s*(?:;|$)"),
+    _Banner("spamhaus-drop", r"(?i)spamhaus\s+(?:(?:ipv6\s+)?e?drop|don't route)", r"^[0-9A-Fa-f.:]+/[0-9]+\s*(?:;|$)"),
     _Banner("maltrail", r"(?i)maltrail|^#\s*Reference:", r"^\S"),
     _Banner("malwarepatrol", r"(?i)malware\s*patrol", r"^[^\s,;|]+$", "url"),
 )

@@ -31,11 +31,12 @@ def read(lines: pl.DataFrame, column: str | int | None = None) -> Entries:
         raise FormatError(1, "no separated values", "a column of addresses, networks, domains, URLs or hashes")
     table = _table(lines, chosen)
     silent = words.unusable(pl.col("kind"))
-    reason = pl.format("of the type {}, which is no indicator here", "kind")
+    of_type = pl.when(silent).then(pl.format("of the type {}, which is no indicator here", "kind"))
+    judged = table.with_columns(pl.coalesce("objection", of_type).alias("reason"))
     return found(
         chosen.dialect or NAME,
-        table.filter(~silent.fill_null(value=False)),
-        table.filter(silent).with_columns(reason.alias("reason")),
+        judged.filter(pl.col("reason").is_null()),
+        judged.drop_nulls("reason"),
         noted=tuple((chosen.header or 1, name, "this column was not read: name it to read it") for name in chosen.also),
     )
 
@@ -56,6 +57,7 @@ def _table(lines: pl.DataFrame, chosen: Layout) -> pl.DataFrame:
         "category": label(cell(chosen.column(words.CATEGORIES))),
         "confidence": cell(chosen.column(words.CONFIDENCES)),
         "kind": cell(chosen.column(words.TYPES)),
+        "objection": _objection(chosen, cell),
     }
     table = records(rows).select("record", "line", **columns)
     stated = pl.coalesce(words.stated_type(pl.col("kind")), pl.lit(chosen.stated, dtype=pl.String))
@@ -67,6 +69,15 @@ def _label(chosen: Layout, cell: Callable[[int | None], pl.Expr]) -> pl.Expr:
         parts = [cell(chosen.column((name,))) for name in words.EXPLOITED]
         return label(pl.concat_str(parts, separator=": ", ignore_nulls=True))
     return label(cell(chosen.column(words.LABELS))) if chosen.names else _beside(cell(chosen.value + 1))
+
+
+def _objection(chosen: Layout, cell: Callable[[int | None], pl.Expr]) -> pl.Expr:
+    """Why the feed itself does not mean a row; null where it does."""
+    told = [
+        pl.when(cell(chosen.column((name,))).str.to_lowercase().is_in(list(values))).then(pl.lit(reason))
+        for name, (values, reason) in words.OBJECTIONS.items()
+    ]
+    return pl.coalesce(*told, pl.lit(None, dtype=pl.String))
 
 
 def share(stated: pl.Series) -> pl.Series:

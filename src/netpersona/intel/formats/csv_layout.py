@@ -27,12 +27,15 @@ _TELLING = "|".join(
         _PLACE,
         r"[0-9A-Fa-f:]*::?[0-9A-Fa-f:]+(?:/[0-9]{1,3})?",
         rf"(?:\*\.)?(?:[\w-]+{_DOT})+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9](?::[0-9]{{1,5}})?",
+        rf"(?:[\w-]+{_DOT})+[A-Za-z]{{2,24}}(?::[0-9]{{1,5}})?/\S*",
         r"(?i:h[tx][tx]ps?|ftp)\[?:\]?//\S+",
         r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}",
         r"(?i:cve-[0-9]{4}-[0-9]{4,})|(?i:as)[0-9]{1,10}",
     )
 )
+_NUMBERED = rf"{_TELLING}|[0-9]+"
 _LISTED = re.compile(_TELLING)
+_WORDS = re.compile(r"[a-z][a-z0-9_]{0,40}|")  # a column's name, or none
 _HEAD = 200  # rows that are looked at
 _ABOVE = 40  # comments among which a header is looked for
 _WIDEST = 4096  # characters of a header
@@ -120,7 +123,9 @@ def _named(
     known = [n for n in words.GENERAL if n in names] + [n for n in names if n in words.SPECIAL]
     known = list(dict.fromkeys([*known, *(n for n in names if n in words.LAST)]))
     told = _tells(rows, separator)
-    good = [name for name in known if told(names.index(name), name in words.LAST)]
+    good = [name for name in known if told(names.index(name), _NUMBERED if name in words.LAST else _TELLING)]
+    if good and set(good) <= set(words.LAST):  # an AS beside addresses is whose they are, whatever they are called
+        good = [name for index, name in enumerate(names) if name and told(index, _PLACE)][:1] or good
     if not good and line is None and (column is None or words.name_of(str(column)) not in names):
         return None  # a sentence in a comment, with a comma and a known word
     number = None if column is None else _number(column)
@@ -136,15 +141,14 @@ def _named(
     return Layout(separator, value, names, line, tuple(name for name in good if names.index(name) != value))
 
 
-def _tells(rows: pl.DataFrame, separator: str) -> Callable[[int, bool], bool]:
-    """Asks whether at least half of a column's cells that are not empty look like indicators (or are numbers)."""
+def _tells(rows: pl.DataFrame, separator: str) -> Callable[[int, str], bool]:
+    """Asks whether at least half of a column's cells that are not empty have this form."""
     quoted = bool(rows["text"].str.contains('"', literal=True).any())
 
-    def told(index: int, numbers: bool) -> bool:
+    def told(index: int, form: str) -> bool:
         held = rows.select(cells(separator, index, quoted=quoted).alias("cell"))["cell"].drop_nulls()
         held = held.filter(held != "")
-        telling = held.str.contains(rf"^(?:{_TELLING}{'|[0-9]+' if numbers else ''})$")
-        return len(held) > 0 and telling.sum() * 2 >= len(held)
+        return len(held) > 0 and held.str.contains(rf"^(?:{form})$").sum() * 2 >= len(held)
 
     return told
 
@@ -157,20 +161,21 @@ def _by_values(rows: pl.DataFrame) -> Layout | None:
         if closely.height * 5 < rows.height * 4:
             continue
         width = len(_names(str(closely["text"][closely.height // 2]), separator))
+        head = _heading(str(rows["text"][0]), separator) if rows.height > 1 else ()
         for index in range(1 if separator == "\t" else 0, min(width, 64)):
             held = closely.select(cells(separator, index, quoted=quoted).alias("cell"))["cell"]
-            if held.str.contains(rf"^(?:{_TELLING})$").sum() * 5 >= rows.height * 4:
-                return _headed(rows, separator, index)
+            many = held.str.contains(rf"^(?:{_TELLING})$").sum() * 5 >= (rows.height - bool(head)) * 4
+            if many and not (index < len(head) and words.is_unusable(head[index])):
+                return Layout(separator, index, head, int(rows["line"][0]) if head else None)
             if separator == "\t" and index == 1 and _plain_first(closely):
                 break
     return None
 
 
-def _headed(rows: pl.DataFrame, separator: str, index: int) -> Layout:
-    """The layout found by values; a first row that holds a word where the others hold indicators is a header."""
-    names = _names(str(rows["text"][0]), separator)
-    word = rows.height > 1 and index < len(names) and re.fullmatch(r"[a-z_]{2,40}", names[index])
-    return Layout(separator, index, names, int(rows["line"][0])) if word else Layout(separator, index)
+def _heading(text: str, separator: str) -> tuple[str, ...]:
+    """The names in a first row of nothing but words, as above what is found by its values; empty if it is no header."""
+    names = _names(text, separator)
+    return names if all(map(_WORDS.fullmatch, names)) and not _lists(text, separator) else ()
 
 
 def _plain_first(rows: pl.DataFrame) -> bool:

@@ -6,6 +6,8 @@ own names; both are refused, saying so.
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from netpersona.intel.formats.entry import Entries, found
@@ -19,11 +21,13 @@ _OWN = [
     "ip6-localnet", "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts",
     "0.0.0.0", "127.0.0.1",  # noqa: S104 (what stands in the file)
 ]  # fmt: skip
+_FOR_ITSELF = rf"(?i)^[0-9a-f:.]+(?:%\S+)?\s+(?:{'|'.join(map(re.escape, _OWN))})(?:\s|$)"
 
 
 def recognised(lines: pl.DataFrame) -> bool:
-    """Whether at least half of the first lines send a name nowhere."""
+    """Whether at least half of the first lines send a name nowhere, those for the machine's own names aside."""
     first = data_lines(lines.head(500))["text"]
+    first = first.filter(~first.str.contains(_FOR_ITSELF))
     return len(first) > 0 and first.str.contains(_NOWHERE + r"\S*[A-Za-z]").sum() * 2 >= len(first)
 
 

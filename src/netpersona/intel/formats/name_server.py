@@ -20,7 +20,8 @@ from netpersona.intel.formats.lines import records
 
 NAME = "name-server"
 _RPZ = r"(?i)^([^\s;]+)\s+(?:[0-9]+\s+)?(?:IN\s+)?(?:CNAME\s+(\S+)|(?:A|AAAA)\s+[0-9a-f.:]+)\s*(?:;.*)?$"
-_DNSMASQ = r"^(?:address|server|local)=/([^/]+)/"
+_DNSMASQ = r"^(?:address|server|local)=/(.+)/"
+_FORWARDS = r"^(?:server|local)=/.+/[^/\s]"
 _UNBOUND = r"(?i)^local-zone:\s*\"?([^\"\s]+)\"?\s+\"?([a-z_]+)"
 _DATA = r"(?i)^local-data:\s*[\"']([^\"'\s]+)\s"
 _BIND = r'(?i)^zone\s+"([^"]+)"'
@@ -51,21 +52,26 @@ def read(lines: pl.DataFrame) -> Entries:
         text.str.extract(_DNSMASQ, 1), text.str.extract(_UNBOUND, 1), text.str.extract(_DATA, 1),
         text.str.extract(_BIND, 1), text.str.extract(_RPZ, 1), text,
     )  # fmt: skip
+    several = pl.when(text.str.contains(_DNSMASQ)).then(name.str.split("/")).otherwise(pl.concat_list(name))
     table = rows.select(
         "record",
         "line",
-        raw=name.str.strip_chars_end("."),
+        raw=several,
         answer=pl.coalesce(text.str.extract(_RPZ, 2), text.str.extract(_UNBOUND, 2)),
-    )
+        forwards=text.str.contains(_FORWARDS),
+    ).explode("raw")
+    table = table.with_columns(pl.col("raw").str.strip_chars_end("."))
     reason = (
         pl.when(pl.col("answer").str.contains(_PASSES))
         .then(pl.lit("it lets the name through, and lists nothing"))
+        .when(pl.col("forwards"))
+        .then(pl.lit("it asks another server for the name, and lists nothing"))
         .when(pl.col("raw").str.contains(_OTHERS))
         .then(pl.lit("a trigger by name server or client, which is no indicator here"))
     )
     judged = table.with_columns(reason.alias("reason"))
     kept = _with_addresses(judged.filter(pl.col("reason").is_null()))
-    return found(NAME, kept, judged.drop_nulls("reason"), unique=table["raw"].n_unique())
+    return found(NAME, kept, judged.drop_nulls("reason"))
 
 
 def _with_addresses(table: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@
 203.0.113.1 - 203.0.113.9
 203.0.113.7<TAB>12
 evil.example ; since May
+- 203.0.113.7
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _SIMPLE = r"^[0-9A-Za-z_.:/-]+$"
 _RANGE = r"^([0-9A-Fa-f.:]+)\s*-\s*([0-9A-Fa-f.:]+)"
 _VALUE = r"""^["']?([^\s,"']+)"""
 _ORDER = r"(?i)^(?:deny|require\s+not)\s+(?:from\s+|ip\s+)?([0-9A-Fa-f.:/]+)\s*;?$"  # of nginx and Apache
+_BULLET = r"^[*•–-]\s+"
 _TWO = rf"^{IPV4}[\s,]+{IPV4}(?:\s|,|$)"
 
 
@@ -39,7 +41,7 @@ def listed(rows: pl.DataFrame) -> pl.DataFrame:
     simple = pl.col("text").str.contains(_SIMPLE)
     alone = rows.filter(simple).rename({"text": "raw"})
     columns = [_value().alias("raw"), trailing_comment(pl.col("text")).alias("label")]
-    more = rows.filter(~simple).select("record", "line", *columns)
+    more = rows.filter(~simple).with_columns(pl.col("text").str.replace(_BULLET, "")).select("record", "line", *columns)
     return pl.concat([entries(alone), entries(more)])
 
 

@@ -39,12 +39,13 @@ _TELLING: tuple[tuple[str | None, tuple[str, ...]], ...] = (
     ("ja3", ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint", "ja3_digest")),
     (None, (
         "ip", "ip_address", "ipaddress", "ip_addr", "ipv4", "ipv6", "ipv4_address", "ipv6_address", "address", "addr",
+        "ipaddr", "remote_ip", "remote_host",
         "dst_ip", "dstip", "dest_ip", "src_ip", "srcip", "source_ip", "c2_ip", "attacker_ip", "host_ip", "query_ip",
         "cidr", "network", "subnet", "netblock", "range", "ip_range", "prefix", "ip_prefix", "ipv6_prefix",
         "ipv4prefix", "ipv6prefix",
     )),
     ("domain", (
-        "domain", "domain_name", "domainname", "hostname", "host", "host_name", "fqdn", "c2_domain",
+        "domain", "domain_name", "domainname", "hostname", "host", "host_name", "fqdn", "c2_domain", "domainaddress",
     )),
     ("hash", (
         "sha256", "sha256_hash", "sha_256", "sha1", "sha1_hash", "sha_1", "md5", "md5_hash", "hash", "file_hash",

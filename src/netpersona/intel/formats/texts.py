@@ -11,6 +11,7 @@ from netpersona.intel.formats import (
     bambenek,
     banner,
     csv_column,
+    dataset,
     dshield,
     hosts,
     iprep,
@@ -43,12 +44,14 @@ class Text(Protocol):
 
 TEXTS: tuple[Text, ...] = (
     zeek_intel, rules, adblock, netset, name_server, hosts, bambenek, banner, dshield, p2p, iprep, ja3, tor_exits,
-    csv_column, plain,
+    dataset, csv_column, plain,
 )  # fmt: skip
 
 
 def read(content: bytes, column: str | int | None) -> Entries:
     """The entries of text in UTF-8.  `column` says where CSV has its values.  Raises FormatError."""
+    if content.startswith(b"%PDF-"):
+        raise FormatError(1, "a PDF", EXPECTED)
     lines = numbered_lines(content)
     rows = data_lines(lines)
     _refuse_other_worlds(rows)

@@ -12,13 +12,25 @@ import polars as pl
 
 from netpersona.intel.indicator import INDICATOR_TYPES, IndicatorType
 
-GENERAL = ("indicator", "indicator_value", "ioc_value", "value", "observable", "ioc")
+GENERAL = ("indicator", "indicator_value", "indicatorvalue", "ioc_value", "value", "observable", "ioc", "data")
 _PLACES = (
     "ip", "ip_address", "ipaddress", "ip_addr", "address", "addr", "dst_ip", "dest_ip", "destination_ip", "dstip",
     "src_ip", "source_ip", "srcip", "saddr", "src", "ipv4", "ipv6", "ip_cidr", "ip_range", "ip_prefix", "network",
-    "cidr", "subnet", "prefix", "netblock", "c2_ip", "ip_attacked", "attacker",
+    "cidr", "subnet", "prefix", "netblock", "c2_ip", "ip_attacked", "attacker", "ipaddr", "remote_ip", "remote_host",
+    "attacker_ip", "host_ip", "c2", "c2_server",
 )  # fmt: skip
-_NAMES = ("domain", "domain_name", "host", "hostname", "host_name", "fqdn", "c2_domain", "site")
+_NAMES = (
+    "domain",
+    "domain_name",
+    "host",
+    "hostname",
+    "host_name",
+    "fqdn",
+    "c2_domain",
+    "site",
+    "domainaddress",
+    "domainname",
+)
 _URLS = ("url", "uri", "phish_url", "c2_url", "malware_url")
 _HASHES = (
     "sha256_hash", "sha256", "sha_256", "sha1_hash", "sha1", "sha_1", "md5_hash", "md5", "sha512", "hash", "file_hash",
@@ -41,7 +53,21 @@ CONFIDENCES = (
     "confidence_level", "confidence", "confidence_score", "confidencelevel", "meta_confidence", "epss", "epss_score",
     "abuseconfidencescore", "abuse_confidence_score",
 )  # fmt: skip
-TYPES = ("ioc_type", "indicator_type", "type", "observable_type", "iocs_type")
+TYPES = ("ioc_type", "indicator_type", "indicatortype", "type", "observable_type", "iocs_type")
+
+_NO, _YES = ("0", "false", "no", "f", "n"), ("1", "true", "yes", "t", "y")
+OBJECTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "to_ids": (_NO, "its to_ids is false: its author does not call it an indicator"),
+    "action": (("allow", "allowed", "permit", "whitelist"), "the feed calls it allowed"),
+    "classification": (("benign",), "the feed calls it benign"),
+    "whitelisted": (_YES, "the feed calls it allowed"),
+    "is_whitelisted": (_YES, "the feed calls it allowed"),
+    "false_positive": (_YES, "the feed calls it a false positive"),
+    "revoked": (_YES, "revoked by its author"),
+    "is_active": (_NO, "no longer active, says the feed"),
+    "verified": (_NO, "the feed has not verified it"),
+}
+"""Columns that say that a row is not meant: with which values, in lower case, and what that means."""
 
 COLUMN_TYPES: dict[str, str] = {
     **dict.fromkeys(_JA3, IndicatorType.JA3.value),
@@ -79,11 +105,12 @@ DIALECTS: tuple[tuple[str, frozenset[str]], ...] = tuple(
 
 _MEANT: dict[IndicatorType, str] = {
     IndicatorType.ADDRESS: "ip ipv4 ipv6 ip_dst ip_src ip:port ip_dst_port ip_src_port ip_port ipv4_addr ipv6_addr "
-    "addr ip_address ipaddress address host_ip dst_ip src_ip",
+    "addr ip_address ipaddress address host_ip dst_ip src_ip ipv4address ipv6address",
     IndicatorType.NETWORK: "cidr subnet network netblock ip_range cidr4 cidr6 prefix",
-    IndicatorType.DOMAIN: "domain hostname host fqdn domain_name effective_domain dns",
+    IndicatorType.DOMAIN: "domain hostname host fqdn domain_name domainname effective_domain dns",
     IndicatorType.URL: "url uri link",
     IndicatorType.HASH: "hash file_hash cert_hash md5 sha1 sha256 sha512 sha224 sha384 md5_hash sha1_hash sha256_hash "
+    "filemd5 filesha1 filesha256 "
     "sha512_hash filehash_md5 filehash_sha1 filehash_sha256 filehash_sha512 x509_fingerprint_sha1 x509_fingerprint_md5 "
     "x509_fingerprint_sha256 sslcertfingerprint",
     IndicatorType.JA3: "ja3 ja3_fingerprint_md5 ja3_md5 ja3_hash",
@@ -115,6 +142,11 @@ def stated_type(word: pl.Expr) -> pl.Expr:
 def unusable(word: pl.Expr) -> pl.Expr:
     """Whether a feed's word means something that is no indicator here: a file's name, a mail address."""
     return _name(word).replace_strict(_UNUSABLE, default=False, return_dtype=pl.Boolean)
+
+
+def is_unusable(name: str) -> bool:
+    """Whether a column so named holds what is no indicator here."""
+    return name in _UNUSABLE
 
 
 def _name(word: pl.Expr) -> pl.Expr:

@@ -17,7 +17,7 @@ from netpersona.intel.formats.entry import Entries, found
 from netpersona.intel.formats.lines import data_lines, label, records
 
 NAME = "zeek-intel"
-_FIELDS = r"^#\s*fields\s+indicator\s+indicator_type\b"
+_FIELDS = r"^#\s*fields\s(?:.*\s)?(?:indicator\s(?:.*\s)?indicator_type|indicator_type\s(?:.*\s)?indicator)(?:\s|$)"
 _ROW = r"^[^\t]+\tIntel::[A-Z0-9_]+(?:\t|$)"
 _USUAL = ["indicator", "indicator_type", "meta.source", "meta.desc", "meta.url"]
 
