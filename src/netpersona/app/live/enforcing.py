@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from netpersona.app.live import shared_names
 from netpersona.app.live.judge import LiveJudge
 from netpersona.app.live.loans import Loans, admitting
 from netpersona.app.live.parts import Parts
@@ -30,6 +31,8 @@ from netpersona.ruleset.render import render
 from netpersona.ruleset.words import plan
 
 _LOOK = SECOND  # µs between looks at the answers that are held
+_SHARED = 30 * SECOND  # µs between looks at addresses that many names share
+_SAID = 5  # of them that are written out
 _ENDS = 5 * SECOND  # µs between looks at what ended, while listings that ended are worked in
 
 _ANSWERS_GONE = Drift("netdev netpersona_dns", "the table that holds DNS answers was changed or flushed")
@@ -60,12 +63,22 @@ class Enforcing:
 
     def follow_answers(self, taps: Mapping[str, VmId]) -> None:
         """Hold the answers on the taps that are there, and have those worked in that wait for it."""
+        if self._supervisor.is_due("shared names", _SHARED):
+            self._tell_of_shared()
         if self._hold is None:
             return
         self._behind = self._behind or self._hold.waiting
         self._taps = taps
         if self._supervisor.is_due("answers", _LOOK):
             self._mended(self._held())
+
+    def _tell_of_shared(self) -> None:
+        """Say which addresses stand for names that are restricted, or listed, and for others."""
+        said = shared_names.told(self._judge.ground.policies, self.rules.answers, self.ruleset, self._supervisor.now)
+        if said:
+            self._supervisor.well("shared names", "; ".join(said[:_SAID]), addresses=len(said))
+        else:
+            self._supervisor.health.gone("shared names")
 
     def _held(self) -> Sequence[Drift]:
         """See that answers are held; gives what somebody had changed of that in the kernel, which is mended now."""

@@ -1,67 +1,39 @@
-"""Names that share an address: whoever denies one of them denies the others too, and should be told.
+"""Names that share an address, as live answers show it: what a policy restricts with them, and what is spared.
 
 A kernel sees addresses, not names.  Where a denied name was answered with an address that other names were answered
-with as well (a web host, a content network), what VMs send to those goes the same way.
+with as well (a web host, a content network), what VMs send to those goes the same way, and whoever denies it is told.
+A *listed* name's address is spared there instead, and that is told too.  What sharing is, intel.shared_hosting says;
+here is of which answers it is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+
+import polars as pl
 
 from netpersona.flow.vm import VmId
+from netpersona.intel import shared_hosting
+from netpersona.intel.shared_hosting import ANSWERS, SharedAddress
 from netpersona.policy.model import Action, Mode, Peers, Policy, PolicySet
 from netpersona.ruleset.criteria import covered
+from netpersona.ruleset.model import Ruleset
+
+__all__ = ["Answers", "SharedAddress", "denied_domains", "shared", "shared_by_policy", "spared", "told"]
 
 Answers = Mapping[VmId, Mapping[str, Mapping[str, int]]]
 """What LiveRules keeps: VM -> name -> address -> until when, µs."""
 
-SHOWN = 3  # names in a sentence
 _STOPS = frozenset((Action.DENY, Action.REJECT, Action.REDIRECT, Action.RATE_LIMIT, Action.ISOLATE))
-
-
-@dataclass(frozen=True, slots=True)
-class SharedAddress:
-    """One address that stands for names that are denied and for others.
-
-    `vms`: those that were answered a denied name, so that the address is denied to them.  All are in alphabetical
-    order.
-    """
-
-    address: str
-    denied: tuple[str, ...]
-    others: tuple[str, ...]
-    vms: tuple[VmId, ...]
-
-    @property
-    def sentence(self) -> str:
-        """The same in words."""
-        return (
-            f"{self.address} was answered for {_listed(self.denied)}, which a policy restricts, and also for "
-            f"{_listed(self.others)}: for {_listed(self.vms)} they are restricted too while the answer holds"
-        )
 
 
 def shared(answers: Answers, denied: Collection[str], now: int) -> tuple[SharedAddress, ...]:
     """The addresses that denied domains share with other names, of all VMs' answers that hold at `now` (µs)."""
     domains = frozenset(denied)
-    known: dict[str, bool] = {}
-    found: dict[str, _Found] = {}
-    for vm, name, address in _holding(answers, now):
-        if name not in known:
-            known[name] = covered(name, domains)
-        if known[name]:
-            at = found.setdefault(address, _Found(set(), set(), set()))
-            at.denied.add(name)
-            at.vms.add(vm)
-    for _, name, address in _holding(answers, now):
-        if address in found and not known[name]:
-            found[address].others.add(name)
-    return tuple(
-        SharedAddress(address, tuple(sorted(at.denied)), tuple(sorted(at.others)), tuple(sorted(at.vms)))
-        for address, at in sorted(found.items())
-        if at.others
-    )
+    meant = {name for names in answers.values() for name in names if covered(name, domains)}
+    if not meant:
+        return ()
+    return shared_hosting.shared(pl.DataFrame(list(_holding(answers, now)), ANSWERS, orient="row"), meant)
 
 
 def shared_by_policy(policies: PolicySet, answers: Answers, now: int) -> dict[str, tuple[SharedAddress, ...]]:
@@ -82,11 +54,20 @@ def denied_domains(policy: Policy) -> frozenset[str]:
     return frozenset(domain for peers in stopping for domain in _domains(peers))
 
 
-@dataclass(slots=True)
-class _Found:
-    denied: set[str]
-    others: set[str]
-    vms: set[VmId]
+def spared(ruleset: Ruleset) -> tuple[str, ...]:
+    """In a sentence each, the addresses that are not blocked for a listed name's sake."""
+    sentences = {
+        f"{address} was answered for {why}" for of in ruleset.sets.values() for address, why in of.spared if why
+    }
+    return tuple(sorted(sentences))
+
+
+def told(policies: PolicySet, answers: Answers, ruleset: Ruleset | None, now: int) -> tuple[str, ...]:
+    """All that is to be told of sharing, in a sentence each."""
+    restricted = {
+        each.sentence for addresses in shared_by_policy(policies, answers, now).values() for each in addresses
+    }
+    return (*(spared(ruleset) if ruleset is not None else ()), *sorted(restricted))
 
 
 def _domains(peers: Peers | None) -> Iterable[str]:
@@ -99,9 +80,3 @@ def _holding(answers: Answers, now: int) -> Iterable[tuple[VmId, str, str]]:
             for address, until in addresses.items():
                 if now < until:
                     yield vm, name, address
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    if len(names) <= SHOWN:
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"
