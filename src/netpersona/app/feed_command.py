@@ -127,6 +127,8 @@ def _listed(told: Sequence[Mapping[str, Any]]) -> Any:
 def _state(told: Mapping[str, Any], reading: Mapping[str, Any]) -> str:
     if reading.get("held"):
         return "held"
+    if (told.get("worth") or {}).get("log_only_since"):
+        return "log-only"
     return "well" if told["well"] else "ill"
 
 

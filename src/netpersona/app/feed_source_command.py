@@ -62,7 +62,7 @@ def add(name: str, wait: bool, controller: Controller, output: str, **said: Any)
 @controlled
 @output_option
 def show(name: str, controller: Controller, output: str) -> None:
-    """Show feed NAME: how reading it goes, what it holds, what was refused and why, what is held."""
+    """Show feed NAME: whether it earns its place, how reading it goes, what it holds, what was refused and why."""
     emit(controller.feed(name), output, _shown)
 
 
@@ -177,11 +177,34 @@ def _rows(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     by_type = ", ".join(f"{number} {kind}" for kind, number in told["counts"].items())
     rows.append(("holds", counted(told["indicators"], "indicator") + (f": {by_type}" if by_type else "")))
     rows.append(("confidence", f"{told['confidence']:g}" + (f", family {told['family']}" if told["family"] else "")))
+    if told.get("worth"):
+        rows += _of_worth(told["worth"])
     if reading is not None:
         rows += _of_reading(reading, source)
     rows.append(("refused", str(told["refused"])))
     rows += [("", f"line {each['line']}: {each['value']}: {each['reason']}") for each in told["refusals"]]
     return rows
+
+
+def _of_worth(worth: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What it is worth here: the sentence first, then what it rests on."""
+    share = "nothing was judged"
+    if worth["precision"] is not None:
+        share = f"{worth['precision']:.2f}, between {worth['low']:.2f} and {worth['high']:.2f}"
+    held = "never log-only" if worth["floor"] == 0 else f"floor {worth['floor']:g} from {worth['least']:g} judged on"
+    met = f"{worth['listings_met']} of its listings, {worth['sightings']} times; last {instant(worth['last_met'])}"
+    shared = ", ".join(f"{feed} ({number})" for feed, number in worth["shared_with"].items())
+    fresh = "-" if worth["freshness"] is None else f"{worth['freshness']:.2f} of what is in force ({worth['in_force']})"
+    copy = f"; a copy of {', '.join(worth['copy_of'])}" if worth["copy_of"] else ""
+    return [
+        ("worth", worth["says"]),
+        ("precision", f"{share}; {held}"),
+        ("met", met),
+        ("judged", f"{worth['confirmed']:.3g} confirmed, {worth['refuted']:.3g} refuted"),
+        ("unique", f"{worth['unique']:.0%} of it no other feed lists" + (f"; shared with {shared}" if shared else "")),
+        ("family", (", ".join(worth["family"]) or "-") + copy),
+        ("freshness", fresh),
+    ]
 
 
 def _of_reading(reading: Mapping[str, Any], source: Mapping[str, Any]) -> list[tuple[str, str]]:

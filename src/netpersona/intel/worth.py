@@ -38,18 +38,30 @@ class Worth(NamedTuple):
     unique: float  # share of what it lists that no other feed lists
     shared_with: Mapping[str, int]  # feeds that list the same, and how much of it
     copy_of: tuple[str, ...]
+    family: tuple[str, ...]  # to which its entries count
     says: str
 
 
-def worths(ledger: PrecisionLedger, everything: IndicatorSet, at: int, standards: Standards = USUAL) -> list[Worth]:
-    """What every feed is worth at `at` (µs), in the order of their names; `everything` with those that are log-only."""
-    common = overlap(everything.table)
+def worths(
+    ledger: PrecisionLedger,
+    everything: IndicatorSet,
+    at: int,
+    standards: Standards = USUAL,
+    common: Overlap | None = None,
+) -> list[Worth]:
+    """What every feed is worth at `at` (µs), in the order of their names; `everything` with those that are log-only.
+
+    `common`: the overlap of its table, where that is known already.
+    """
+    common = overlap(everything.table) if common is None else common
     held = everything.table.filter(in_force(at)).with_columns(freshness(at))
     fresh = {
         feed: (n, mean) for feed, n, mean in held.group_by("feed").agg(pl.len(), pl.col("freshness").mean()).rows()
     }
+    families = dict(everything.table.group_by("feed").agg(pl.col("family").unique().sort()).rows())
     names = sorted({*common.feeds, *ledger.feeds})
-    return [_worth(name, ledger, common, fresh.get(name), at, standards.of(name)) for name in names]
+    found = [_worth(name, ledger, common, fresh.get(name), at, standards.of(name)) for name in names]
+    return [each._replace(family=tuple(families.get(each.feed, ()))) for each in found]
 
 
 def _worth(
@@ -80,6 +92,7 @@ def _worth(
         unique=unique,
         shared_with=dict(list(others.items())[:_SHOWN]),
         copy_of=sources,
+        family=(),
         says=_says(record, found, unique, _held_by(name, common) if listed else (), standard),
     )
 

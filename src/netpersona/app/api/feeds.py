@@ -19,6 +19,7 @@ from netpersona.app.live.feed_state import Fetching
 from netpersona.app.live.service import FeedState, Service
 from netpersona.errors import ConfigError
 from netpersona.flow.window import SECOND
+from netpersona.intel.worth import Worth
 from netpersona.persona.resource import rfc3339
 
 router = APIRouter(tags=["feeds"])
@@ -136,8 +137,21 @@ def _shown(feed: FeedState) -> dict[str, object]:
         "refused": feed.refused,
         "refusals": [each._asdict() for each in feed.refusals],
         "reading": None if feed.fetching is None else _reading(feed.fetching),
+        "worth": None if feed.worth is None else _worth(feed.worth),
     }
     return resource("Feed", feed.name, spec, status)
+
+
+def _worth(worth: Worth) -> dict[str, Any]:
+    told = worth._asdict()
+    rounded = {
+        name: None if told[name] is None else round(told[name], 4)
+        for name in ("precision", "low", "high", "confirmed", "refuted", "freshness", "unique")
+    }
+    instants = {name: _time(told[name]) for name in ("log_only_since", "last_met")}
+    lists = {name: list(told[name]) for name in ("copy_of", "family")}
+    beside = {name: value for name, value in told.items() if name not in {"feed", "indicators"}}
+    return {**beside, **rounded, **instants, **lists, "shared_with": dict(worth.shared_with)}
 
 
 def _source(fetching: Fetching) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netpersona.intel.feed import Refusal
+from netpersona.intel.worth import Worth
 
 REFUSALS_SHOWN = 20
 
@@ -72,3 +73,4 @@ class FeedState:
     refused: int = 0
     refusals: tuple[Refusal, ...] = ()  # the first
     fetching: Fetching | None = None  # None: pushed
+    worth: Worth | None = None  # None: it says nothing, and never did

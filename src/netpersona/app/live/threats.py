@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
@@ -181,8 +182,9 @@ class Threats:
 
     def states(self) -> list[FeedState]:
         """Every feed, in the order of their names."""
+        worth = self.trust.worths(self._supervisor.now)
         with self._lock:
-            return self._indicators.states()
+            return [replace(state, worth=worth.get(state.name)) for state in self._indicators.states()]
 
     def context(self) -> Mapping[str, bytes]:
         """What the store keeps of it."""

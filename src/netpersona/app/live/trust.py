@@ -5,6 +5,7 @@ windows that closed, acquittals --> another thread --> notices: a feed is log-on
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -13,14 +14,20 @@ from functools import partial
 from netpersona.app.feed_trust import FeedTrust
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.errors import StoreError
+from netpersona.flow.window import MINUTE
+from netpersona.intel.families import Overlap, overlap
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.intel.precision import Notice, PrecisionLedger, Standards
+from netpersona.intel.worth import Worth, worths
 from netpersona.observation.model import Observation
 from netpersona.risk.finding import Finding
 
 
 class LiveTrust:
-    """Not for several threads, but for `counting`.  What it is told is worked out in the executor, in its order."""
+    """Not for several threads, but for `counting` and `worths`.
+
+    What it is told is worked out in the executor, in its order.
+    """
 
     def __init__(
         self, beside: Executor, supervisor: Supervisor, standards: Callable[[], Standards] = Standards
@@ -29,6 +36,9 @@ class LiveTrust:
         self._trust, self._standards = FeedTrust(), standards
         self._beside, self._supervisor = beside, supervisor
         self._asked: deque[Future[tuple[Notice, ...]]] = deque()
+        self._weighing = threading.Lock()
+        self._common: tuple[IndicatorSet, Overlap] | None = None
+        self._worths: tuple[PrecisionLedger, IndicatorSet, int, Mapping[str, Worth]] | None = None
 
     def resume(self, content: bytes | None) -> None:
         """Take back what a store kept.  Raises StoreError."""
@@ -49,6 +59,19 @@ class LiveTrust:
     def counting(self, everything: IndicatorSet) -> IndicatorSet:
         """Of what all feeds say, that which decisions may rest on."""
         return self._trust.counting(everything)
+
+    def worths(self, at: int) -> Mapping[str, Worth]:
+        """What each feed is worth, by name, as of the minute of `at` (µs)."""
+        ledger, everything, minute = self._trust.ledger, self._trust.everything, at - at % MINUTE
+        with self._weighing:  # one at a time: of a million listings it takes a second
+            known = self._worths
+            if known is not None and known[0] is ledger and known[1] is everything and known[2] == minute:
+                return known[3]
+            if self._common is None or self._common[0] is not everything:
+                self._common = everything, overlap(everything.table)
+            found = worths(ledger, everything, at, self._standards(), self._common[1])
+            self._worths = ledger, everything, minute, {each.feed: each for each in found}
+            return self._worths[3]
 
     def closed(self, observations: Sequence[Observation], findings: Iterable[Finding]) -> None:
         """Windows closed, and this was found in them."""

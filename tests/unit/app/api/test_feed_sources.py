@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from netpersona.app.api.access import Caller
 from netpersona.app.api.server import Server
 from netpersona.app.cli import main
 from netpersona.errors import ConfigError, NetpersonaError
+from netpersona.intel.precision import Record
 from unit.app.api.test_real_controller import Strict
 from unit.app.live.rig import LOW_REPUTATION, WEB, Rig
 from unit.app.live.test_controller import passes
@@ -89,6 +91,28 @@ def test_a_feed_is_added_read_and_enforced_and_what_it_may_not_list_is_shown(liv
     assert told == "Feed far is forgotten, with 1 indicator.\n"
     until(lambda: passes(live.rig, WEB, "45.66.77.88"), "what it listed is denied no more", within=60)
     assert run("show", "far")[0] != 0
+
+
+def test_it_is_told_which_feed_earns_its_place(live, run, server):
+    server.answer = lambda _: said("".join(f"45.66.77.{n}\n" for n in range(1, 41)).encode())
+    run("add", "far", "--url", server.at("/list"), "--floor", "0.8", "--least", "10")
+    server.answer = lambda _: said("".join(f"45.66.77.{n}\n" for n in range(1, 31)).encode())
+    run("add", "small", "--url", server.at("/part"), "--family", "own")
+    until(lambda: live.ask.feed("small")["worth"], "it is worked in", within=60)
+    worth = live.ask.feed("small")["worth"]
+    assert worth["says"] == "can go: all of its entries are in far"
+    assert (worth["unique"], worth["shared_with"], worth["precision"]) == (0.0, {"far": 30}, None)
+    assert (worth["low"], worth["high"], worth["sightings"], worth["freshness"]) == (0.0, 1.0, 0, 1.0)
+    assert (live.ask.feed("far")["worth"]["floor"], live.ask.feed("far")["worth"]["least"]) == (0.8, 10.0)
+    code, told = run("show", "far")
+    assert code == 0
+    for word in ("not known yet", "25% of it no other feed lists; shared with small (30)", "floor 0.8 from 10 judged"):
+        assert word in told
+    assert json.loads(run("show", "small", "-o", "json")[1])["worth"] == worth
+    trust = live.rig.controller.loop.threats.trust._trust
+    trust.ledger = replace(trust.ledger, feeds={"far": Record(log_only_since=live.rig.sensor.at)})
+    assert "log-only since" in run("show", "far")[1]
+    assert "log-only" in run("list")[1]
 
 
 def test_one_that_shrinks_is_held_and_a_person_decides(live, run, server):

@@ -110,6 +110,29 @@ class FeedReading(Model):
     decision: FeedDecision | None
 
 
+class FeedWorth(Model):
+    """Whether a feed earns its place."""
+
+    says: str = Field(description="In a sentence.")
+    precision: Share | None = Field(description="The share of its judged listings that were right; null: none was.")
+    low: Share = Field(description="Where the precision lies, with 90 %.")
+    high: Share
+    floor: Share = Field(description="Below it the feed is log-only; 0: never.")
+    least: float = Field(description="Judged sightings before it can be.")
+    log_only_since: str | None
+    sightings: int = Field(description="How often a listing was met here, ever.")
+    listings_met: int = Field(description="Distinct, of those that are remembered.")
+    last_met: str | None
+    confirmed: float = Field(description="Listings that were right, by the weight of who said so, faded.")
+    refuted: float
+    in_force: int
+    freshness: Share | None = Field(description="The mean of what is in force; null: nothing is.")
+    unique: Share = Field(description="The share of what it lists that no other feed lists.")
+    shared_with: dict[str, int] = Field(description="Feeds that list the same, and how much, the most first.")
+    copy_of: list[str]
+    family: list[str] = Field(description="To which its entries count.")
+
+
 class FeedStatus(Model):
     """How a feed stands."""
 
@@ -121,6 +144,7 @@ class FeedStatus(Model):
     refused: int
     refusals: list[FeedRefusal] = Field(description="The first.")
     reading: FeedReading | None = Field(description="null: it is pushed to.")
+    worth: FeedWorth | None = Field(description="null: it lists nothing, and never was met.")
 
 
 class Feed(Model):
