@@ -36,15 +36,16 @@ lab_programs() { # what the lab is built with, and what makes its traffic; as ro
     [ -z "$missing" ] || without_daemons $missing || echo "going on without: the lab will use programs of its own" >&2
 }
 
-guest_hosts() { # what the tests of VMs under libvirt need; as root only, and without starting any daemon
+guest_hosts() { # what the tests of VMs under libvirt, and of the service under systemd, need; as root only, and without starting any daemon
     [ "$tools" = nft ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
     missing=
     command -v libvirtd >/dev/null || missing="$missing libvirt-daemon libvirt-daemon-driver-qemu"
     command -v qemu-system-x86_64 >/dev/null || missing="$missing qemu-system-x86"
     command -v busybox >/dev/null || missing="$missing busybox-static"
+    [ -x /lib/systemd/systemd ] || missing="$missing systemd"
     command -v ip >/dev/null || missing="$missing iproute2"
     [ -e /usr/lib/python3/dist-packages/libvirt.py ] || missing="$missing python3-libvirt"
-    [ -z "$missing" ] || without_daemons $missing || { echo "going on without: the tests of libvirt will be skipped" >&2; return 0; }
+    [ -z "$missing" ] || without_daemons $missing || { echo "going on without: the tests of libvirt or systemd will be skipped" >&2; return 0; }
     # The binding of the system's Python serves ours too where both are of one version.
     if ! .venv/bin/python -c 'import libvirt' 2>/dev/null; then
         place=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')

@@ -18,13 +18,13 @@ from kernel.private_net import WHY_NOT as WHY_NO_KERNEL
 REPO = Path(__file__).resolve().parents[2]
 SYSTEMD = Path("/lib/systemd/systemd")
 OWN, LISTED = "10.77.0.11", "45.33.32.156"
-CONFIG = f"""\
+CONFIG = """\
 store: /var/lib/netpersona/netpersona.db
 inventory: vms.yaml
-feeds: [{{file: listed.txt, name: listed, confidence: 0.95, half_life: 7d}}]
+feeds: [{file: listed.txt, name: listed, confidence: 0.95, half_life: 7d}]
 policies: [low-reputation.yaml]
 enforcer: nftables
-api: {{socket: /run/netpersona/api.sock, group: netpersona}}
+api: {socket: /run/netpersona/api.sock, group: netpersona}
 """
 VMS = f"vms:\n  - {{name: web-1, interface: tap-web-1, addresses: [{OWN}/24]}}\n"
 # A checkout and an interpreter of the tests may lie where the unit does not let the service look.

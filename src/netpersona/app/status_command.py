@@ -39,8 +39,8 @@ def _drawn(told: Mapping[str, Any]) -> Any:
     for name in ("part", "is", "since", "failures", "says"):
         table.add_column(name, overflow="fold")
     for part in told["parts"]:
-        said = [part["says"]] if part["says"] else []
-        said += [f"{name} {_figure(value)}" for name, value in part["figures"].items()]
+        said = part["says"].splitlines()
+        said += [f"{name} {_figure(value)}" for name, value in part["figures"].items() if value]
         table.add_row(
             part["name"],
             Text("well", "green") if part["well"] else Text("ill", "bold red"),
