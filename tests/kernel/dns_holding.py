@@ -30,6 +30,7 @@ class Host:
     enforcer: Nftables
     policies: PolicySet
     taps: dict[str, VmId]
+    intel: IndicatorSet = field(default_factory=lambda: IndicatorSet.merge([]))
     known: dict[VmId, dict[str, dict[str, int]]] = field(default_factory=dict)
     hold: AnswerHold = field(init=False)
     over: threading.Event = field(default_factory=threading.Event)
@@ -50,7 +51,7 @@ class Host:
             }
             personas = {vm: _persona(vm, int(tap[-1])) for tap, vm in self.taps.items()}
             interfaces = {vm: tap for tap, vm in self.taps.items()}
-            ground = Ground(IndicatorSet.merge([]), self.policies, None)
+            ground = Ground(self.intel, self.policies, None)
             ruleset = resolve(personas.values(), self.policies, ground.intel, AT, interfaces=interfaces, names=names)
             self.enforcer.apply(ruleset)
             self.hold.publish(ruleset, ground, personas)
@@ -73,10 +74,12 @@ def _persona(vm: VmId, place: int) -> Persona:
 
 
 @contextmanager
-def host(places: tuple[int, ...], policies: PolicySet, *, held: bool = True) -> Iterator[Host]:
+def host(
+    places: tuple[int, ...], policies: PolicySet, *, held: bool = True, intel: IndicatorSet | None = None
+) -> Iterator[Host]:
     taps = {f"tap{place}": vm_id(f"vm-{place}") for place in places}
     with inside(HOST):
-        made = Host(Nftables(), policies, taps)
+        made = Host(Nftables(), policies, taps, IndicatorSet.merge([]) if intel is None else intel)
         made.settle()
         if held:
             assert made.hold.start(), made.hold.health()

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from kernel.private_net import namespaces, run, socket_in
+from kernel.private_net import namespaces, own, run, socket_in
 
-HOST, OUT = "np-test-dnshost", "np-test-dnsout"
+HOST, OUT = own("dnshost"), own("dnsout")
 RESOLVER = {4: "192.0.2.53", 6: "2001:db8:53::53"}
 A, AAAA = 1, 28
 BAD, GOOD = 1, 2
@@ -28,7 +28,7 @@ NETWORKS = {4: "198.18.0.0/15", 6: "2001:db8:f000::/36"}
 
 
 def vm_of(place: int) -> str:
-    return f"np-test-dnsvm{place}"
+    return own(f"dnsvm{place}")
 
 
 def address_of(kind: int, number: int, version: int) -> str:
