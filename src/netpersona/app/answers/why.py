@@ -16,6 +16,7 @@ from netpersona.adapters.sensors.flow_records import TRANSPORTS
 from netpersona.app.answers.ask import Traffic
 from netpersona.app.answers.known import Known, the_vm
 from netpersona.app.answers.receipts import Flow, about
+from netpersona.app.clock import clock
 from netpersona.app.exempted import of_store
 from netpersona.app.named_peer import NamedPeer, name_of, named_peer
 from netpersona.app.report import seconds
@@ -23,10 +24,12 @@ from netpersona.app.risk_explanation import sentence
 from netpersona.app.standing import Standing
 from netpersona.errors import ConfigError
 from netpersona.flow.vm import canonical_address
+from netpersona.intel.explanation import Explanation
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.policy.model import Direction
 from netpersona.policy.rules import PROTOCOLS
 from netpersona.risk import ledger
+from netpersona.risk.detectors.words import span
 from netpersona.risk.finding import Finding
 from netpersona.risk.ledger import Contribution
 from netpersona.ruleset.explain import explain_other
@@ -245,7 +248,12 @@ def _latest(terms: Sequence[RiskTerm], found: Mapping[str, Finding]) -> RiskTerm
 def _listings(asked: _Question) -> dict[str, Any]:
     """The indicators that cover the peer, or a name it was met by: feed, line, date, and what they come to."""
     now, packet, named = asked.now, asked.packet, asked.named
-    names = {name for name, answers in now.store.names().get(packet.vm, {}).items() if packet.peer in answers}
+    answered = {
+        name: answers[packet.peer]
+        for name, answers in now.store.names().get(packet.vm, {}).items()
+        if packet.peer in answers
+    }
+    names = set(answered)
     if named is not None:
         names |= {named.name, *(seen.name for seen in named.addresses if seen.address == packet.peer)}
     values = [*([] if asked.supposed else [packet.peer]), *sorted(names)]
@@ -268,5 +276,17 @@ def _listings(asked: _Question) -> dict[str, Any]:
     ]
     unique = list({(row["value"], row["feed"], row["line"]): row for row in rows}.values())
     worst = min(told, key=lambda explanation: explanation.reputation)
-    words = told[0].words if worst.reputation == told[0].reputation else f"{told[0].words} {worst.words}"
-    return {"reputation": round(told[0].reputation, 6), "words": words, "listings": unique}
+    words = [told[0].words] if worst.reputation == told[0].reputation else [told[0].words, worst.words]
+    words += [_answered(packet, each.value, answered[each.value], now.at) for each in told if _is_of(each, answered)]
+    return {"reputation": round(told[0].reputation, 6), "words": " ".join(words), "listings": unique}
+
+
+def _is_of(told: Explanation, answered: Mapping[str, int]) -> bool:
+    """Whether a listed name is told of, for which DNS answered the peer."""
+    return len(told) > 0 and told.value in answered
+
+
+def _answered(packet: Packet, name: str, last: int, now: int) -> str:
+    """That DNS answered the peer for a listed name, and how long ago."""
+    ago = span(max(0, now - last))
+    return f"DNS answered {packet.vm} {packet.peer} for {name}, last at {clock(last)}, {ago} before."
