@@ -54,6 +54,7 @@ def up(path: Path | None, socket: Path | None, log_level: str) -> None:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, _stopping(controller))
+            controller.turn()  # who waits for us finds the rules in force
             notify.ready(f"watching {len(controller.now_watched)} taps")
             click.echo(f"netpersona is up; its API is at {server.path}", err=True)
             controller.run()
