@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from netpersona.app.sample_policies import BLOCK_LOW_REPUTATION, isolate_controlled
 from netpersona.flow.window import HOUR, MINUTE, SECOND
 
 START = 1_767_571_200 * SECOND  # 2026-01-05 00:00 UTC, a Monday
@@ -205,30 +206,4 @@ _FEED = f"""\
 {CONTROL}
 203.0.113.128/28
 """
-_POLICY = """\
-# Above a risk of 0.7 nothing goes out; else peers of low reputation are blocked; else traffic is allowed.
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: block-outbound-low-reputation}
-spec:
-  mode: enforce
-  order: 100
-  rules:
-    - {name: nothing-out-when-risky, when: persona.risk_score > 0.7, direction: outbound, action: deny, existing: cut}
-    - {name: no-low-reputation, direction: outbound, peers: {reputation_below: 0.3}, action: deny, existing: cut}
----
-# A VM that calls back like malware is cut off for an hour; management stays reachable.
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: isolate-command-and-control}
-spec:
-  mode: enforce
-  order: 10
-  rules:
-    - name: isolate
-      when: persona.signatures.exists(s, s.name in ['c2_beacon', 'c2_channel'] && s.confidence >= 0.8)
-      until: persona.risk_score < 0.3
-      action: isolate
-      existing: cut
-      for: 1h
-"""
+_POLICY = f"{BLOCK_LOW_REPUTATION}---\n{isolate_controlled('1h', 'an hour')}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from netpersona.app.lab import layout
 from netpersona.app.lab.machine import run
+from netpersona.app.sample_policies import BLOCK_LOW_REPUTATION, isolate_controlled
 
 
 def write(folder: Path, tools: Mapping[str, str], *, bridged: bool) -> None:
@@ -117,34 +118,8 @@ api: {{socket: netpersona.sock}}
 """
 
 _POLICIES = {
-    "block-outbound-low-reputation": """\
-# Above a risk of 0.7 nothing goes out; else peers of low reputation are blocked; else traffic is allowed.
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: block-outbound-low-reputation}
-spec:
-  mode: enforce
-  order: 100
-  rules:
-    - {name: nothing-out-when-risky, when: persona.risk_score > 0.7, direction: outbound, action: deny, existing: cut}
-    - {name: no-low-reputation, direction: outbound, peers: {reputation_below: 0.3}, action: deny, existing: cut}
-""",
-    "isolate-command-and-control": """\
-# A VM that calls back like malware is cut off for ten minutes; management stays reachable.
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: isolate-command-and-control}
-spec:
-  mode: enforce
-  order: 10
-  rules:
-    - name: isolate
-      when: persona.signatures.exists(s, s.name in ['c2_beacon', 'c2_channel'] && s.confidence >= 0.8)
-      until: persona.risk_score < 0.3
-      action: isolate
-      existing: cut
-      for: 10m
-""",
+    "block-outbound-low-reputation": BLOCK_LOW_REPUTATION,
+    "isolate-command-and-control": isolate_controlled("10m", "ten minutes"),
 }
 
 _NGINX = """\

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import socketserver
 import sqlite3
 import threading
 
-
-class _Server(socketserver.ThreadingTCPServer):
-    address_family = socket.AF_INET6
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 128
-
-    def server_bind(self) -> None:
-        """Answer both families."""
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves, or is cut off, is nothing to report."""
+from netpersona.app.lab.programs.both_families import BothFamilies
 
 
 class _Questions(socketserver.StreamRequestHandler):
@@ -55,7 +41,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     said = parser.parse_args()
     _Questions.database = _filled()
-    _Server(("::", said.port), _Questions).serve_forever()
+    BothFamilies(("::", said.port), _Questions).serve_forever()
 
 
 if __name__ == "__main__":

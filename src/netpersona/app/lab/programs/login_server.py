@@ -9,28 +9,14 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import socketserver
 import threading
+
+from netpersona.app.lab.programs.both_families import BothFamilies
 
 SSH_VERSION = b"SSH-2.0-np_lab\r\n"
 SSH_EXCHANGE = ((1_080, 1_048), (1_200, 564), (52, 52), (148, 84))
 """Bytes asked and answered, as OpenSSH 9 has them: algorithms, keys, service, a password refused."""
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    address_family = socket.AF_INET6
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 128
-
-    def server_bind(self) -> None:
-        """Answer both families."""
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves, or is cut off, is nothing to report."""
 
 
 class _Ftp(socketserver.StreamRequestHandler):
@@ -76,7 +62,7 @@ def main() -> None:
     for name in kinds:
         parser.add_argument(f"--{name}", type=int, action="append", default=[])
     said = vars(parser.parse_args())
-    servers = [_Server(("::", port), kind) for name, kind in kinds.items() for port in said[name]]
+    servers = [BothFamilies(("::", port), kind) for name, kind in kinds.items() for port in said[name]]
     threads = [threading.Thread(target=server.serve_forever) for server in servers]
     for thread in threads:
         thread.start()

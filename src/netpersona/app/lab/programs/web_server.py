@@ -21,22 +21,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from netpersona.app.lab.programs.both_families import BothFamilies
+
 _BLOCK = bytes(range(32, 112)) * 250  # 20,000 bytes
 _MOST = 10**9  # bytes or seconds that anyone may ask for
 
 
-class _Server(ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-    daemon_threads = True
-    request_queue_size = 128
-
-    def server_bind(self) -> None:
-        """Answer both families."""
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves, or is cut off, is nothing to report."""
+class _Server(BothFamilies, ThreadingHTTPServer):
+    """HTTP over both families."""
 
 
 class _Database:
