@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from kernel.private_net import inside, namespaces, needs_kernel, own, run, socket_in
 from netpersona.adapters.enforcers.nftables import nftables
 from netpersona.flow.vm import vm_id
+from netpersona.intel.feed import FeedSettings
+from netpersona.intel.feed import parse as parse_feed
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import BaseNetworkConfig, Kind, Persona, TrafficProfile, Usage
 from netpersona.policy.model import Action, Direction, PolicySet
@@ -233,6 +235,31 @@ def hard_ruleset(rules: str) -> Ruleset:
     policies = replace(parse(text.replace("RULES", rules), "hard.yaml"), redirects={"analyser": "172.31.9.2:8080"})
     interfaces = {vm_id("vm-1"): "tap-vm-1"}
     return resolve([persona], policies, IndicatorSet.merge([]), AT, interfaces=interfaces)
+
+
+LISTED = (  # a name's answers, a listed address, and both at once; what is slowed is counted once
+    "{name: c, direction: both, peers: {reputation_below: 0.3}, action: deny, existing: cut}",
+    "{name: k, direction: outbound, peers: {not: {reputation_below: 0.3}}, action: deny}",
+    (
+        "{name: s, direction: outbound, peers: {reputation_below: 0.3}, action: rate-limit, rate: 1gbit}, "
+        "{name: r, direction: outbound, peers: {reputation_below: 0.3, networks: [198.51.100.0/24]}, action: reject}"
+    ),
+)
+
+
+@pytest.mark.usefixtures("_net")
+@pytest.mark.parametrize("rules", LISTED)
+@pytest.mark.parametrize("by_interface", [True, False])
+def test_the_kernel_does_what_the_model_says_of_names_that_are_listed(rules: str, by_interface: bool) -> None:
+    listed = parse_feed(b"evil.example\n192.0.2.1\n", FeedSettings("bad", confidence=0.95))
+    answers = {"evil.example": (("198.51.100.9", None), ("192.0.2.1", None), ("2001:db8::1", None))}
+    text = "{apiVersion: netpersona/v1, kind: Policy, metadata: {name: p}, spec: {mode: enforce, order: 1, rules: [RULES]}}"
+    persona = Persona(
+        vm=vm_id("vm-1"), base=BaseNetworkConfig(addresses=("10.77.0.11/24", "fd00:77::11/64"), inferred=False)
+    )
+    interfaces = {vm_id("vm-1"): "tap-vm-1"} if by_interface else {}
+    policies, intel = parse(text.replace("RULES", rules), "listed.yaml"), IndicatorSet.merge([listed])
+    check(resolve([persona], policies, intel, AT, interfaces=interfaces, names={vm_id("vm-1"): answers}))
 
 
 # An example takes a second: a failing one is told as it is, not made smaller.
