@@ -13,22 +13,19 @@ from netpersona.adapters.dns_relay import message
 from netpersona.adapters.dns_relay.message import LONGEST_LIFE, DamagedError, Told, question, read, truncated
 from netpersona.adapters.sensors.packets.dns import read_message
 from netpersona.flow.vm import canonical_address
+from packet_samples import dns_name
 
 A, NS, CNAME, MX, TXT, AAAA, SVCB, HTTPS, AXFR = 1, 2, 5, 15, 16, 28, 64, 65, 252
 
 
-def wire_name(name: str) -> bytes:
-    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
-
-
 def record(owner: str | bytes, kind: int, data: bytes, ttl: int = 60) -> bytes:
-    name = owner if isinstance(owner, bytes) else wire_name(owner)
+    name = owner if isinstance(owner, bytes) else dns_name(owner)
     return name + struct.pack(">HHIH", kind, 1, ttl, len(data)) + data
 
 
 def answer(asked: str, *records: bytes, kind: int = A, more: tuple[bytes, ...] = (), flags: int = 0x8180) -> bytes:
     head = struct.pack(">HHHHHH", 77, flags, 1, len(records), 0, len(more))
-    return head + wire_name(asked) + struct.pack(">HH", kind, 1) + b"".join(records) + b"".join(more)
+    return head + dns_name(asked) + struct.pack(">HH", kind, 1) + b"".join(records) + b"".join(more)
 
 
 def packed(address: str) -> bytes:
@@ -42,8 +39,8 @@ def told(wire: bytes) -> dict[str, dict[str, int]]:
 def test_a_name_and_all_that_lead_to_it_are_told_the_address() -> None:
     wire = answer(
         "www.shop.example",
-        record("www.shop.example", CNAME, wire_name("edge.cdn.example")),
-        record("edge.cdn.example", CNAME, wire_name("e7.cdn.example")),
+        record("www.shop.example", CNAME, dns_name("edge.cdn.example")),
+        record("edge.cdn.example", CNAME, dns_name("e7.cdn.example")),
         record("e7.cdn.example", A, packed("192.0.2.7"), ttl=30),
     )
     expected = {"192.0.2.7": 30}
@@ -53,8 +50,8 @@ def test_a_name_and_all_that_lead_to_it_are_told_the_address() -> None:
 def test_a_loop_of_aliases_ends() -> None:
     wire = answer(
         "a.example",
-        record("a.example", CNAME, wire_name("b.example")),
-        record("b.example", CNAME, wire_name("a.example")),
+        record("a.example", CNAME, dns_name("b.example")),
+        record("b.example", CNAME, dns_name("a.example")),
         record("b.example", A, packed("192.0.2.7")),
     )
     assert told(wire).keys() == {"a.example", "b.example"}
@@ -63,7 +60,7 @@ def test_a_loop_of_aliases_ends() -> None:
 def test_what_is_asked_stands_for_every_address_of_the_answer_but_not_of_what_is_added() -> None:
     wire = answer(
         "mail.example",
-        record("mail.example", MX, b"\0\1" + wire_name("mx.other.example")),
+        record("mail.example", MX, b"\0\1" + dns_name("mx.other.example")),
         record("stranger.example", A, packed("192.0.2.9")),
         kind=MX,
         more=(record("mx.other.example", AAAA, packed("2001:db8::25")),),
@@ -81,7 +78,7 @@ def test_hints_of_a_service_are_addresses() -> None:
     alpn = struct.pack(">HH", 1, 3) + b"\2h2"
     wire = answer("shop.example", record("shop.example", HTTPS, b"\0\1\0" + alpn + hints), kind=HTTPS)
     assert set(told(wire)["shop.example"]) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
-    other = answer("shop.example", record("shop.example", SVCB, b"\0\1" + wire_name("t.example") + hints), kind=SVCB)
+    other = answer("shop.example", record("shop.example", SVCB, b"\0\1" + dns_name("t.example") + hints), kind=SVCB)
     assert told(other).keys() == {"shop.example", "t.example"}
 
 
@@ -168,11 +165,11 @@ def test_a_question_and_the_answer_that_asks_for_tcp() -> None:
     short = truncated(wire[:600])
     assert short is not None
     assert short[2] & 2
-    assert len(short) == 12 + len(wire_name("big.example")) + 4
+    assert len(short) == 12 + len(dns_name("big.example")) + 4
     assert read(short).question == read(wire).question
     assert read(short).told == ()
     assert truncated(wire[:20]) is None
-    asked = struct.pack(">HHHHHH", 9, 0x100, 1, 0, 0, 0) + wire_name("bIG.example") + struct.pack(">HH", TXT, 1)
+    asked = struct.pack(">HHHHHH", 9, 0x100, 1, 0, 0, 0) + dns_name("bIG.example") + struct.pack(">HH", TXT, 1)
     assert question(asked) == (9, read(wire).question)
     with pytest.raises(DamagedError):
         question(wire)
@@ -181,7 +178,7 @@ def test_a_question_and_the_answer_that_asks_for_tcp() -> None:
 def test_many_aliases_of_many_addresses_are_refused() -> None:
     """A small message must not become much work for those who hear it."""
     hints = struct.pack(">HH", 4, 4 * 400) + b"".join(bytes([10, 0, n >> 8, n & 255]) for n in range(400))
-    aliases = [record(f"n{n}.example", CNAME, wire_name("a.example")) for n in range(100)]
+    aliases = [record(f"n{n}.example", CNAME, dns_name("a.example")) for n in range(100)]
     with pytest.raises(DamagedError):
         read(answer("a.example", *aliases, record("a.example", HTTPS, b"\0\1\0" + hints), kind=HTTPS))
     assert len(told(answer("a.example", record("a.example", HTTPS, b"\0\1\0" + hints), kind=HTTPS))["a.example"]) == 400

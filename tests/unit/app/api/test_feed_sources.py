@@ -17,8 +17,7 @@ from netpersona.app.cli import main
 from netpersona.errors import ConfigError, NetpersonaError
 from netpersona.intel.precision import Record
 from unit.app.api.test_real_controller import Strict
-from unit.app.live.rig import LOW_REPUTATION, WEB, Rig
-from unit.app.live.test_controller import passes
+from unit.app.live.rig import LOW_REPUTATION, WEB, Rig, passes
 from waiting import until
 
 SECRET = "s3cret-0123456789abcdef"

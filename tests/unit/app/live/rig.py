@@ -20,6 +20,8 @@ from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch, confor
 from netpersona.flow.vm import Vm, vm_id
 from netpersona.flow.window import SECOND, WINDOW
 from netpersona.intel.feed import FeedSettings
+from netpersona.policy.model import Direction
+from netpersona.ruleset.verdict import Packet, verdict
 
 START = 1_800_000_000 * SECOND // WINDOW * WINDOW
 WEB = Vm(vm_id("web-1"), ("10.77.0.11/24",), interface="tap-web-1", labels={"role": "web"})
@@ -150,6 +152,23 @@ class Rig:
         if kind == "raised":
             raise value
         return value
+
+
+def passes(rig, vm, peer, port=443):
+    """Whether the rules in force let a packet of the VM out."""
+    return verdict(rig.enforcer.in_force(), Packet(vm.name, Direction.OUTBOUND, peer, "tcp", port)).passes
+
+
+def part(rig, name):
+    """How a part of the controller is."""
+    return next((p for p in rig.ask(rig.controller.health).parts if p.name == name), None)
+
+
+def infect(rig):
+    """DESK talks to what is listed, and is judged."""
+    for port in (443, 8443, 4444):
+        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, port)
+    rig.turns()
 
 
 def outcome(call):

@@ -6,9 +6,7 @@ import pytest
 
 from netpersona.app.live.clock import Clock
 from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
-from netpersona.policy.model import Direction
-from netpersona.ruleset.verdict import Packet, verdict
-from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, START, Rig, Script
+from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, START, Rig, Script, infect, part, passes
 
 ON_A_NAME = LOW_REPUTATION.replace("{reputation_below: 0.5}", "{domains: [evil.example]}")
 FOR_A_WHILE = RISKY.replace("existing: cut", "existing: cut, for: 20m")
@@ -45,20 +43,6 @@ def stepping(tmp_path, *texts, store=None, at=START):
     return rig
 
 
-def passes(rig, peer):
-    return verdict(rig.enforcer.in_force(), Packet(DESK.name, Direction.OUTBOUND, peer, "tcp", 443)).passes
-
-
-def infect(rig):
-    for port in (443, 8443, 4444):
-        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, port)
-    rig.turns()
-
-
-def part(rig, name):
-    return next((p for p in rig.ask(rig.controller.health).parts if p.name == name), None)
-
-
 @pytest.mark.parametrize("by", [HOUR, -HOUR, 3 * MINUTE, -3 * MINUTE])
 def test_an_answer_holds_as_long_as_it_was_to_hold(tmp_path, by):
     rig = stepping(tmp_path, ON_A_NAME)
@@ -66,14 +50,14 @@ def test_an_answer_holds_as_long_as_it_was_to_hold(tmp_path, by):
     rig.turns()
     rig.sensor.step(by)
     rig.turns(2)
-    assert not passes(rig, "198.51.100.9")
+    assert not passes(rig, DESK, "198.51.100.9")
     rig.sensor.answer("tap-desk-1", "10.77.0.21", "evil.example", ["198.51.100.10"], ttl=60)
     rig.turns(2)
-    assert not passes(rig, "198.51.100.10")
+    assert not passes(rig, DESK, "198.51.100.10")
     rig.sensor.passes(2 * MINUTE, rig)
-    assert (passes(rig, "198.51.100.9"), passes(rig, "198.51.100.10")) == (False, True)
+    assert (passes(rig, DESK, "198.51.100.9"), passes(rig, DESK, "198.51.100.10")) == (False, True)
     rig.sensor.passes(10 * MINUTE, rig)
-    assert passes(rig, "198.51.100.9")
+    assert passes(rig, DESK, "198.51.100.9")
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
@@ -83,9 +67,9 @@ def test_a_trial_is_neither_cut_short_nor_left_standing(tmp_path, by):
     rig.ask(lambda: rig.controller.apply(off, "ann", "a trial", confirm_within=5 * MINUTE))
     rig.sensor.step(by)
     rig.turns(5)
-    assert passes(rig, LISTED)
+    assert passes(rig, DESK, LISTED)
     rig.sensor.passes(5 * MINUTE, rig)
-    assert not passes(rig, LISTED)
+    assert not passes(rig, DESK, LISTED)
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
@@ -94,7 +78,7 @@ def test_what_a_vm_did_and_does_is_judged_at_once_and_once(tmp_path, by):
     infect(rig)
     rig.sensor.step(by)
     rig.turns(3)
-    assert not passes(rig, FINE)
+    assert not passes(rig, DESK, FINE)
     rig.sensor.flow("tap-web-1", "10.77.0.11", FINE, 443)
     rig.turns(3)
     assert rig.ask(rig.controller.vms)["web-1"].profile.flows == 1
@@ -142,7 +126,7 @@ def test_a_clock_that_was_set_back_while_nothing_ran(tmp_path):
     rig.sensor.passes(WINDOW, rig)
     rig.turns(60)
     again = stepping(tmp_path, "", store=rig.store, at=rig.sensor.at - HOUR)
-    assert not passes(again, FINE)
+    assert not passes(again, DESK, FINE)
     again.sensor.flow("tap-web-1", "10.77.0.11", FINE, 443)
     again.turns(2)
     assert again.ask(again.controller.vms)["web-1"].profile.flows == 1

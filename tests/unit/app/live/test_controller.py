@@ -13,17 +13,7 @@ from netpersona.errors import (
     StoreError,
 )
 from netpersona.flow.window import DAY, MINUTE, SECOND, WINDOW
-from netpersona.policy.model import Direction
-from netpersona.ruleset.verdict import Packet, verdict
-from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, WEB, Rig
-
-
-def passes(rig, vm, peer, port=443):
-    return verdict(rig.enforcer.in_force(), Packet(vm.name, Direction.OUTBOUND, peer, "tcp", port)).passes
-
-
-def part(rig, name):
-    return next(p for p in rig.ask(rig.controller.health).parts if p.name == name)
+from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, WEB, Rig, part, passes
 
 
 def test_taps_are_watched_and_policies_in_force_after_one_turn(tmp_path):

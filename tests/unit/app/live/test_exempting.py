@@ -10,8 +10,7 @@ from netpersona.app.answers.known import InService
 from netpersona.app.answers.personas import EDITS
 from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
 from netpersona.intel.precision import Record
-from unit.app.live.rig import DESK, FINE, LISTED, RISKY, WEB, Rig
-from unit.app.live.test_controller import passes
+from unit.app.live.rig import DESK, FINE, LISTED, RISKY, WEB, Rig, passes
 
 HELD = """
 apiVersion: netpersona/v1

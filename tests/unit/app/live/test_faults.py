@@ -8,19 +8,9 @@ from netpersona.adapters.enforcers.plan import Plan
 from netpersona.app.live import judge
 from netpersona.errors import EnforcerError, InventoryError, SourceError
 from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
-from netpersona.policy.model import Direction
-from netpersona.ruleset.verdict import Packet, verdict
-from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, WEB, Rig
+from unit.app.live.rig import DESK, FINE, LISTED, LOW_REPUTATION, RISKY, WEB, Rig, infect, part, passes
 
 ON_A_NAME = LOW_REPUTATION.replace("{reputation_below: 0.5}", "{domains: [evil.example]}")
-
-
-def passes(rig, vm, peer, port=443):
-    return verdict(rig.enforcer.in_force(), Packet(vm.name, Direction.OUTBOUND, peer, "tcp", port)).passes
-
-
-def part(rig, name):
-    return next((p for p in rig.ask(rig.controller.health).parts if p.name == name), None)
 
 
 def restarted(rig, tmp_path, *, after=SECOND, inventory=True):
@@ -30,12 +20,6 @@ def restarted(rig, tmp_path, *, after=SECOND, inventory=True):
     if not inventory:
         again.inventory.error = InventoryError("gone")
     return again
-
-
-def infect(rig):
-    for port in (443, 8443, 4444):
-        rig.sensor.flow("tap-desk-1", "10.77.0.21", LISTED, port)
-    rig.turns()
 
 
 class Refusing(Plan):

@@ -9,8 +9,7 @@ from netpersona.app.live.loans import Loans
 from netpersona.flow.window import MINUTE, SECOND
 from netpersona.ruleset.model import Ruleset
 from netpersona.ruleset.peers import PeerSet, peer_set
-from unit.app.live.rig import DESK, LISTED, LOW_REPUTATION, START, WEB, Rig
-from unit.app.live.test_controller import passes
+from unit.app.live.rig import DESK, LISTED, LOW_REPUTATION, START, WEB, Rig, passes
 
 PUSHED, OTHER = "8.19.44.7", "8.19.44.8"
 
