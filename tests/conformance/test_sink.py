@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from feed_servers import said, served
+from netpersona.adapters.feeds.access import Access
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.secrets import Credentials, Place
-from netpersona.adapters.feeds.web import Access
 from netpersona.adapters.sinks.ocsf import OcsfFile, OcsfHttp
 from netpersona.adapters.sinks.stix import StixFile, StixTaxii
 from netpersona.adapters.sinks.stix_objects import Teller

@@ -23,8 +23,6 @@ from netpersona.adapters.feeds.gunzip import Gunzip, too_much
 from netpersona.adapters.feeds.place import Reach, WebPlace
 from netpersona.errors import FeedError
 
-__all__ = ["Access", "Answer", "LaterError", "Limits", "Web"]
-
 _HOPS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
 _FOR_GOOD = {301, 308}

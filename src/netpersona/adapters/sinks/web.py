@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import httpx
 
 from netpersona import __version__
+from netpersona.adapters.feeds.access import Access
 from netpersona.adapters.feeds.place import WebPlace
-from netpersona.adapters.feeds.web import Access
 from netpersona.errors import FeedError, SinkError
 
 _PATIENCE = httpx.Timeout(15.0)  # s without a byte

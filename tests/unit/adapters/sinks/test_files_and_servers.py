@@ -6,9 +6,9 @@ import time
 import pytest
 
 from feed_servers import certificates, said, served
+from netpersona.adapters.feeds.access import Access
 from netpersona.adapters.feeds.place import WebPlace
 from netpersona.adapters.feeds.secrets import Credentials, Place
-from netpersona.adapters.feeds.web import Access
 from netpersona.adapters.sinks import web
 from netpersona.adapters.sinks.ocsf import OcsfFile, OcsfHttp
 from netpersona.adapters.sinks.stix import StixFile, StixTaxii
