@@ -94,6 +94,7 @@ _FLAG_LETTERS = {"F": FIN, "S": SYN, "R": RST, "A": ACK}
 _OPEN, _CLOSED, _UNANSWERED = ("CON", "EST", "ACC"), ("FIN", "CLO"), ("REQ", "INT")
 _ZEEK = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
 _DAY_FORMAT = "%Y/%m/%d %H:%M:%S%.f"
+_TIME_OF_DAY = r"^[0-9]{2}:[0-9]{2}:[0-9]{2}"
 
 
 def looks_like(head: bytes) -> bool:
@@ -198,14 +199,19 @@ def _ip_rows(table: pl.DataFrame, sensor: ArgusSensor) -> pl.DataFrame:
 
 
 def _flow_table(table: pl.DataFrame, sensor: ArgusSensor) -> pl.DataFrame:
-    named = table.with_columns(
-        start=_instant("start"),
-        last=_instant("last"),
-        duration=(pl.col("dur").cast(pl.Float64, strict=False) * 1e6).round(0).cast(pl.Int64, strict=False),
-        source_port=_port("source_port"),
-        destination_port=_port("destination_port"),
-        **{name: pl.col(name).cast(pl.Int64, strict=False) for name in _NAMES if name.endswith(_COUNTERS)},
-    ).with_columns(duration=pl.coalesce("duration", pl.col("last") - pl.col("start")))
+    undated = pl.col("start").str.contains(_TIME_OF_DAY).fill_null(value=False)
+    named = (
+        sensor.keep(table, ~undated, "a time of day without its day (ra -u prints both)")
+        .with_columns(
+            start=_instant("start"),
+            last=_instant("last"),
+            duration=(pl.col("dur").cast(pl.Float64, strict=False) * 1e6).round(0).cast(pl.Int64, strict=False),
+            source_port=_port("source_port"),
+            destination_port=_port("destination_port"),
+            **{name: pl.col(name).cast(pl.Int64, strict=False) for name in _NAMES if name.endswith(_COUNTERS)},
+        )
+        .with_columns(duration=pl.coalesce("duration", pl.col("last") - pl.col("start")))
+    )
     named = sensor.keep(named, pl.col("start").is_not_null(), "unreadable time")
     sane = pl.col("duration").fill_null(0).is_between(0, 1 << 53)
     named = sensor.keep(named, sane, "impossible duration")

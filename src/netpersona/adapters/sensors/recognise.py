@@ -7,6 +7,7 @@ nobody recognises in it is left unread, and is said to be.  Zeek's logs that bel
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ _EXPECTED = (
     "Zeek logs (TSV or JSON), Suricata EVE, pcap, pcapng, argus binetflow, nfdump, "
     "NetFlow or IPFIX datagrams, AWS VPC flow logs"
 )
+_STRANGERS = (
+    (re.compile(rb"\x83\x10"), "a file of argus itself: print it with `ra -r FILE -n -u -c ,`"),
+    (re.compile(rb"\s*\w+ +.*SrcAddr +"), "argus in columns of fixed width: print it with `ra -r FILE -n -u -c ,`"),
+    (
+        re.compile(rb"snoop\0|\x34\xcd\xb2\xa1|\xa1\xb2\xcd\x34|GMBU|XCP\0"),
+        "a capture in a form that is not read: rewrite it with `editcap -F pcap`",
+    ),
+    (re.compile(rb"PAR1"), "Parquet: have it delivered as text"),
+)
+"""How files begin that come from the right tools in the wrong form, and what helps."""
 _ZEEK = "zeek"
 # Modules and their sensors, in the order in which they are asked: magic numbers first, then text from strict to lax.
 _MAKERS = (
@@ -152,9 +163,12 @@ def _unknown(path: Path, start: bytes) -> SourceError:
 
     if looks_headerless(start):
         return headerless(path, 1)
+    stranger = next((told for begin, told in _STRANGERS if begin.match(start)), None)
+    if stranger is not None:
+        return SourceError(f"{path}:1: {stranger}; expected {_EXPECTED}")
     first = start.split(b"\n", 1)[0].rstrip(b"\r")[:60]
     text = first.decode("ascii", "backslashreplace")
-    shown = text if text.isprintable() else first.hex(" ")
+    shown = text if text.isprintable() else first[:16].hex(" ")
     return SourceError(f"{path}:1: not recognised: it begins with {shown!r}; expected {_EXPECTED}")
 
 

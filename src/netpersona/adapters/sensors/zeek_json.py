@@ -46,6 +46,7 @@ _PATHS = ("_path", "@stream")  # what Zeek's packages for streaming JSON call th
 _MARKS = {"conn": "conn_state", "dns": "trans_id", "http": "trans_depth", "ssl": "established", "ssh": "auth_attempts"}
 _ANY_MARK = tuple(f'"{mark}"'.encode() for mark in (*_MARKS.values(), *_PATHS))
 _SKEWED = 1 << 53
+_MILLIS = 1e11  # a time from here on is in milliseconds (JSON::TS_MILLIS): as seconds it is the year 5138
 _JUNK = 5  # lines before the first object
 # Beside `ts`, a log of Zeek's has one of these, or a record's field (id.orig_h, certificate.version, ...).
 _TELLING = frozenset({"uid", "uids", "fuid", "host", "id_orig_h", "orig_h", "note", "peer", "client_addr"}) | {
@@ -158,8 +159,8 @@ def _plain(frame: pl.DataFrame, kind: str, *, nested: bool, iso: bool) -> pl.Dat
     node = [pl.col(name) for name in SENSORS if name in frame.columns] or [pl.lit(None, pl.String)]
     flat = frame.with_columns(pl.coalesce(node).alias("node"))
     flat = flat.unnest("id") if nested else flat.rename({name: plain_name(name) for name in flat.columns})
-    if iso:
-        flat = flat.with_columns(iso_seconds(pl.col("ts")).alias("ts"))
+    at = iso_seconds(pl.col("ts")) if iso else pl.col("ts")
+    flat = flat.with_columns(pl.when(at < _MILLIS).then(at).otherwise(at / 1000).alias("ts"))
     return flat.select(*FIELDS[kind], "node")
 
 
@@ -223,7 +224,8 @@ def _seconds(value: Any) -> float | None:
         except ValueError:
             return None
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    return _span(value)
+    seconds = _span(value)
+    return seconds if seconds is None or seconds < _MILLIS else seconds / 1000
 
 
 def _span(value: Any) -> float | None:

@@ -147,7 +147,8 @@ def test_rows_that_are_not_ip_are_counted(tmp_path):
 def test_bad_rows_are_counted_and_the_rest_is_read(tmp_path):
     rows = [
         row() + ",x",
-        row(StartTime="16:23:00"),
+        row(StartTime="16:23:00.5"),
+        row(StartTime="noon"),
         row(Dur="-1"),
         row(TotBytes="10"),
         row(SrcPkts="-3"),
@@ -159,6 +160,7 @@ def test_bad_rows_are_counted_and_the_rest_is_read(tmp_path):
     assert len(flows) == 1
     assert skipped == {
         "row with another number of columns": 1,
+        "a time of day without its day (ra -u prints both)": 1,
         "unreadable time": 1,
         "impossible duration": 1,
         "impossible counter": 2,

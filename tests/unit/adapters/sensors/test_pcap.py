@@ -75,6 +75,8 @@ def test_a_flow_has_its_endpoints_state_macs_and_sizes(tmp_path):
         (0, struct.pack("<I", 2)),
         (0, struct.pack(">I", 2)),
         (108, struct.pack(">I", 2)),
+        (9, bytes.fromhex("ff030021")),
+        (50, bytes.fromhex("0021")),
         (113, bytes.fromhex("0000000100065254000000010000") + b"\x08\x00"),
         (276, b"\x08\x00" + bytes.fromhex("000000000002000100065254000000010000")),
     ],

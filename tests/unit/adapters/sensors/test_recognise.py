@@ -160,3 +160,24 @@ def test_zstd_is_opened_or_the_remedy_is_named(tmp_path):
             assert stream.read() == b""
     except SourceError as error:
         assert "unpack it first" in str(error)  # noqa: PT017  # which of the two depends on what is installed
+
+
+@pytest.mark.parametrize(
+    ("content", "helps"),
+    [
+        (b"\x83\x10\x00\x20" + bytes(60), "`ra -r FILE -n -u -c ,`"),
+        (
+            b"         StartTime      Flgs  Proto            SrcAddr  Sport   Dir            DstAddr  Dport \n",
+            "`ra -r ",
+        ),
+        (b"snoop\0\0\0\0\0\0\2" + bytes(60), "`editcap -F pcap`"),
+        (b"\x34\xcd\xb2\xa1" + bytes(60), "`editcap -F pcap`"),
+        (b"PAR1" + bytes(60), "delivered as text"),
+    ],
+)
+def test_the_wrong_form_of_the_right_thing_is_told_how_to_become_right(tmp_path, content, helps):
+    file = tmp_path / "x"
+    file.write_bytes(content)
+    with pytest.raises(SourceError, match="expected Zeek logs") as caught:
+        sensors([file])
+    assert helps in str(caught.value)

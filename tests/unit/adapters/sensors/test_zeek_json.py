@@ -46,6 +46,12 @@ def test_iso_times(tmp_path, text, micros):
     assert read(write(tmp_path, mixed)).flows["start"].to_list() == [micros] * 2
 
 
+@pytest.mark.parametrize("spoilt", ["", '{"broken\n'])
+def test_times_in_milliseconds(tmp_path, spoilt):
+    text = line(CONN, ts=1577836800123) + line(CONN, ts=1577836800.5)
+    assert read(write(tmp_path, text + spoilt)).flows["start"].to_list() == [1577836800123000, 1577836800500000]
+
+
 @pytest.mark.parametrize("word", ["_path", "@stream"])
 def test_a_stream_of_many_logs_is_told_apart_by_its_path(tmp_path, word):
     records = [{word: "conn", "@system": "tap-1"} | CONN, {word: "dns"} | DNS, {word: "x509"} | ENDS]

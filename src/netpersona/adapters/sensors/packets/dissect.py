@@ -26,6 +26,7 @@ _MPLS, _PPPOE = 0x8847, 0x8864
 _EXTENSIONS = (0, 43, 60, 44, 51, 135, 139, 140)
 _RAW = (12, 14, 101, 228, 229)
 _NULL, _LOOP, _ETHERNET, _SLL, _SLL2 = 0, 108, 1, 113, 276
+_PPP = (9, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ def _link_layer(packets: Packets, skipped: Counter[str]) -> _Frames:
             _bare_link(packets, frames, rows, 0)
         elif link in {_NULL, _LOOP}:
             _bare_link(packets, frames, rows, 4)
+        elif link in _PPP:
+            _ppp_link(packets, frames, rows)
         else:
             skipped[f"packet of link type {link}, which is not read"] += len(rows)
             frames.kind[rows] = -2
@@ -168,6 +171,16 @@ def _bare_link(packets: Packets, frames: _Frames, rows: Ints, header: int) -> No
     version = u8(packets.data, at) >> 4
     frames.kind[rows] = np.select([version == 4, version == 6], [_IPV4, _IPV6], 0)
     frames.at[rows] = at
+
+
+def _ppp_link(packets: Packets, frames: _Frames, rows: Ints) -> None:
+    """PPP with the address and control bytes of HDLC or without them (RFC 1662): two bytes name what follows."""
+    rows = rows[packets.captured[rows] > 4]
+    at = packets.offset[rows]
+    at = at + np.where(u16(packets.data, at) == 0xFF03, 2, 0)
+    kind = u16(packets.data, at)
+    frames.kind[rows] = np.select([kind == 0x21, kind == 0x57], [_IPV4, _IPV6], 0)
+    frames.at[rows] = at + 2
 
 
 def _step_over_tags(packets: Packets, frames: _Frames) -> None:
