@@ -1,5 +1,6 @@
 """What becomes of running transfers: kept, drained, cut; and what a VM may not pretend to be.  Both attachments."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,29 @@ def test_a_cut_in_one_direction_is_not_opened_again_from_the_other_end(enforcer,
     enforcer.apply(ruleset(f"{{name: r, direction: outbound, {ONLY_A}, action: deny, existing: cut}}"))
     assert transfers[0].stands()
     assert transfers[0].stands()
+
+
+SEVERAL = [
+    # Prefixes of one rule and addresses of another are asked together; then the rules decide, in their order.
+    ("{o: [203.0.113.7, 198.51.100.0/24]}, {t: [192.0.2.0/24, 203.0.113.9]}", (False, True)),
+    ("{o: [198.51.100.0/24]}, {t: [203.0.113.6/31]}", (False, True)),
+    ("{o: [198.51.100.0/24]}, {t: [203.0.0.0/15]}", (False, False)),
+    ("{a: [203.0.113.8]}, {o: [198.51.100.9]}, {t: [203.0.113.0/28]}", (False, True)),
+    ("{o: [198.51.100.9]}, {t: [203.0.113.4/30]}, {a: [203.0.113.7]}", (False, True)),
+    ("{a: [203.0.0.0/16]}, {o: [203.0.113.7]}, {t: [203.0.113.0/28]}", (True, True)),
+]
+
+
+@pytest.mark.parametrize(("rules", "passing"), SEVERAL)
+def test_of_several_rules_the_first_decides_for_established_flows_too(enforcer, transfers, rules, passing):
+    kinds = {"a": "action: allow", "o": "action: deny, existing: cut", "t": "action: deny, existing: cut"}
+    written = [
+        f"{{name: {name}, direction: both, peers: {{networks: {peers}}}, {kinds[name]}}}"
+        for name, peers in re.findall(r"{(\w): (\[[^]]*\])}", rules)
+    ]
+    enforcer.apply(ruleset(", ".join(written)))
+    for transfer, passes in zip(transfers, passing, strict=False):
+        assert transfer.runs() if passes else transfer.stands()
 
 
 def test_isolation_cuts_the_vm_off_and_nobody_else(enforcer, transfers):

@@ -6,6 +6,7 @@ bridge  hook prerouting              -> verdict map (interface)             -> f
         hooks forward, output        -> verdict map (interface)             -> to_VM -> to.LIKE
         hooks forward, input, output -> track.from, track.to, where flows are remembered (render_flows.py)
 sets        NAME.a4 NAME.a6 (addresses: hash), NAME.n4 NAME.n6 (prefixes: interval), shared by all VMs
+            near.*.p4 (the blocks near which prefixes of several sets lie)
             NAME.4 NAME.6 (every VM's own: interface . address), hits.* limit.* (what rules count and slow, by VM)
 deny.* reject.* log.* stage.*   what ends a packet's way, sampled to NFLOG; shared by all VMs
 

@@ -6,8 +6,9 @@
     to.LIKE           what it is sent: inbound flows, and, in to.LIKE.reply, the answers to outbound ones
     nat_VM, nat.LIKE  new outbound flows that a rule redirects
 
-LIKE is a hash of the rules.  Where the tap is bridged, the kernel may not track connections; then render_flows.py
-tells established flows apart, and they have chains of their own: from.LIKE.going, to.LIKE.going.
+LIKE is a hash of the rules.  Packets of established flows pass the gates of render_gates.py first, in from.LIKE.going
+and from.LIKE.reply; the rules then stand in from.LIKE.rules and from.LIKE.reply.rules.  Where the tap is bridged, the
+kernel may not track connections; then render_flows.py tells established flows apart.
 
 Allow is `return`, so that the peer VM's chains and the host's own firewall still have their say.
 """
@@ -20,7 +21,7 @@ from itertools import groupby
 
 from netpersona.policy.model import Action, AlwaysAllow, Direction, Mode
 from netpersona.ruleset.endings import NOT_OWN, SPOOFED, STRANGER
-from netpersona.ruleset.model import ALLOW_NAMES, ResolvedRule, VmRules, last_concerning_established
+from netpersona.ruleset.model import ALLOW_NAMES, ResolvedRule, VmRules
 from netpersona.ruleset.nft_text import address, comment, one_of, peers, port_ranges, protocols
 from netpersona.ruleset.peers import peer_set, version_of
 from netpersona.ruleset.render_flows import (
@@ -32,11 +33,13 @@ from netpersona.ruleset.render_flows import (
     Way,
     link_anti_spoof,
 )
+from netpersona.ruleset.render_gates import by_version, gates, of_established, split
 from netpersona.ruleset.render_rules import FAMILIES, NEW, RuleText, Side, in_parts
 from netpersona.ruleset.verdict import DHCP, DHCP_EVERYBODY, MESSAGES_FROM_VM, MESSAGES_TO_VM
 from netpersona.ruleset.whose import Whose, own_set
 
 Chains = dict[str, list[str]]
+PASSING = "ct state established,related return"
 
 _ASKED = {Direction.OUTBOUND: Side("daddr", "dport"), Direction.INBOUND: Side("saddr", "dport")}
 _ANSWERED = {Direction.OUTBOUND: Side("saddr", "sport"), Direction.INBOUND: Side("daddr", "sport")}
@@ -72,13 +75,15 @@ def spoofed_chains(always: AlwaysAllow) -> Chains:
 
 def shared_chains(always: AlwaysAllow, rules: VmRules, like: str, allow: tuple[str, ...], text: RuleText) -> Chains:
     """The chains of all VMs that have the same rules as this one, and whose peers in these sets are allow-listed."""
-    sending, receiving = f"from.{like}", f"to.{like}"
-    chains: Chains = {sending: [], receiving: []}
-    for name, side in ((sending, _ASKED[Direction.OUTBOUND]), (receiving, _ASKED[Direction.INBOUND])):
-        chains[name] += _returning(common_always(always, sending=side.sending))
-        chains[name] += [f"{asked} counter return {comment('allow-list')}" for asked in _allowed(allow, side, text)]
-    _ways(text, rules, (Direction.OUTBOUND, Direction.INBOUND), sending, chains)
-    _ways(text, rules, (Direction.INBOUND, Direction.OUTBOUND), receiving, chains)
+    chains: Chains = {}
+    for chain, asked, answered in (
+        (f"from.{like}", Direction.OUTBOUND, Direction.INBOUND),
+        (f"to.{like}", Direction.INBOUND, Direction.OUTBOUND),
+    ):
+        side = _ASKED[asked]
+        first = _returning(common_always(always, sending=side.sending))
+        first += [f"{each} counter return {comment('allow-list')}" for each in _allowed(allow, side, text)]
+        (_ways_of_bridge if text.bridged else _ways)(text, rules, (asked, answered), chain, chains, first)
     if redirects(rules) and not text.bridged:
         chains[f"nat.{like}"] = list(_nat(always, rules, allow, text))
     return chains
@@ -191,30 +196,79 @@ def _of_stranger(always: AlwaysAllow, unknown_vm: str, *, sending: bool, bridged
     ]
 
 
-def _ways(text: RuleText, rules: VmRules, directions: tuple[Direction, Direction], chain: str, chains: Chains) -> None:
-    """The packets that a chain is asked about: those of flows in their own direction, and answers to the others."""
+def _ways(
+    text: RuleText,
+    rules: VmRules,
+    directions: tuple[Direction, Direction],
+    chain: str,
+    chains: Chains,
+    first: list[str],
+) -> None:
+    """The packets that a chain is asked about: answers to flows of the other direction, and its own flows.
+
+    `first` is what comes before the rules.
+    """
     asked, answered = directions
-    reply = _concerning_established(text, rules.rules(answered), _ANSWERED[answered], f"{chain}.reply", chains)
+    body = chains[chain] = []
+    reply = _answers(text, rules.rules(answered), _ANSWERED[answered], f"{chain}.reply", chains, first)
     own, side = rules.rules(asked), _ASKED[asked]
-    if text.bridged:
-        going = _concerning_established(text, own, side, f"{chain}.going", chains)
-        way = FROM_VM if asked is Direction.OUTBOUND else TO_VM
-        chains[chain] += _untracked(text, own, side, way, chain, chains=chains, reply=reply, going=going)
+    place = split(own)
+    if not place:
+        body += [] if reply == "return" else [f"ct direction reply {reply}"]
+        body += [PASSING, *first, *_ordered(text, own, side, chain, chains=chains)]
         return
-    chains[chain].append(f"ct direction reply {reply}")
-    split = _split(own)
-    chains[chain] += _ordered(text, own[:split], side, chain, chains=chains, guarded=True)
-    chains[chain].append("ct state established,related return")
-    chains[chain] += _ordered(text, own[split:], side, chain, chains=chains, guarded=False)
+    body.append(f"ct direction reply {reply}")
+    found = [*first, *_ordered(text, own[:place], side, chain, chains=chains, guarded=True), PASSING]
+    found += _ordered(text, own[place:], side, chain, chains=chains)
+    passing = gates(text, of_established(own), side)
+    if not passing:
+        body += found
+        return
+    body += [f"ct state established,related goto {chain}.going", f"goto {chain}.rules"]
+    chains[f"{chain}.rules"] = found
+    chains.update(by_version(f"{chain}.going", [f"{each} goto {chain}.rules" for each in passing], text.whose.versions))
+
+
+def _answers(
+    text: RuleText, rules: tuple[ResolvedRule, ...], side: Side, name: str, chains: Chains, first: list[str]
+) -> str:
+    """The chain in which the answers to flows are asked what concerns them, as the verdict that leads there."""
+    asked = of_established(rules)
+    body = [*first, *_ordered(text, asked, side, name, chains=chains)]
+    if len(body) == len(first):
+        return "return"
+    passing = gates(text, asked, side)
+    if not passing or len(passing) >= len(body):
+        chains[name] = body
+    else:
+        chains[f"{name}.rules"] = body
+        chains.update(by_version(name, [f"{each} goto {name}.rules" for each in passing], text.whose.versions))
+    return f"goto {name}"
+
+
+def _ways_of_bridge(
+    text: RuleText,
+    rules: VmRules,
+    directions: tuple[Direction, Direction],
+    chain: str,
+    chains: Chains,
+    first: list[str],
+) -> None:
+    """The same without connection tracking."""
+    asked, answered = directions
+    own, side = rules.rules(asked), _ASKED[asked]
+    chains[chain] = [*first]
+    reply = _concerning_established(text, rules.rules(answered), _ANSWERED[answered], f"{chain}.reply", chains)
+    going = _concerning_established(text, own, side, f"{chain}.going", chains)
+    way = FROM_VM if asked is Direction.OUTBOUND else TO_VM
+    chains[chain] += _untracked(text, own, side, way, chain, chains=chains, reply=reply, going=going)
 
 
 def _concerning_established(
     text: RuleText, rules: tuple[ResolvedRule, ...], side: Side, name: str, chains: Chains
 ) -> str:
     """The chain in which only what concerns established flows is asked, as the verdict that leads there."""
-    own = rules[: _split(rules)]
-    asked = [rule for rule in own if rule.concerns_established or rule.action is Action.ALLOW]
-    body = list(_ordered(text, asked, side, name, chains=chains, guarded=False))
+    body = list(_ordered(text, of_established(rules), side, name, chains=chains))
     if not body:
         return "return"
     chains[name] = body
@@ -236,16 +290,8 @@ def _untracked(
     new = f"{chain}.new"
     yield f"{OPENING} goto {new}"
     yield from way.lines(reply, going)
-    chains[new] = list(_ordered(text, rules, side, new, chains=chains, guarded=False))
+    chains[new] = list(_ordered(text, rules, side, new, chains=chains))
     yield f"goto {new}"
-
-
-def _split(rules: tuple[ResolvedRule, ...]) -> int:
-    """Where established flows are let through; never inside a staged policy, which has a chain of its own."""
-    split = last_concerning_established(rules)
-    while 0 < split < len(rules) and rules[split].mode is Mode.STAGE and rules[split].policy == rules[split - 1].policy:
-        split += 1
-    return split
 
 
 def _ordered(
@@ -255,7 +301,7 @@ def _ordered(
     chain: str,
     *,
     chains: Chains,
-    guarded: bool,
+    guarded: bool = False,
 ) -> Iterator[str]:
     """The statements of these rules in their order; a staged policy stands in a chain of its own and is jumped to."""
     for (policy, mode), group in groupby(rules, key=lambda rule: (rule.policy, rule.mode)):

@@ -18,9 +18,10 @@ from netpersona.ruleset.dispatch import Dispatched, Told, bridge_hooks, inet_hoo
 from netpersona.ruleset.endings import built_in, ending
 from netpersona.ruleset.model import ALLOW_NAMES, PORTED, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import protocol_number
-from netpersona.ruleset.peers import PeerSet
+from netpersona.ruleset.peers import PeerSet, numerically
 from netpersona.ruleset.render_chains import redirects, shared_chains, spoofed_chains, vm_chains
 from netpersona.ruleset.render_flows import FLOW_SETS
+from netpersona.ruleset.render_gates import near_any, near_groups
 from netpersona.ruleset.render_rules import PORTLESS, SERVICES, RuleText, is_of_names, near_set, set_parts
 from netpersona.ruleset.tables import (
     ADDRESS_TYPES,
@@ -71,6 +72,13 @@ class Tabulator:
         self._sets = ruleset.sets
 
 
+class _Near(NamedTuple):
+    """The blocks near which a prefix of any of some sets lies, and the sets of which it was made."""
+
+    of: tuple[PeerSet, ...]
+    part: SetPart
+
+
 class _Kind(NamedTuple):
     """Of a set of all VMs' own: nft's types of its key, and whether members may be put into it for a time."""
 
@@ -86,6 +94,7 @@ class _Like:
     chains: Chains
     filled: dict[str, Filled]
     shared: frozenset[str]  # sets that are asked
+    near: frozenset[tuple[str, ...]]  # those whose prefixes are asked for together
     own: tuple[str, ...]  # sets of each VM's own that are asked
     services: bool
     kinds: dict[str, _Kind]  # the kernel's sets for these
@@ -131,6 +140,7 @@ class _Family:
         self._uses: Counter[str] = Counter()  # how many VMs have them
         self._parts: dict[VmId, _Part] = {}
         self._own: dict[str, OwnSet] = {}
+        self._nears: dict[tuple[str, ...], _Near] = {}
         self._chains: Chains = {}  # of VMs
         self._redirecting: frozenset[VmId] = frozenset()
         self._dispatched: tuple[object, object, Dispatched] | None = None
@@ -156,9 +166,11 @@ class _Family:
         maps, hooks, bodies = self._dispatch()
         asked = frozenset().union(*(like.shared for like in likes)) if self._bridged else shared.keys()
         taps = tuple(sorted(each[INTERFACE][0] for each in self._told.values())) if self._bridged else ()
+        sets = {part: of for name in sorted(shared) if name in asked for part, of in shared[name].items()}
+        self._nears = {group: self._near(group, sets) for like in likes for group in like.near}
         return Table(
             family="bridge" if self._bridged else "inet",
-            sets={part: of for name in sorted(shared) if name in asked for part, of in shared[name].items()},
+            sets=sets | {near_any(group): of.part for group, of in sorted(self._nears.items())},
             own=dict(sorted(self._own.items())),
             filled=filled,
             interfaces={"taps": taps} if self._bridged else {},
@@ -166,6 +178,18 @@ class _Family:
             hooks=hooks,
             chains=chains | self._chains | bodies,
         )
+
+    def _near(self, group: tuple[str, ...], sets: Mapping[str, SetPart]) -> _Near:
+        """The blocks near which a prefix of these sets lies: the very part of before where they are the same."""
+        of = tuple(sets[near_set(name)].of for name in group)
+        kept = self._nears.get(group)
+        if kept is not None and all(one is other for one, other in zip(kept.of, of, strict=True)):
+            return kept
+        blocks = numerically(set().union(*(each.near for each in of)))
+        if kept is not None and kept.part.members == blocks:
+            return _Near(of, kept.part)
+        name = near_any(group)
+        return _Near(of, SetPart(name, 4, prefixes=False, of=PeerSet(blocks, (), "is near a prefix")))
 
     def _take(self, ruleset: Ruleset, vms: Mapping[VmId, VmRules], moved: Collection[VmId]) -> None:
         """Make anew what differs from the last table."""
@@ -265,6 +289,7 @@ class _Family:
             chains=chains | dict(end for end in ends if end is not None),
             filled=dict(_filled(every, text.whose)),
             shared=frozenset({ref.name for ref in refs if not ref.own}.union(set(allow) - {ALLOW_NAMES})),
+            near=frozenset(near_groups(rules) if not self._bridged and 4 in text.whose.versions else ()),
             own=tuple(own),
             services=services,
             kinds=dict(_kinds(own, text.whose, services=services)),

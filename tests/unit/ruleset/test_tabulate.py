@@ -38,6 +38,22 @@ def test_vms_with_the_same_rules_share_their_chains() -> None:
     assert leads["from_a"] == leads["from_b"] != []
 
 
+def test_prefixes_of_several_rules_are_near_together() -> None:
+    cut = "direction: outbound, action: deny, existing: cut"
+    rules = [
+        f"{{name: {name}, {cut}, peers: {{networks: [{peers}]}}}}"
+        for name, peers in (("one", "192.0.2.0/25, 203.0.113.7"), ("two", "10.0.0.0/15"))
+    ]
+    kept = Tabulator()
+    before, after = (kept.tables(of_two(", ".join(rules)))[0] for _ in range(2))
+    (name,) = (name for name in before.sets if name.startswith("near."))
+    assert before.sets[name].members == ("10.0.0.0", "10.1.0.0", "192.0.0.0")
+    assert after.sets[name] is before.sets[name]
+    assert any(f"@{name} " in line for lines in before.chains.values() for line in lines)
+    (alone,) = kept.tables(of_two(rules[0]))
+    assert not any(each.startswith("near.") for each in alone.sets)
+
+
 def _text(tables: tuple) -> list[list[str]]:
     return [_lines(table) for table in tables]
 
