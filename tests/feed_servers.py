@@ -67,13 +67,15 @@ def served(
         yield server
     finally:
         server.over.set()
+        with suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)  # it waits for nobody any more
         accepting.join()
         listening.close()
 
 
 def _accept(listening: socket.socket, server: Served, context: ssl.SSLContext | None) -> None:
     while not server.over.is_set():
-        with suppress(TimeoutError):
+        with suppress(OSError):  # nobody came yet, or it is over
             connection, _ = listening.accept()
             threading.Thread(target=_serve, args=(connection, server, context), daemon=True).start()
 

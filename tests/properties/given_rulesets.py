@@ -1,6 +1,10 @@
-"""Generated worlds: personas, policies and indicators as values, with hostile text wherever text may come from outside."""
+"""Generated worlds: personas, policies and indicators as values, with hostile text wherever text may come from outside.
+
+What describes the parts of a world is made once (`cache`): to make it for each example took longer than all else.
+"""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import polars as pl
 from hypothesis import strategies as st
@@ -129,6 +133,7 @@ def rules(text: st.SearchStrategy[str], actions: tuple[Action, ...] = tuple(Acti
     ).map(complete)
 
 
+@cache
 def policies(text: st.SearchStrategy[str], actions: tuple[Action, ...] = tuple(Action)) -> st.SearchStrategy[PolicySet]:
     policy = st.builds(
         Policy,
@@ -188,6 +193,7 @@ def dense_policies(actions: tuple[Action, ...]) -> st.SearchStrategy[PolicySet]:
     )
 
 
+@cache
 def persona(name: str, number: int, text: st.SearchStrategy[str]) -> st.SearchStrategy[Persona]:
     usage = Usage(1.0, 1.0, 1.0, AT, AT)
     kind = st.one_of(
@@ -216,6 +222,7 @@ def persona(name: str, number: int, text: st.SearchStrategy[str]) -> st.SearchSt
     )
 
 
+@cache
 def listings(text: st.SearchStrategy[str]) -> st.SearchStrategy[IndicatorSet]:
     row = st.fixed_dictionaries(
         {
