@@ -53,7 +53,7 @@ START = 1_800_000_000 * SECOND // WINDOW * WINDOW
 HOUR = 3600 * SECOND
 FLAT = 0.25  # MiB an hour: 6 MiB a day
 KEEP = Keep(gone=2 * HOUR, past=4 * HOUR)
-SITES, OTHERS = 40, 0.25  # web servers that all VMs call; how often a step of a VM has a stranger
+SITES, OTHERS = 40, 0.4  # web servers that all VMs call; how often a step of a VM has a stranger
 LISTED = [f"198.51.100.{i}" for i in range(1, 40)]
 POLICIES = """
 apiVersion: netpersona/v1
@@ -114,8 +114,7 @@ class Script:
         for i in self._random.sample(range(self._count), max(1, chosen)):
             if f"tap{i}" in self.taps:
                 flows += [self._other(i), *(self._flow(i, f"192.0.2.{site}") for site in self._sites())]
-                if self._random.random() < 0.5:
-                    said.append(self._answer(i))
+                said.append(self._answer(i))
         return Report(batch(_table(flows, FLOW_SCHEMA), _table(said, TRANSACTION_SCHEMA), Counter()), _none(), self.at)
 
     def _sites(self) -> list[int]:
@@ -158,7 +157,7 @@ class Script:
         name = f"site-{self._random.randrange(200)}.example"
         if chance < 0.3:
             name = "pool.example"
-        elif chance < 0.4:
+        elif chance < 0.5:
             name = f"x{self._uid}.once.example"
         address = f"100.{self._random.randrange(64, 128)}.{self._random.randrange(256)}.{self._random.randrange(256)}"
         return {
