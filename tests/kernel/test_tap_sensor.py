@@ -5,6 +5,8 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
+import time
 
 import polars as pl
 import pytest
@@ -194,6 +196,25 @@ def test_a_flow_between_two_vms_is_seen_by_each_on_its_own_tap_before_any_rewrit
         ("tap1", addresses(1)[family], 1, 1),
         ("tap2", (addresses(2)[family].removesuffix("2") + "1"), 1, 1),
     ]
+
+
+def test_who_wakes_it_ends_its_poll_and_loses_no_packet(sensor):
+    watched = Watched(sensor)
+    server = sockets(socket.SOCK_DGRAM, V4, HOST, (GATEWAYS[V4], 7))
+    client = sockets(socket.SOCK_DGRAM, V4, vm_of(1), (addresses(1)[V4], 5000))
+    begin = time.monotonic()
+    threading.Timer(0.05, sensor.wake).start()
+    sensor.poll(20.0)
+    assert 0.04 < time.monotonic() - begin < 10.0
+    sensor.wake()  # between two polls
+    begin = time.monotonic()
+    sensor.poll(20.0)
+    assert time.monotonic() - begin < 10.0
+    for _ in range(20):
+        sensor.wake()
+        client.sendto(bytes(10), (GATEWAYS[V4], 7))
+        server.recvfrom(99)
+    assert watched.until(packets(pl.col("responder_port") == 7, 20)).height
 
 
 def test_what_a_firewall_drops_is_seen_still(sensor):

@@ -79,7 +79,7 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         inventory=inventory_of(config),
         sensor=sensor,
         store=store,
-        **_kernel(config, socket),
+        **_kernel(config, socket, sensor.wake),
         indicators=LiveIndicators(
             LiveFeeds(config.feeds, _beside(store)), warning_lists(), config.gate, config.precision
         ),
@@ -118,8 +118,11 @@ def _beside(store: Store) -> Path | None:
     return Path(f"{path}.feeds") if path is not None else None
 
 
-def _kernel(config: Config, socket: Path) -> dict[str, Any]:
-    """The parts that have to do with the kernel's rules: none but a plan, where that is configured."""
+def _kernel(config: Config, socket: Path, wake: Callable[[], None]) -> dict[str, Any]:
+    """The parts that have to do with the kernel's rules: none but a plan, where that is configured.
+
+    `wake` ends the controller's waiting for packets, where an answer waits for rules to be resolved.
+    """
     if config.enforcer == "plan":
         from netpersona.adapters.enforcers.plan import Plan
 
@@ -132,7 +135,7 @@ def _kernel(config: Config, socket: Path) -> dict[str, Any]:
 
     enforcer = Nftables()
     guard = KernelGuard(enforcer, socket.with_name(f"{socket.name}.revert"))
-    hold = AnswerHold(enforcer.lend, lambda: None)
+    hold = AnswerHold(enforcer.lend, wake)
     hold.start()  # where it cannot, health() says so
     receipts = Receipts(enforcer.in_force())
     return {"enforcer": enforcer, "guard": guard, "receipts": receipts, "hold": hold, "links": LinkEvents()}

@@ -115,6 +115,7 @@ class Loop:
         changed = self._follow() if supervisor.is_due("inventory", _LOOK) else set()
         taps = self._parts.sensor.taps  # as they are now: answers on a new one are held from its first turn on
         self.enforcing.follow_answers(taps)
+        self._admit()  # first: a VM waits for that, and no rule for what is judged
         if report is not None:
             changed |= self._take(report)
         changed |= judge.on_timer(self.now) | self._follow_exemptions()
@@ -129,6 +130,7 @@ class Loop:
         if supervisor.is_due("fade", _FADE):
             changed |= judge.worried()
         self.enforcing.follow(changed)
+        self._admit()
         self.threats.came(self.enforcing.pushes)
         if supervisor.is_due("heal", _HEAL):
             self.enforcing.heal()
@@ -287,6 +289,12 @@ class Loop:
                 self.supervisor.well(f"tap {interface}", f"watched for {vm}")
             except SourceError as error:
                 self.supervisor.ill(f"tap {interface}", str(error))
+
+    def _admit(self) -> None:
+        """Have those answers let go that wait until the rules are resolved anew: they wake the sensor's poll."""
+        hold = self._parts.hold
+        if hold is not None and hold.wait(0):
+            self.enforcing.enforce(())
 
     def _take(self, report: Report) -> set[VmId]:
         self.supervisor.now = max(self.now, report.now)

@@ -143,6 +143,9 @@ class Hold:
 
     waiting, healed, flushed = False, 0, False
 
+    def wait(self, _):
+        return False
+
     def follow(self, taps):
         self.healed += self.flushed
         self.flushed = False

@@ -17,6 +17,7 @@ import ctypes
 import errno
 import fcntl
 import mmap
+import os
 import select
 import socket
 import struct
@@ -77,6 +78,8 @@ class Ring:
         self._bytes = np.frombuffer(self._map, np.uint8)
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN | select.POLLERR)
+        self._woken: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._woken, select.POLLIN)
 
     @property
     def size(self) -> int:
@@ -115,9 +118,18 @@ class Ring:
                 return None
             raise
 
-    def wait(self, seconds: float) -> None:
-        """Until the kernel has given a block away, but no longer."""
-        self._poll.poll(max(seconds, 0) * 1000)
+    def wait(self, seconds: float) -> bool:
+        """Until the kernel has given a block away, or somebody wakes us, but no longer; whether we were woken."""
+        ready = self._poll.poll(max(seconds, 0) * 1000)
+        woken = self._woken is not None and any(descriptor == self._woken for descriptor, _ in ready)
+        if woken and self._woken is not None:
+            os.eventfd_read(self._woken)
+        return woken
+
+    def wake(self) -> None:
+        """End the present wait, or the next one.  From any thread; once it is closed, nothing."""
+        if self._woken is not None:
+            os.eventfd_write(self._woken, 1)
 
     def copy_out(self, into: Bytes, at: int) -> tuple[list[int], int]:
         """Copy the blocks that are ready into a buffer from that place on, as far as they fit with SLACK.
@@ -155,6 +167,9 @@ class Ring:
 
     def close(self) -> None:
         """Give the ring back."""
+        if self._woken is not None:
+            os.close(self._woken)
+            self._woken = None
         self._words.release()
         del self._bytes
         self._map.close()

@@ -33,6 +33,7 @@ _LOST = "packet lost: the ring was full"
 _ROOM = 32 << 20  # bytes of packets that are worked on at once; of the shortest some 200,000, and a second's work
 _FORGOTTEN = 600.0  # s after which no flow of a tap that was let go can be open
 _LOOK = 0.5  # s between looks whether the interfaces are still there
+_AT_LEAST = 0.01  # s that a poll takes, though it is woken: so much of the time is left to others
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,13 @@ class TapSensor:
         self._watch({name: tap for name, tap in self._taps.items() if name != interface})
 
     def poll(self, seconds: float) -> Report:
-        """What happened until `seconds` from now: earlier only where more came than is worked on at once."""
-        deadline = time.monotonic() + seconds
+        """What happened until `seconds` from now: earlier only where it is woken, or too much came to wait for more."""
+        began = time.monotonic()
+        deadline = began + seconds
         starts, at = self._ring.copy_out(self._buffer, 0)
         while (left := deadline - time.monotonic()) > 0 and at < len(self._buffer) * 3 // 4:
-            self._ring.wait(left)
+            if self._ring.wait(left):
+                deadline = min(deadline, began + _AT_LEAST)
             more, at = self._ring.copy_out(self._buffer, at)
             starts += more
         now = self._ring.now()
@@ -124,6 +127,10 @@ class TapSensor:
         self._look()
         vanished, self._vanished = tuple(self._vanished), []
         return replace(report, vanished=vanished)
+
+    def wake(self) -> None:
+        """End the present poll, or the next one, at once: something waits for what follows it.  From any thread."""
+        self._ring.wake()
 
     def close(self) -> None:
         """Give the ring back."""
