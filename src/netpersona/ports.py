@@ -151,7 +151,7 @@ class Store(Protocol):
         """Findings in the order (judged_at, id)."""
 
     def terms(self, vm: VmId) -> list[RiskTerm]:
-        """Every risk term ever raised for a VM, in the order of their instants."""
+        """The risk terms of a VM that are kept, in the order of their instants."""
 
     def context(self, key: str) -> bytes | None:
         """What the last decisions rested on."""

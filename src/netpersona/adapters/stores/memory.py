@@ -72,7 +72,7 @@ class MemoryStore:
         return sorted((f for f in found if vm is None or f.vm == vm), key=lambda f: (f.judged_at, f.id))
 
     def terms(self, vm: VmId) -> list[RiskTerm]:
-        """Every risk term ever raised for a VM, in the order of their instants."""
+        """The risk terms of a VM that are kept, in the order of their instants."""
         found = self._closed.terms.get(vm, {}) | self._open.terms.get(vm, {})
         return [found[key] for key in sorted(found)]
 

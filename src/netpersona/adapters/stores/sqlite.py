@@ -133,7 +133,7 @@ class SqliteStore:
         return sorted((decode(value, Finding) for value in newest.values()), key=lambda f: (f.judged_at, f.id))
 
     def terms(self, vm: VmId) -> list[RiskTerm]:
-        """Every risk term ever raised for a VM, in the order of their instants."""
+        """The risk terms of a VM that are kept, in the order of their instants."""
         with self._reading() as connection:
             rows = connection.execute(select(TERMS).where(TERMS.c.vm == vm).order_by(TERMS.c.open)).all()
         newest = {(row.at, row.finding): row.value for row in rows}
