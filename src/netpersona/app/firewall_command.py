@@ -10,7 +10,7 @@ import click
 
 from netpersona.app.asking import SOCKET, controlled, controller_or_none, socket_option
 from netpersona.app.clock import clock
-from netpersona.app.output import emit, output_option
+from netpersona.app.output import emit, listing, output_option
 from netpersona.app.policy_version_tables import applied_table
 
 if TYPE_CHECKING:
@@ -113,13 +113,9 @@ def _uninstalled(socket: str | None) -> bool:
 
 
 def _received(told: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
     if not told:
         return "No receipts."
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("when (UTC)", "VM", "packet", "met by"):
-        table.add_column(name, overflow="fold")
+    table = listing("when (UTC)", "VM", "packet", "met by")
     for each in told:
         rule = f"{each['policy']}/{each['rule']}@{each['version']}" if each["policy"] else each["rule"]
         table.add_row(

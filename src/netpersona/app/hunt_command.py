@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netpersona.app.lookup import store_option
-from netpersona.app.output import emit, output_option
+from netpersona.app.output import emit, listing, output_option
 from netpersona.errors import ConfigError
 from netpersona.flow.words import counted
 
@@ -143,12 +143,9 @@ def _allowed(config: Config, store: Store | None) -> AllowList:
 
 def _table(told: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("vm", "met", "by", "first (UTC)", "last (UTC)"):
-        table.add_column(name, overflow="fold")
+    table = listing("vm", "met", "by", "first (UTC)", "last (UTC)")
     for name in ("flows", "out", "in"):
         table.add_column(name, justify="right")
     for name in ("ports", "names"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netpersona.app.asking import controlled
-from netpersona.app.output import emit, output_option
+from netpersona.app.output import emit, listing, output_option
 
 if TYPE_CHECKING:
     from netpersona.app.client import Controller
@@ -30,14 +30,11 @@ def status(controller: Controller, output: str) -> None:
 
 def _drawn(told: Mapping[str, Any]) -> Any:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     ill = [part["name"] for part in told["parts"] if not part["well"]]
     head = f"not well: {', '.join(ill)}" if ill else "all is well"
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("part", "is", "since", "failures", "says"):
-        table.add_column(name, overflow="fold")
+    table = listing("part", "is", "since", "failures", "says")
     for part in told["parts"]:
         said = part["says"].splitlines()
         said += [f"{name} {_figure(value)}" for name, value in part["figures"].items() if value]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from netpersona.app.output import emit, output_option
+from netpersona.app.output import emit, listing, output_option
 from netpersona.errors import ConfigError, FeedError
 from netpersona.flow.words import counted
 
@@ -87,11 +87,7 @@ def refresh(source: str | None, folder: Path | None, output: str) -> None:
 
 
 def _listed(said: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("list", "entries", "what feeds list of it is", "as of", "licence", "source"):
-        table.add_column(name, overflow="fold")
+    table = listing("list", "entries", "what feeds list of it is", "as of", "licence", "source")
     done = {"refuse": "refused", "share": "noted; wide networks refused", "suffix": "refused"}
     for each in said:
         row = (each["name"], str(each["entries"]), done[each["effect"]], each["date"], each["licence"], each["source"])
