@@ -98,8 +98,9 @@ def _be_a_feed(found: formats.Entries, valued: pl.DataFrame, refused: list[Refus
     good = valued["record"].n_unique()
     if good == 0 or (found.records >= _MANY and good * _ONE_IN < found.records):
         line, text, reason = min(refused)
-        others = "no other line is better" if good == 0 else f"only {good} of {found.records} lines hold an indicator"
-        raise formats.FormatError(line, f"{text!r}: {reason}; {others}", "one indicator in each line")
+        others = f"; only {good} of {found.records} lines hold an indicator" if good else "; no other line is better"
+        wrong = f"{text!r}: {reason}{others if found.records > 1 else ''}"
+        raise formats.FormatError(line, wrong, "one indicator in each line")
 
 
 def _distinct(valued: pl.DataFrame) -> pl.DataFrame:

@@ -85,12 +85,20 @@ def read_documents(text: str, file: str) -> list[Node]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        raise refused(place, f"not YAML: {error.problem or error.context}") from error
+        raise refused(place, f"not YAML: {_told(error, text)}") from error
     except yaml.reader.ReaderError as error:
         raise refused(_place_at(text, error.position, file), f"not YAML: {error.reason}") from error
     except (yaml.YAMLError, UnicodeError) as error:
         raise refused(Place(file, 1, 1), f"not YAML: {str(error).splitlines()[0]}") from error
     return [node for node in documents if not (isinstance(node, Scalar) and node.null)]
+
+
+def _told(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What the parser says; of a tab that indents, what to write instead."""
+    mark = error.problem_mark
+    if mark is not None and mark.index < len(text) and text[mark.index] == "\t":
+        return "a tab; YAML is indented with spaces"
+    return str(error.problem or error.context)
 
 
 def node_of(value: object, place: Place) -> Node:

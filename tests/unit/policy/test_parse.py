@@ -130,6 +130,7 @@ FILES = [
     (HEAD + "    - {name: r, action: deny", 9, 1, "not YAML", None),
     (HEAD + "    - just text", 8, 7, "a rule is a mapping of fields", None),
     ("a: \x01", 1, 4, "not YAML: control characters", None),
+    ("a:\n\tb: 1", 2, 1, "not YAML: a tab; YAML is indented with spaces", None),
     ("[1, 2]", 1, 1, "a resource is a mapping", None),
     ("a: *b", 1, 4, "before its anchor", None),
     ("? [a]\n: b", 1, 3, "a name must be text", None),
