@@ -29,6 +29,7 @@ from netpersona.intel.matching import AddressMatcher, address_matcher
 from netpersona.intel.prefix import prefix_table, prefixes
 from netpersona.intel.reputation import WEIGHT, in_force, reputations
 from netpersona.intel.shared_hosting import shared_hosts
+from netpersona.intel.spans import Network
 from netpersona.intel.standing import Standing, standing
 from netpersona.intel.warning import NO_LISTS, WarningLists
 
@@ -36,6 +37,8 @@ __all__ = ["EMPTY", "AllowEntry", "AllowList", "IndicatorSet", "PeerGroup"]
 
 FADING = 1 / 32  # share of the shortest half-life after which what fades is looked at again: 2.2 % of a weight
 FADING_LEAST = 5 * MINUTE  # µs
+_OF_VALUES = ("_addresses", "_domains", "_urls", "_hosts_known", "lists_names", "lists_urls", "listed_names")
+"""What of a set depends on its values alone."""
 _SAME = ["type", "value", "feed", *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"})]
 
 
@@ -72,6 +75,31 @@ class IndicatorSet:
         said = self.table.filter(watched) if log_only else no_indicators()
         counts = replace(self, table=self.table.filter(~watched)) if len(said) else self
         return counts, replace(self, table=said)
+
+    def allowing(self, allow: AllowList) -> IndicatorSet:
+        """The same listings under another allow-list; what was worked out of them is kept."""
+        return self._going_on(replace(self, allow=allow))
+
+    def ended(self, networks: Collection[Network]) -> IndicatorSet:
+        """The set in which every listed address and network that lies in one of these, or holds one, has ended.
+
+        Rows and their numbers stay, so what was worked out of them is kept: it takes no time to speak of.
+        """
+        asked = prefix_table(tuple(networks)).with_row_index("indicator")
+        listed = self._addresses.table.rename({"indicator": "id"})
+        around = self._addresses.covering(asked.rename({"indicator": "id"}))["indicator"]
+        inside = AddressMatcher(asked).covering(listed)["id"]
+        rows = np.zeros(self.table.height, dtype=np.bool_)
+        rows[around.to_numpy()] = rows[inside.to_numpy()] = True
+        if not rows.any():
+            return self
+        until = pl.when(pl.Series(rows)).then(0).otherwise("valid_until").cast(pl.Int64).alias("valid_until")
+        return self._going_on(replace(self, table=self.table.with_columns(until)))
+
+    def _going_on(self, other: IndicatorSet) -> IndicatorSet:
+        """Another set of the same values in the same rows, with what was worked out of those."""
+        other.__dict__.update({name: self.__dict__[name] for name in _OF_VALUES if name in self.__dict__})
+        return other
 
     def __len__(self) -> int:
         return self.table.height

@@ -94,9 +94,9 @@ class LiveIndicators:
         self._generation += 1
         return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow, self._lists)
 
-    def protect(self, protected: Protected) -> None:
+    def protect(self, protected: Protected, allow: AllowList) -> None:
         """Let the gate protect these addresses; what feeds say passes it again with the next rebuild()."""
-        self._protected = replace(protected, lists=self._lists)
+        self._protected, self._allow = replace(protected, lists=self._lists), allow
         self._stale |= {*self.feeds.names, *self.pushed}
         self._generation += 1
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import NamedTuple
 
 import polars as pl
@@ -84,14 +85,45 @@ class Threats:
     # Turn by turn
 
     def load(self, vms: Iterable[Vm], policies: PolicySet) -> Known:
-        """All that is known, as the gate lets it pass that protects these VMs."""
+        """All that is known, as the gate lets it pass that protects these VMs.
+
+        The first time it is worked in here.  Later what is listed of the VMs' own ends at once, and what is allowed is;
+        the rest, working in a million indicators by another gate, is done beside.
+        """
         gate = (self._indicators.protected(vms, policies.always.management), allowed(policies))
         with self._lock:
-            if gate != self._gate:
+            if self._gate is None or self._is_lent(gate[0]):
                 self._gate, self._work = gate, None
                 self._known = self.trust.counting(self._indicators.load(*gate, self._supervisor.now))
                 self._worked_in, self._stale, self._fresh = self._pushes, False, False
+            elif gate != self._gate:
+                self._amend(*gate)
             return Known(self._known, self._worked_in)
+
+    def _is_lent(self, protected: Protected) -> bool:
+        """Whether an address was pushed, and may be lent to the kernel, that is to be protected from now on."""
+        if self._pushes == self._worked_in:
+            return False
+        fresh = self._fresh_peers(protected)
+        return any(not fresh.isdisjoint(values) for values in self._indicators.pushed.values())
+
+    def _fresh_peers(self, protected: Protected) -> set[str]:
+        """What is to be protected and was not."""
+        before = self._gate[0].peers if self._gate is not None else ()
+        return {peer for peer, _ in protected.peers} - {peer for peer, _ in before}
+
+    def _amend(self, protected: Protected, allow: AllowList) -> None:
+        """See what is known by another gate and allow-list at once, and have it worked in beside."""
+        fresh = [ip_network(peer, strict=False) for peer in sorted(self._fresh_peers(protected))]
+
+        def change(known: IndicatorSet) -> IndicatorSet:
+            return (known.ended(fresh) if fresh else known).allowing(allow)
+
+        self._known = change(self._known)
+        self.trust.amended(change)
+        self._indicators.protect(protected, allow)
+        self._gate, self._work = (protected, allow), None  # what is being worked in went through the gate before
+        self._stale = self._fresh = True
 
     def concerns(self, vms: Iterable[Vm], policies: PolicySet) -> bool:
         """Whether something that is listed has to be refused at once, as it would cut these VMs off: then load().
@@ -104,13 +136,13 @@ class Threats:
             return True
         if protected == self._gate[0]:
             return False
-        fresh = sorted({peer for peer, _ in protected.peers} - {peer for peer, _ in self._gate[0].peers})
+        fresh = sorted(self._fresh_peers(protected))
         with self._lock:
             unknown = self._work is not None or self._pushes != self._worked_in  # what is listed soon
             if unknown or any("/" in peer for peer in fresh) or self._lists_any(fresh):
                 return True
             self._gate = (protected, self._gate[1])
-            self._indicators.protect(protected)
+            self._indicators.protect(protected, self._gate[1])
             self._stale = True
             return False
 

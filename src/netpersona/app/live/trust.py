@@ -73,6 +73,10 @@ class LiveTrust:
             self._worths = ledger, everything, minute, {each.feed: each for each in found}
             return self._worths[3]
 
+    def amended(self, change: Callable[[IndicatorSet], IndicatorSet]) -> None:
+        """What all feeds say is to be seen so, until they are worked in anew."""
+        self._trust.everything = change(self._trust.everything)
+
     def closed(self, observations: Sequence[Observation], findings: Iterable[Finding]) -> None:
         """Windows closed, and this was found in them."""
         if observations:
