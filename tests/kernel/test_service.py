@@ -5,18 +5,10 @@ import json
 import pytest
 
 from kernel.service_host import LISTED, OWN, service_host, why_not
+from live_policies import LOW_REPUTATION
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or "")
-LOW_REPUTATION = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: low-reputation}
-spec:
-  mode: enforce
-  order: 100
-  rules: [{name: listed, direction: outbound, peers: {reputation_below: 0.5}, action: deny, existing: cut}]
-"""
 NOTHING_OUT = """
 apiVersion: netpersona/v1
 kind: Policy
