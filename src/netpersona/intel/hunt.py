@@ -227,11 +227,14 @@ def _by_answer(talks: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """The talks that said no name and followed a DNS answer of their day or the day before.
 
     What says another name was for somebody else there.  The last day that there was may be older than the day before.
+    Talks that a roll-up of the day has in several parts are one, as they will be when it is put together.
     """
     unnamed = talks.filter(pl.col("name").is_null() & (pl.col("direction") == OUTBOUND)).drop("name")
-    found = unnamed.with_row_index("talk").join(answers, left_on=["vm", "peer"], right_on=["vm", "address"])
+    ended = pl.col("last").max().over("vm", "peer", "transport", "port")
+    whole = unnamed.with_columns(ended.alias("ended")).with_row_index("talk")
+    found = whole.join(answers, left_on=["vm", "peer"], right_on=["vm", "address"])
     near = pl.col("first") // DAY - pl.col("asked") // DAY <= 1
-    followed = found.filter(near & (pl.col("last") >= pl.col("asked"))).unique(["talk", "name", "quarry"])
+    followed = found.filter(near & (pl.col("ended") >= pl.col("asked"))).unique(["talk", "name", "quarry"])
     return followed.with_columns(via=pl.lit("answer"))
 
 

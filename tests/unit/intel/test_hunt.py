@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from netpersona.flow.window import DAY, MINUTE
+from netpersona.flow.window import DAY, HOUR, MINUTE
 from netpersona.intel.allow import EMPTY, AllowEntry, AllowList
 from netpersona.intel.feed import FeedSettings, parse
 from netpersona.intel.hunt import Hunt, quarry
@@ -84,6 +84,13 @@ def test_a_flow_follows_what_was_answered_before_it_not_what_the_name_stood_for_
             ("answer", "198.51.100.20"),
             ("dns", "10.0.0.53"),
         ]
+
+
+def test_whether_a_day_was_put_together_yet_changes_nothing():
+    question = said(AT + HOUR, "10.0.0.1", "10.0.0.53", "dns", "evil.example", answers=["198.51.100.20"])
+    parts = [rolled(flow(AT + at, "10.0.0.1", "198.51.100.20"), question) for at in (0, 2 * HOUR)]
+    beside = Rollup(*(pl.concat([getattr(part, name) for part in parts]) for name in ("talks", "uses")))
+    assert hunted(["evil.example"], beside).traces().equals(hunted(["evil.example"], together(parts)).traces())
 
 
 def test_a_roll_up_that_was_written_without_the_times_of_answers_is_read_as_of_the_first_question():
