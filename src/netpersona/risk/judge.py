@@ -106,7 +106,8 @@ def _named(finding: Finding) -> tuple[tuple[str, ...], bool]:
         return (), False
     seen = told.get("names_seen")
     few = isinstance(seen, list) and 0 < len(seen) <= _NAMES
-    return (tuple(map(str, seen)) if isinstance(seen, list) and few else (str(told["indicator"]),)), via == "dns"
+    names = tuple(map(str, seen)) if isinstance(seen, list) and few else (str(told["indicator"]),)
+    return names, via in {"dns", "dns-host"}
 
 
 def _added(before: Sequence[RiskTerm], terms: Sequence[RiskTerm], at: int, context: Context) -> tuple[RiskTerm, ...]:

@@ -41,6 +41,7 @@ _MARKED = "2017-01-20T00:00:00.000Z"
 _AT_FAULT_OUTSIDE = {"intel_match", "c2_beacon", "c2_channel", "icmp_tunnel", "crypto_mining"}  # whom a VM calls
 _AT_FAULT_INSIDE = {"intel_match", "scan_vertical", "scan_horizontal", "brute_force", "exploit_attempt"}  # who calls it
 _BY_NAME = {"dns", "tls", "http", "name", "answer"}
+_OF_URLS = {"url", "dns-host", "tls-host", "http-host"}
 _PEERS_MOST = 100  # of one finding
 _VALID = 30 * DAY  # µs after which an accusation ends, unless it is seen again
 _DNS = 53  # whom a VM asks there is its resolver
@@ -92,11 +93,13 @@ def _culprits(finding: Finding) -> Iterator[tuple[str, str]]:
     """(type, value) of what is at fault outside: domain-name, ipv4-addr, ipv6-addr."""
     domains = [str(finding.evidence.get(key, "")) for key in ("domain", "indicator")]
     via = finding.evidence.get("via", "dns")
-    by_name = finding.kind != "intel_match" or bool(_BY_NAME.intersection(via if isinstance(via, list) else [via]))
+    met = set(map(str, via if isinstance(via, list) else [via]))
+    by_name = finding.kind != "intel_match" or bool(_BY_NAME & met)
     found = [each for each in domains if by_name and _DOMAIN.fullmatch(each) and len(each) <= 253]
     yield from (("domain-name", each) for each in found)
     at_fault = _AT_FAULT_OUTSIDE if finding.direction == "outbound" else _AT_FAULT_INSIDE
-    accused = finding.kind in at_fault and not (finding.kind == "intel_match" and by_name)  # else a resolver may be
+    others = by_name or bool(_OF_URLS & met)  # a resolver, or a server of many pages
+    accused = finding.kind in at_fault and not (finding.kind == "intel_match" and others)
     if accused and finding.port != _DNS and not found:
         for peer in finding.peers[:_PEERS_MOST]:
             if _public(peer):

@@ -65,6 +65,12 @@ def test_a_resolver_is_never_accused():
     assert not [each for each in objects(met, TELLER) if each["type"] == "indicator"]
 
 
+@pytest.mark.parametrize("via", ["url", "tls-host", "http-host", "dns-host"])
+def test_a_server_is_not_accused_of_one_page(via):
+    met = finding("intel_match", BAD, evidence={"indicator": "evil.example", "via": via})
+    assert not [each for each in objects(met, TELLER) if each["type"] == "indicator"]
+
+
 def test_what_tells_nothing_is_not_told():
     assert objects(EVERY_KIND[10], TELLER) == []
 
