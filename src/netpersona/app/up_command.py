@@ -35,6 +35,9 @@ def up(path: Path | None, socket: Path | None, log_level: str) -> None:
 
     Needs CAP_NET_RAW to watch the taps and CAP_NET_ADMIN for the rules.  Ended by SIGINT or SIGTERM it leaves the rules
     in force; 'netpersona firewall uninstall' removes them.
+
+    The configuration (YAML) has store, inventory, feeds, gate, precision, policies, window, unknown_vm, always_allow,
+    redirects, enforcer, api, history and sinks; every key has a default, and docs/configuration.md tells of each.
     """
     from netpersona.adapters.sensors.tap.sensor import TapSensor
     from netpersona.app.api.server import Server
