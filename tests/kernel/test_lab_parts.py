@@ -1,15 +1,19 @@
 """The parts of the lab that need no root: its plan, its programs' answers, its attacks' bounds."""
 
 import importlib
+import os
 import socket
 import struct
+import tempfile
 from ipaddress import ip_address
 from itertools import islice
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netpersona.app.cli import cli
 from netpersona.app.lab import layout, network
 from netpersona.app.lab.attacks.brute_force import target_of
 from netpersona.app.lab.attacks.catalogue import ATTACKS
@@ -164,3 +168,18 @@ def test_an_archive_is_what_the_kernel_unpacks() -> None:
         found.append((name, fields[1], packed[body : body + fields[6]]))
         at = body + (fields[6] + 3) // 4 * 4
     assert found == [("bin", 0o040755, b""), ("init", 0o100755, b"#!/bin/sh\n")]
+
+
+def test_a_lab_that_begins_or_ends_says_so_and_hides_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    held = Home("going").acquire()
+    try:
+        Home("left").path.mkdir(mode=0o700)
+        said = CliRunner().invoke(cli, ["lab", "status"])
+        assert said.exit_code == 0, said.output
+        assert "the lab named going begins or ends just now" in said.output
+        assert "left: over" in said.output
+        with pytest.raises(LabError, match="begins or ends"):
+            Home("going").state()
+    finally:
+        os.close(held)

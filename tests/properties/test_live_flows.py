@@ -129,6 +129,23 @@ def test_the_parts_of_a_flow_are_the_flow_of_the_capture_reader(traffic, cuts):
     assert found.select(dns_columns).sort(dns_columns).rows() == questions.select(dns_columns).sort(dns_columns).rows()
 
 
+def test_an_answer_that_comes_after_its_window_is_told_as_by_the_capture_reader():
+    ask, tell = ("10.0.0.1", 5000, "203.0.113.9", 53), ("203.0.113.9", 53, "10.0.0.1", 5000)
+    end = T0 - T0 % WINDOW + WINDOW
+    answer = dns(1, "a.example", answers=[(1, bytes([192, 0, 2, 1]))])
+    for late, rows in (
+        (2 * SECOND, [(end - 9, ["192.0.2.1"])]),
+        (3 * SECOND, [(end - 9, None), (end + 3 * SECOND, ["192.0.2.1"])]),
+    ):
+        packets = [(end - 9, udp(*ask, dns(1, "a.example"))), (end + late, udp(*tell, answer))]
+        meter, skipped = Meter("tap"), Counter()
+        parts = [meter.add(packets_of([frame for _, frame in packets], [at for at, _ in packets]), skipped)]
+        read = pl.concat([part.transactions for part in (*parts, meter.finish())])
+        live = folded(packets, [end - 1, end + SECOND, end + 2 * SECOND + 1])
+        for said in (read, live.transactions):
+            assert said.sort("start").select("start", "answers").rows() == rows
+
+
 def test_within_one_window_the_rows_are_those_of_the_capture_reader():
     one, two = ("10.0.0.1", 4001, "203.0.113.9", 443), ("203.0.113.9", 443, "10.0.0.1", 4001)
     packets = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from netpersona.app.lab.errors import LabError
 from netpersona.app.lab.home import Home, State, every
 from netpersona.app.lab.layout import HYPERVISOR, MACHINES, VMS, Machine
 
@@ -76,19 +77,33 @@ def up(
 def status(name: str | None, output: str) -> None:
     """Tell which labs run, with what on which machine."""
     homes = [Home(name)] if name is not None else every()
-    running = [(home, home.state()) for home in homes if home.alive()]
+    running, passing = _running(homes)
     if output == "json":
         click.echo(json.dumps([_facts(home, state) for home, state in running], indent=1, sort_keys=True))
         return
     for home, state in running:
         _tell_status(home, state)
+    for said in passing:
+        click.echo(said)
     for home in homes:
         if home.foreign():
             click.echo(f"{home.name}: {home.path} is another user's; ask as that user, as with sudo")
         elif home.path.exists() and not home.alive():
             click.echo(f"{home.name}: over; {home.path} was left, 'netpersona lab down --name {home.name}' removes it")
-    if not running and not any(home.foreign() for home in homes):
+    if not running and not passing and not any(home.foreign() for home in homes):
         click.echo("no lab is running; begin one: netpersona lab up --detach")
+
+
+def _running(homes: list[Home]) -> tuple[list[tuple[Home, State]], list[str]]:
+    """The labs that run, and what there is to say of others: one that begins or ends now hides none."""
+    running, passing = [], []
+    for home in homes:
+        try:
+            if home.alive():
+                running.append((home, home.state()))
+        except LabError as error:
+            passing.append(str(error))
+    return running, passing
 
 
 @lab.command()

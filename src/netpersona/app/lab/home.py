@@ -137,13 +137,12 @@ class Home:
         return int(self._said()["supervisor"])
 
     def _said(self) -> dict[str, Any]:
-        nothing = LabError(f"no lab named {self.name} is running; begin one: netpersona lab up --detach")
         if not self.alive():
-            raise nothing
+            raise LabError(f"no lab named {self.name} is running; begin one: netpersona lab up --detach")
         try:
             said: dict[str, Any] = json.loads((self.path / "state.json").read_text())
         except FileNotFoundError:
-            raise nothing from None  # it is just beginning, or ending
+            raise LabError(f"the lab named {self.name} begins or ends just now; ask again in a moment") from None
         return said
 
     def _settled(self) -> bool:
