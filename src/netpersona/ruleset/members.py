@@ -7,7 +7,7 @@ listed names, which rests on what others were answered too (listed_answers.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from ipaddress import ip_network
 from itertools import chain
@@ -115,6 +115,15 @@ class Members:
         elif name not in self._made:
             self._made[name] = self._shared(criterion) if criterion is not None else self._of_one(name)
         return self._made[name]
+
+    def every(self, names: Sequence[str]) -> dict[str, PeerSet]:
+        """The sets of these names, in their order."""
+        made = self._made
+        for name in [each for each in names if each not in made]:
+            self.members(name)
+        found = dict(zip(names, map(made.__getitem__, names), strict=True))
+        of_vms = (name for name, criterion in self._asked.items() if criterion.kind == "vms" and name in found)
+        return found | {name: self.members(name) for name in of_vms}
 
     def _shared(self, criterion: Criterion) -> PeerSet:
         listed = ", ".join(criterion.values)

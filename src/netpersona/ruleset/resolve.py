@@ -96,18 +96,22 @@ class Resolver:
         self._members = Members(policies, intel, at)
         self._vms: dict[VmId, _Resolved] = {}
         self._sets: dict[tuple[Criterion, ...], tuple[frozenset[str], tuple[str, ...]]] = {}
+        self._wanted: list[str] | None = None  # the names of all sets that are asked, in order; None: not known
 
     def __contains__(self, vm: VmId) -> bool:
         return vm in self._vms
 
     def put(self, persona: Persona) -> VmRules:
         """Resolve this persona, in place of an earlier one of the same VM; gives its rules."""
-        if persona.vm in self._vms:
-            self.remove(persona.vm)
+        wanted, self._wanted = self._wanted, None
+        before = self._vms.pop(persona.vm, None)
+        if before is not None:
+            self._members.remove(persona.vm)
         known = facts(persona, self._at, self._answers)
         self._members.put(persona, known, self._names.get(persona.vm, {}))
-        resolved = self._resolved(persona, known)
-        self._vms[persona.vm] = resolved
+        resolved = self._vms[persona.vm] = self._resolved(persona, known)
+        if before is not None and (before.shared, before.others) == (resolved.shared, resolved.others):
+            self._wanted = wanted
         return resolved.rules
 
     def move(self, at: int) -> None:
@@ -134,6 +138,7 @@ class Resolver:
     def remove(self, vm: VmId) -> None:
         """Forget a VM that is gone."""
         del self._vms[vm]
+        self._wanted = None
         self._members.remove(vm)
 
     def ruleset(self) -> Ruleset:
@@ -146,10 +151,11 @@ class Resolver:
         }
         vms = {vm: found.rules for vm, found in self._vms.items()} | strangers
         ends = [found.until for found in self._vms.values()] + [self._members.until]
-        wanted = set().union(*{id(found.shared): found.shared for found in self._vms.values()}.values())
-        wanted.update(name for found in self._vms.values() for name in found.others)
+        if self._wanted is None:
+            wanted = set().union(*{id(found.shared): found.shared for found in self._vms.values()}.values())
+            self._wanted = sorted(wanted.union(*[found.others for found in self._vms.values()]))
         return Ruleset(
-            sets={name: self._members.members(name) for name in sorted(wanted)},
+            sets=self._members.every(self._wanted),
             vms=dict(sorted(vms.items())),
             always=self._policies.always,
             unknown_vm=self._policies.unknown_vm,
