@@ -12,9 +12,11 @@ median of the pairs' ratios with its 95 % interval.  A pair of two empty tables 
 Both routers track connections, as any stateful firewall does; what tracking costs by itself is told beside.  The
 namespaces are the benchmark's own and gone with it.  Run as root: python bench/forwarding.py [--pairs N]
 
-Measured here, where a packet takes 7 us from its sender to its receiver: one verdict map by interface name 4 to 5 %, a
-second one for the other side 2, connection tracking's state 1 to 2, a hash of 100,000 addresses 1, an interval set of
-5,000 prefixes 7 to 9, a rule whose first comparison fails 0.2.  So dispatch and state alone are at 8 %.
+Measured here, where a packet takes 7 us from its sender to its receiver.  Of it takes, in percent: one verdict map by
+interface name 4 to 5, a second one for the other side 2, connection tracking's state 1 to 2, a hash 1.4 to 2 whether it
+holds 100,000 addresses or none, an interval set of 5,000 prefixes 7 to 9, a rule whose first comparison fails 0.3 to
+0.6.  So dispatch and state alone, which ask no rule anything, are at 0.94: that is the floor.  An established packet of
+the 20 policies meets 7 look-ups besides, for 6 sets that cutting rules name; of the one policy 2.
 """
 
 from __future__ import annotations
