@@ -68,7 +68,7 @@ def table(told: Mapping[str, Any]) -> Group:
         head += f", without {', '.join(told['without'])} (with all: {told['risk_with_all']:.3f})"
     parts = [part for each in told["contributions"] for part in _part_lines(each)]
     prior = Text(f"       prior: every VM begins at {told['prior']:.0%}")
-    parts += [part for each in told["exempt"] for part in _exempt_lines(each)]
+    parts += [part for each in told.get("exempt", ()) for part in _exempt_lines(each)]
     return Group(Text(head, style="bold"), Text("log-odds", style="dim"), prior, *parts)
 
 
