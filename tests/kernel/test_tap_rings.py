@@ -61,6 +61,7 @@ def test_what_finds_no_room_in_one_report_is_in_the_next_and_nothing_is_final_be
             report = made.poll(0)
             flows = report.batch.flows.filter(mine)
             assert flows.filter(pl.col("start") < final).is_empty()
+            assert flows.filter(pl.col("start") > report.now).is_empty()  # what follows from it begins after it
             final = report.until
             seen += flows.height
         assert (seen, made.health.lost) == (3000, 0)

@@ -50,8 +50,9 @@ class Report:
     under its (uid, part).  `batch.transactions` are those that are complete now; each comes once.  `asked` are those
     begun since the last report that still wait for an answer: they come again, complete, in a later report.
     Whatever starts before `until` (µs) is final: a window that ends there or before may be closed.  It is `waits` µs
-    behind the present, for what was asked then and still waits; a window's end it passes dialogue.LATENESS later at the
-    latest.  `vanished` are interfaces that were there at the last report and are not now.
+    behind the present, for what was asked then and still waits, and for packets that the kernel has not handed over;
+    nothing that is told began after `now`.  A window's end it passes dialogue.LATENESS later at the latest.
+    `vanished` are interfaces that were there at the last report and are not now.
     """
 
     batch: FlowBatch
@@ -62,7 +63,7 @@ class Report:
 
     @property
     def now(self) -> int:
-        """The instant up to which packets were seen, µs."""
+        """The present, µs: no packet that was seen came later."""
         return self.until + self.waits
 
 

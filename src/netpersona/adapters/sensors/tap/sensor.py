@@ -116,6 +116,7 @@ class TapSensor:
             starts += more
         now = self._ring.now()
         more, at = self._ring.copy_out(self._buffer, at)
+        present = self._ring.now()
         skipped: Counter[str] = Counter()
         packets = self._packets_of([*starts, *more], at, skipped)
         self._account(skipped)
@@ -126,7 +127,7 @@ class TapSensor:
         self._total.update(report.batch.skipped)
         self._look()
         vanished, self._vanished = tuple(self._vanished), []
-        return replace(report, vanished=vanished)
+        return replace(report, vanished=vanished, waits=report.waits + present - until)
 
     def wake(self) -> None:
         """End the present poll, or the next one, at once: something waits for what follows it.  From any thread."""
