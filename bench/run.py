@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ORDER = (
     *("startup", "replay", "feeds", "stix", "intel", "hunt", "resolve"),
-    *("nftables", "churn", "forwarding", "packets", "tap", "live", "answers"),
+    *("nftables", "churn", "forwarding", "packets", "tap", "live", "answers", "soak"),
 )
 
 

@@ -40,7 +40,6 @@ from netpersona.app import policies as policy_files
 from netpersona.app.live.controller import Controller
 from netpersona.app.live.indicators import LiveIndicators
 from netpersona.app.live.parts import Parts
-from netpersona.app.live.saving import Saving
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch, conform
 from netpersona.flow.vm import Vm, VmId, vm_id
 from netpersona.flow.window import SECOND, WINDOW
@@ -225,15 +224,14 @@ def soak(folder: Path, options: argparse.Namespace) -> tuple[list[float], list[f
     sensor = Script(options.vms, options.step, options.flows)
     feed = FileFeed(folder / "bad.txt", FeedSettings("bad", 0.9, allow=("documentation",)))
     store = open_store(str(folder / "soak.db"))
-    parts = Parts(Vms(options.vms, sensor), sensor, store, Plan(), LiveIndicators([feed]), policy_files.parsed, WINDOW)
+    vms, indicators = Vms(options.vms, sensor), LiveIndicators([feed])
+    parts = Parts(vms, sensor, store, Plan(), indicators, policy_files.parsed, WINDOW, keep=KEEP)
     controller = Controller(parts, {"p.yaml": POLICIES}, START)
-    controller.loop.saving = Saving(store, KEEP)
     began, held, stored = time.perf_counter(), [], []
     for hour in range(1, options.hours + 1):
         turns = []
         while sensor.at < START + hour * HOUR:
             controller.turn()
-            controller.loop.judge.let_go(controller.loop.saving.forgotten())
             turns.append(resident())
         held.append(statistics.median(turns))
         stored.append((folder / "soak.db").stat().st_size / 2**20)

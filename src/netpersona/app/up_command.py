@@ -88,6 +88,7 @@ def _controller(config: Config, sensor: Any, socket: Path) -> Controller:
         ),
         policies=lambda texts: config.applied(policy_files.parsed(texts)),
         window=config.window,
+        keep=config.keep,
         past=Past(config.history) if config.history is not None else None,
         outlets=Outlets(config.sinks) if config.sinks else None,
         steady=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),

@@ -58,7 +58,7 @@ class Loop:
         self.told = Told(store.context("receipts"))
         self._software = LiveSoftware.of_bytes(store.context("software"))
         self._spoofing = Spoofing()
-        self.saving = Saving(store)
+        self.saving = Saving(store, parts.keep)
         self.supervisor.well("store")
         self._unsaved = False  # whether anything was judged, or decided, since the last checkpoint was begun
         self._told_taps: set[str] = set()
@@ -180,6 +180,9 @@ class Loop:
             return
         if self.supervisor.tried("store", lambda: done() is None):
             self.judge.stored()
+            gone = set(self.saving.forgotten()) - self.judge.fleet.vms.keys()
+            self.judge.let_go(gone)
+            self._software.let_go(gone)
         else:
             self.judge.not_stored()
             self._unsaved = True

@@ -14,7 +14,7 @@ from netpersona.app.outlets import Outlets
 from netpersona.app.past import Past
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import PolicySet
-from netpersona.ports import Enforcer, Inventory, Store
+from netpersona.ports import Enforcer, Inventory, Keep, Store
 from netpersona.ruleset.model import Ruleset
 
 
@@ -80,3 +80,4 @@ class Parts:
     past: Past | None = None  # None: flows are not kept, and what is listed anew is not hunted
     outlets: Outlets | None = None  # None: findings are told nobody beside the API
     steady: Callable[[], float] | None = None  # s of a clock that nobody can set; None: the sensor's time is such
+    keep: Keep | None = None  # how long the store keeps what it knows; None: for ever

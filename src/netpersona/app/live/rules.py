@@ -165,8 +165,10 @@ class LiveRules:
             known = self.answers.get(vm, {})
             self._names[vm] = {name: tuple(sorted(found.items())) for name, found in known.items()}
             resolver.put(personas[vm])
-        elif vm in resolver:
-            resolver.remove(vm)
+        else:
+            self._names.pop(vm, None)
+            if vm in resolver:
+                resolver.remove(vm)
 
     def _begin(self, ruleset: Ruleset, now: int) -> None:
         """Write down since when each rule is in force."""

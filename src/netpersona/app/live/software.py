@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from netpersona.adapters.software import evidence
 from netpersona.app import software
 from netpersona.app.software import Evidence
 from netpersona.errors import SourceError
-from netpersona.flow.vm import Vm
+from netpersona.flow.vm import Vm, VmId
 from netpersona.pipeline import Fleet
 
 
@@ -36,12 +36,19 @@ class LiveSoftware:
     def look(self, vms: Iterable[Vm]) -> bool:
         """Read the bills of material of these VMs that have changed; whether anything is known now that was not."""
         billed = [vm for vm in vms if vm.bill is not None]
-        self.errors = {path: why for path, why in self.errors.items() if path in {vm.bill for vm in billed}}
+        bills = {str(vm.bill) for vm in billed}
+        self.errors = {path: why for path, why in self.errors.items() if path in bills}
+        self._read = {path: state for path, state in self._read.items() if path in bills}
         return self._joined(*(self._bill(vm) for vm in billed))
 
     def hear(self, banners: pl.DataFrame, fleet: Fleet) -> bool:
         """Take what servers said (BANNER_SCHEMA); whether anything is known now that was not."""
         return bool(banners.height) and self._joined(software.heard(banners, fleet))
+
+    def let_go(self, vms: Collection[VmId]) -> None:
+        """Know nothing any more of these VMs, which are gone for long."""
+        if not self.known.keys().isdisjoint(vms):
+            self.known = {vm: found for vm, found in self.known.items() if vm not in vms}
 
     def _bill(self, vm: Vm) -> Evidence:
         path = str(vm.bill)

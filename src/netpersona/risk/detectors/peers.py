@@ -35,7 +35,7 @@ _PRIVATE = tuple(
 _MAYBE_PRIVATE = frozenset({"0", "10", "100", "127", "169", "172", "192"})  # first bytes
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)  # of those that are asked for in a row; a day brings ever new ones
 def scope(address: str) -> str:
     """Where an address lies: "public", "private" (link-local and unspecified too) or "many" (multicast, broadcast).
 
@@ -58,7 +58,7 @@ def usual(port: int) -> bool:
     return port in USUAL_PORTS or 27000 <= port <= 27050 or 3074 <= port <= 3076
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def near(one: str, other: str) -> bool:
     """Whether two addresses share a site: the same /16 of IPv4 or /48 of IPv6."""
     try:
