@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from netpersona import __version__
+from netpersona.app.group import Commands
 from netpersona.errors import ConfigError, FeedError, InventoryError, NetpersonaError, PolicyError, SourceError
 
 _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help imports nothing else)
@@ -67,7 +68,7 @@ def _reader_gone() -> bool:
     return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
 
 
-class _Commands(click.Group):
+class _Commands(Commands):
     """A group that imports a command when it is called, not before."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -91,17 +92,6 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " See 'netpersona --help'."
-            ctx.fail(f"there is no command '{args[0]}'.{hint}")
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -259,6 +259,8 @@ def _of_yaml(error: Exception) -> str:
     """What is wrong and where, without the text around it, in which a secret may stand."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
+        if "'\\t'" in str(error.problem):
+            return f"a tab; YAML is indented with spaces (line {mark.line + 1}, column {mark.column + 1})"
         return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
     return " ".join(str(error).split())
 

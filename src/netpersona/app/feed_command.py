@@ -12,6 +12,7 @@ from netpersona.app.asking import controlled
 from netpersona.app.feed_check_command import check
 from netpersona.app.feed_precision_command import precision
 from netpersona.app.feed_source_command import accept, add, instant, refresh, refuse, show
+from netpersona.app.group import Commands
 from netpersona.app.output import emit, output_option
 from netpersona.app.warning_list_command import warning_lists
 from netpersona.errors import ConfigError
@@ -30,7 +31,7 @@ _file = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def feed() -> None:
     """Add feeds, see how they stand, decide on what is held; push indicators, and take them back."""
 

@@ -10,6 +10,7 @@ import click
 
 from netpersona.app.asking import SOCKET, controlled, controller_or_none, socket_option
 from netpersona.app.clock import clock
+from netpersona.app.group import Commands
 from netpersona.app.output import emit, listing, output_option
 from netpersona.app.policy_version_tables import applied_table
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from netpersona.app.client import Controller
 
 
-@click.group()
+@click.group(cls=Commands)
 def firewall() -> None:
     """Show, verify, roll back and uninstall the rules in the kernel."""
 

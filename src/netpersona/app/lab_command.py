@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from netpersona.app.group import Commands
 from netpersona.app.lab.errors import LabError
 from netpersona.app.lab.home import Home, State, every
 from netpersona.app.lab.layout import HYPERVISOR, MACHINES, VMS, Machine
@@ -15,7 +16,7 @@ from netpersona.app.lab.layout import HYPERVISOR, MACHINES, VMS, Machine
 _named = click.option("--name", default="default", show_default=True, metavar="NAME", help="Which lab, if several.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def lab() -> None:
     """Machines of network namespaces, with traffic and attacks, to see netpersona at work.
 

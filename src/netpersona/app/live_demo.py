@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from netpersona.app.answers.ask import Traffic, Wanted
-from netpersona.app.client import Controller
+from netpersona.app.client import Controller, UnreachedError
 from netpersona.app.lab import enter, layout
 from netpersona.app.lab.home import Home
 from netpersona.app.lab.keeper import check_rights, end, keep_detached
@@ -61,6 +61,8 @@ def controlled(home: Home) -> Iterator[Controller]:
             _until(lambda: _answers(controller, process, log), "the controller is up")
             click.echo("netpersona watches the machines' taps, and its rules are in the hypervisor's kernel.")
             yield controller
+        except UnreachedError as error:
+            raise _ended(log) if process.poll() is not None else error from None
         finally:
             process.terminate()
             process.wait(_PATIENCE)
@@ -68,11 +70,15 @@ def controlled(home: Home) -> Iterator[Controller]:
 
 def _answers(controller: Controller, process: subprocess.Popen[bytes], log: Path) -> bool:
     if process.poll() is not None:
-        raise NetpersonaError(f"the controller ended: {log.read_text(errors='replace')[-500:]}")
+        raise _ended(log)
     try:
         return bool(controller.health()["well"])
     except NetpersonaError:
         return False
+
+
+def _ended(log: Path) -> NetpersonaError:
+    return NetpersonaError(f"the controller ended: {log.read_text(errors='replace')[-500:]}")
 
 
 def _learn(controller: Controller) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netpersona.app.asking import answered, instant
+from netpersona.app.group import Commands
 from netpersona.app.output import emit, json_text, output_option, yaml_text
 from netpersona.errors import ConfigError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 at_option = click.option("--at", metavar="TIME", help="The risk then: epoch seconds or RFC 3339.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def persona() -> None:
     """List, show, compare, label, freeze, reset and export personas.  A VM is given by its name or by an address."""
 

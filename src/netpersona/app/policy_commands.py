@@ -11,6 +11,7 @@ import click
 
 from netpersona.app import policy_apply_commands as changes
 from netpersona.app.asking import answered, controller_at, socket_option
+from netpersona.app.group import Commands
 from netpersona.app.lookup import opened, store_option
 from netpersona.app.output import emit, output_option
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _FILES = click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False))
 
 
-@click.group()
+@click.group(cls=Commands)
 def policy() -> None:
     """Validate, plan, test and show policies; apply, stage, confirm, roll back and delete them."""
 

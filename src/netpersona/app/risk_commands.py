@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netpersona.app.asking import answered, instant
+from netpersona.app.group import Commands
 
 if TYPE_CHECKING:
     from netpersona.app.answers.ask import Answers
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _output = click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 
 
-@click.group()
+@click.group(cls=Commands)
 def risk() -> None:
     """Explain a VM's risk."""
 

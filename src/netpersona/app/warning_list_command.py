@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from netpersona.app.group import Commands
 from netpersona.app.output import emit, listing, output_option
 from netpersona.errors import ConfigError, FeedError
 from netpersona.flow.words import counted
@@ -21,7 +22,7 @@ _folder = click.option(
 )
 
 
-@click.group("warninglists")
+@click.group("warninglists", cls=Commands)
 def warning_lists() -> None:
     """Show the warning lists that the gate refuses by, ask them of a value, and renew them."""
 

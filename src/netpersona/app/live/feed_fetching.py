@@ -231,7 +231,10 @@ class LiveFeeds:
 
     def _work(self, jobs: queue.SimpleQueue[Followed | None]) -> None:
         while (feed := jobs.get()) is not None:
-            self._read(feed)
+            try:
+                self._read(feed)
+            except Exception:  # noqa: BLE001 - no feed takes the thread, and so the others, with it
+                _journal.exception("feed %s: a fault of netpersona; please report it", feed.source.name)
 
     def _read(self, feed: Followed) -> None:
         """Read it, and take what came of it."""
@@ -239,14 +242,19 @@ class LiveFeeds:
         with feed.files:
             try:
                 self._take(feed, came)
-            except Exception as error:  # noqa: BLE001 - no feed takes the thread, and so the others, with it
+            except Exception as error:  # noqa: BLE001 - it is told as how the feed is
                 said = str(error) if isinstance(error, NetpersonaError) else f"a fault of netpersona: {error!r}"
                 self._take(feed, Read(error=said))
-            with self._lock:
-                feed.running = False
-                if feed.again and not feed.gone:
-                    feed.again, feed.running = False, True
-                    self._hand_out(feed)
+            finally:
+                self._done(feed)
+
+    def _done(self, feed: Followed) -> None:
+        """It is read, and may be again."""
+        with self._lock:
+            feed.running = False
+            if feed.again and not feed.gone:
+                feed.again, feed.running = False, True
+                self._hand_out(feed)
 
     def _job(self, feed: Followed) -> Job:
         folders = (self._shelf.lasting, self._shelf.spare)
