@@ -40,6 +40,7 @@ from netpersona.policy.model import PolicySet
 TURN = 0.1  # s: how long the sensor is listened to before what it heard is judged
 _LOOK = SECOND  # µs between looks at the inventory
 _SAVE = 5 * SECOND  # µs between checkpoints
+_PUSHES = SECOND  # µs between checkpoints for what is pushed, which is answered for before the store has it
 _FADE = 5 * SECOND  # µs between resolutions where nothing happened: risk fades, listings end
 _SAID = 5  # problems of the inventory that are written out
 _HEAL = 3 * SECOND  # µs between looks whether the kernel still holds our rules
@@ -61,6 +62,7 @@ class Loop:
         self.saving = Saving(store, parts.keep)
         self.supervisor.well("store")
         self._unsaved = False  # whether anything was judged, or decided, since the last checkpoint was begun
+        self._stored_pushes = 0  # how many pushes were made before the last checkpoint
         self._told_taps: set[str] = set()
         policies = self.policies.understood(self.policies.texts)
         parts.indicators.resume(store.context("pushed"), store.context("feeds"))
@@ -132,6 +134,9 @@ class Loop:
         self.enforcing.follow(changed)
         self._admit()
         self.threats.came(self.enforcing.pushes)
+        if self.threats.pushes != self._stored_pushes and supervisor.is_due("pushes", _PUSHES):
+            self._unsaved = True
+            supervisor.bring_forward("save")
         if supervisor.is_due("heal", _HEAL):
             self.enforcing.heal()
         self._saved()
@@ -158,6 +163,7 @@ class Loop:
 
     def _save(self) -> None:
         """Begin to write a checkpoint."""
+        self._stored_pushes = self.threats.pushes  # at least: what is pushed from now on may be in it
         self.saving.begin(self.judge.checkpoint(self._context()))
         self._unsaved = False
 

@@ -82,6 +82,11 @@ class Threats:
         self._known = IndicatorSet.merge([])
         self._closed = False
 
+    @property
+    def pushes(self) -> int:
+        """How many pushes there were."""
+        return self._pushes
+
     # Turn by turn
 
     def load(self, vms: Iterable[Vm], policies: PolicySet) -> Known:

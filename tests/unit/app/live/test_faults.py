@@ -247,3 +247,13 @@ def test_a_vm_that_was_gone_for_long_is_known_when_it_comes_back(tmp_path, monke
     again.inventory.known = [WEB, DESK]
     again.turns(15)
     assert again.ask(again.controller.vms)["web-1"].profile.flows == 1
+
+
+def test_what_was_pushed_is_stored_within_a_second(tmp_path):
+    rig = Rig(tmp_path, LOW_REPUTATION)
+    rig.turns(60)
+    rig.ask(lambda: rig.controller.indicators("ours", ["8.19.44.7"], "ann"))
+    rig.turns(11)
+    again = Rig(tmp_path, "", store=rig.store, at=rig.sensor.at + SECOND)  # killed: no last checkpoint
+    again.turns(2)
+    assert not passes(again, DESK, "8.19.44.7")
