@@ -252,6 +252,7 @@ def test_a_vm_that_was_gone_for_long_is_known_when_it_comes_back(tmp_path, monke
 def test_what_was_pushed_is_stored_within_a_second(tmp_path):
     rig = Rig(tmp_path, LOW_REPUTATION)
     rig.turns(60)
+    rig.controller.loop.supervisor.put_off("save", 60 * SECOND)
     rig.ask(lambda: rig.controller.indicators("ours", ["8.19.44.7"], "ann"))
     rig.turns(11)
     again = Rig(tmp_path, "", store=rig.store, at=rig.sensor.at + SECOND)  # killed: no last checkpoint
