@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import logging
 import os
 import socket
 import statistics
@@ -58,6 +59,7 @@ spec:
 
 
 def main() -> None:
+    logging.getLogger("netpersona").setLevel(logging.ERROR)  # what is found is meant to be
     sys.setswitchinterval(0.001)  # as `netpersona up` does
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vms", type=int, default=60)
