@@ -21,3 +21,14 @@ spec:
   rules: [{name: nothing-out, when: persona.risk_score > 0.3, direction: outbound, action: deny, existing: cut}]
 """
 """Of a VM at risk nothing goes out."""
+
+NOTHING_OUT = """
+apiVersion: netpersona/v1
+kind: Policy
+metadata: {name: nothing-out}
+spec:
+  mode: enforce
+  order: 1
+  rules: [{name: all, direction: outbound, action: deny}]
+"""
+"""Nothing new goes out, of nobody."""

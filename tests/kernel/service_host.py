@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import waiting
 from kernel.private_net import WHY_NOT as WHY_NO_KERNEL
 
 REPO = Path(__file__).resolve().parents[2]
@@ -126,13 +127,12 @@ class ServiceHost:
         return self.says("systemctl", "show", "--property", name, "--value", "netpersona").strip()
 
     def until(self, condition, why: str, seconds: float = 60.0) -> None:
-        """Wait until it holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                log = self.run("journalctl", "--no-pager", "-u", "netpersona", "-n", "40").stdout
-                raise AssertionError(f"{why}: {log}")
-            time.sleep(0.2)
+        """Wait until it holds; where it does not, the service's log says why."""
+        try:
+            waiting.until(condition, why, seconds)
+        except AssertionError as error:
+            log = self.run("journalctl", "--no-pager", "-u", "netpersona", "-n", "40").stdout
+            raise AssertionError(f"{error}: {log}") from None
 
     def is_up(self) -> bool:
         """Whether the service said that it is ready."""

@@ -5,19 +5,11 @@ import json
 import pytest
 
 from kernel.service_host import LISTED, OWN, service_host, why_not
-from live_policies import LOW_REPUTATION
+from live_policies import LOW_REPUTATION, NOTHING_OUT
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or "")
-NOTHING_OUT = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: nothing-out}
-spec:
-  mode: enforce
-  order: 1
-  rules: [{name: all, direction: outbound, action: deny}]
-"""
+
 NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
 
 

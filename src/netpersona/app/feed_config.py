@@ -26,10 +26,10 @@ from netpersona.adapters.feeds.file import FileFeed, feed_name
 from netpersona.adapters.feeds.local import FileSource, FolderSource
 from netpersona.adapters.feeds.packed import LARGEST as LARGEST_FILE
 from netpersona.adapters.feeds.place import WebPlace
-from netpersona.adapters.feeds.secrets import Credentials, Place, checked_header
 from netpersona.adapters.feeds.source import Source, SourcedFeed
 from netpersona.app.gate_config import standard
 from netpersona.app.span import duration
+from netpersona.app.web_access import access_of
 from netpersona.errors import ConfigError
 from netpersona.flow.window import DAY, HOUR, SECOND
 from netpersona.intel.feed import FeedSettings
@@ -150,7 +150,7 @@ def feed_source(spec: FeedSpec, here: Path | None, where: str) -> FeedSource:
         absolute = msgspec.structs.replace(spec, **{kind: str(path.absolute()), "name": name})
         source: Source = FileSource(path, size) if kind == "file" else FolderSource(path, size)
         return FeedSource(settings, source, kind, None, spec.column, spec.hold, spec=absolute)
-    access = _access(spec, here, what)
+    access = access_of(spec, None if spec.ca is None else _path(spec.ca, here, what), here, what)
     limits = Limits(_size(spec.largest, LARGEST, what), _seconds(spec, kind, what))
     interval = HOUR if spec.interval is None else duration(spec.interval, f"{what}: interval")
     if not _SHORTEST <= interval <= _LONGEST:
@@ -201,8 +201,6 @@ def _check(spec: FeedSpec, kind: str, what: str) -> None:
         raise ConfigError(f"{what}: {strange[0]}: means nothing for a {kind}, which is watched")
     if spec.collection is not None and kind != "taxii":
         raise ConfigError(f"{what}: collection: only TAXII has collections")
-    if spec.ca is not None and not spec.verify:
-        raise ConfigError(f"{what}: ca and verify: false contradict each other; with ca, certificates are verified")
 
 
 def _settings(spec: FeedSpec, name: str, what: str) -> FeedSettings:
@@ -215,17 +213,6 @@ def _settings(spec: FeedSpec, name: str, what: str) -> FeedSettings:
             raise ConfigError(f"{what}: allow: there is no gate {gate!r}; {hint}")
     fade = None if spec.half_life is None else duration(spec.half_life, f"{what}: half_life")
     return FeedSettings(name, spec.confidence, fade, spec.family, spec.category, spec.allow)
-
-
-def _access(spec: FeedSpec, here: Path | None, what: str) -> Access:
-    headers = {
-        checked_header(name, f"{what}: headers_from"): Place.of(text, f"{what}: headers_from", here)
-        for name, text in spec.headers_from.items()
-    }
-    basic = None if spec.basic_from is None else Place.of(spec.basic_from, f"{what}: basic_from", here)
-    if basic is not None and any(name.lower() == "authorization" for name in headers):
-        raise ConfigError(f"{what}: basic_from and a header Authorization are the same; give one of them")
-    return Access(Credentials(headers, basic), None if spec.ca is None else _path(spec.ca, here, what), spec.verify)
 
 
 def _path(text: str, here: Path | None, what: str) -> Path:

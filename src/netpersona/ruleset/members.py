@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from ipaddress import ip_network
 from itertools import chain
 
 from netpersona.flow.vm import VmId
@@ -22,7 +21,7 @@ from netpersona.policy.model import Condition, Place, PolicySet
 from netpersona.ruleset.criteria import Criterion, coverage, is_of_listed, known_peers, set_name
 from netpersona.ruleset.listed_answers import InForce, ListedAnswers
 from netpersona.ruleset.model import ALLOW_NAMES, ALLOW_SET
-from netpersona.ruleset.peers import PeerSet, canonical, numerically, peer_set
+from netpersona.ruleset.peers import PeerSet, canonical, is_peer, numerically, peer_set
 from netpersona.ruleset.reasons import hosts, instant
 
 Answers = Mapping[str, tuple[tuple[str, int | None], ...]]
@@ -225,13 +224,5 @@ def _allowed(policies: PolicySet, intel: IndicatorSet, at: int, *, names: bool) 
     return sorted(
         (value, f"{comment}; list {source}" + ("" if until is None else f", until {instant(until)}"))
         for value, until, comment, source in entries
-        if (until is None or at < until) and _is_peer(value) is not names
+        if (until is None or at < until) and is_peer(value) is not names
     )
-
-
-def _is_peer(text: str) -> bool:
-    try:
-        ip_network(text)
-    except ValueError:
-        return False
-    return True

@@ -143,6 +143,15 @@ def aggregated(v4: Iterable[Network], v6: Iterable[Network]) -> tuple[str, ...]:
     return tuple(str(network) for family in (v4, v6) for network in collapse_addresses(family))  # type: ignore[type-var]
 
 
+def is_peer(text: str) -> bool:
+    """Whether the text is an address or a prefix, and no name."""
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=_KEPT)
 def is_address(text: str) -> bool:
     """Whether the text is an address."""

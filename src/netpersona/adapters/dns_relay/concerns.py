@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from types import MappingProxyType
 
 from netpersona.flow.vm import VmId
@@ -14,7 +13,7 @@ from netpersona.persona.model import Persona
 from netpersona.policy.model import Direction, Peers, PolicySet
 from netpersona.ruleset.criteria import alternatives, covered, is_of_listed, set_name
 from netpersona.ruleset.model import Ruleset, VmRules
-from netpersona.ruleset.peers import PeerSet
+from netpersona.ruleset.peers import PeerSet, is_peer
 from netpersona.ruleset.render_rules import is_of_names
 
 
@@ -106,7 +105,7 @@ def allowed_names(policies: PolicySet, intel: IndicatorSet) -> frozenset[str]:
     """Every domain that an allow-list names, its end not asked: one too many only has more answers looked at."""
     entries = [entry.value for resource in policies.allow for entry in resource.entries]
     entries += [entry.value for entry in intel.allow.entries]
-    return frozenset(value for value in entries if not _is_peer(value))
+    return frozenset(value for value in entries if not is_peer(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +148,3 @@ def _domains(peers: Peers | None) -> Iterator[tuple[str, frozenset[str]]]:
         for criterion, _ in literals:
             if criterion.kind == "domains":
                 yield set_name(criterion), frozenset(criterion.values)
-
-
-def _is_peer(text: str) -> bool:
-    try:
-        ip_network(text)
-    except ValueError:
-        return False
-    return True

@@ -4,13 +4,13 @@ import logging
 import re
 
 import pytest
-from tests.told_findings import finding
 
 from netpersona.app import log
 from netpersona.app.live.journal import Journal
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.errors import InventoryError
 from netpersona.flow.window import SECOND
+from told_findings import finding
 
 AT = 1_760_000_000 * SECOND
 

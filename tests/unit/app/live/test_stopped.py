@@ -1,18 +1,9 @@
 """What our own rules stopped is no evidence, whatever becomes of the rules."""
 
 import pytest
-from tests.unit.app.live.rig import LISTED, LOW_REPUTATION, Rig
 
-NOTHING_OUT = """
-apiVersion: netpersona/v1
-kind: Policy
-metadata: {name: nothing-out}
-spec:
-  mode: enforce
-  order: 1
-  rules:
-    - {name: all, direction: outbound, action: deny}
-"""
+from live_policies import LOW_REPUTATION, NOTHING_OUT
+from unit.app.live.rig import LISTED, Rig
 
 
 def tries(rig, times=5):
