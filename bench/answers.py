@@ -12,8 +12,6 @@ the real holding of answers.  Measured is from the answer's leaving for the tap 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import os
 import socket
 import struct
 import sys
@@ -24,7 +22,8 @@ from collections import defaultdict
 from ipaddress import ip_address
 from pathlib import Path
 
-from live import CLONE_NEWNET, say, syn, taps
+from live import say, syn, taps
+from network_namespace import alone
 
 from netpersona.adapters.dns_relay.hold import AnswerHold
 from netpersona.adapters.enforcers.nftables import Nftables
@@ -58,11 +57,8 @@ def main() -> None:
     parser.add_argument("--vms", type=int, default=40)
     parser.add_argument("--names", type=int, default=5)
     options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("answers     skipped: needs root, for a network namespace of its own")
+    if not alone("answers"):
         return
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        sys.exit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
     with tempfile.TemporaryDirectory(prefix="netpersona-bench-") as folder:
         taps(options.vms)
         measure(Path(folder), options)

@@ -13,7 +13,6 @@ the controller uses anyway meanwhile.  What the netlink transactions took, in bo
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import resource
 import subprocess
@@ -29,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from network_namespace import alone
 
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.adapters.sensors.tap.sensor import TapSensor
@@ -42,7 +42,6 @@ from netpersona.app.live.inventory import Following
 from netpersona.app.live.parts import Parts
 from netpersona.flow.window import WINDOW
 
-CLONE_NEWNET = 0x40000000
 HOUR = 3600  # s
 PATIENCE = 300.0  # s
 POLICY = """
@@ -95,11 +94,8 @@ def main() -> None:
     parser.add_argument("--feeds", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--churn", type=float, default=0.01)
     options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("churn       skipped: needs root, for a network namespace of its own")
+    if not alone("churn"):
         return
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        sys.exit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
     sys.setswitchinterval(0.001)  # as `netpersona up` does
     for words in ("link set lo up", "link add tap0 type veth peer name vm0", "link set tap0 up", "link set vm0 up"):
         subprocess.run(["ip", *words.split()], check=True)

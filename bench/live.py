@@ -12,9 +12,7 @@ for so long that what was pushed is worked into all that is listed meanwhile, in
 from __future__ import annotations
 
 import argparse
-import ctypes
 import logging
-import os
 import socket
 import statistics
 import struct
@@ -25,6 +23,8 @@ import threading
 import time
 from ipaddress import ip_address
 from pathlib import Path
+
+from network_namespace import alone
 
 from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.adapters.sensors.tap.sensor import TapSensor
@@ -38,7 +38,6 @@ from netpersona.app.live.inventory import Following
 from netpersona.app.live.parts import Parts
 from netpersona.flow.window import WINDOW
 
-CLONE_NEWNET = 0x40000000
 POLICIES = """
 apiVersion: netpersona/v1
 kind: Policy
@@ -66,11 +65,8 @@ def main() -> None:
     parser.add_argument("--pushes", type=int, default=600)
     parser.add_argument("--listed", type=int, default=1_000_000)
     options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("live        skipped: needs root, for a network namespace of its own")
+    if not alone("live"):
         return
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        sys.exit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
     with tempfile.TemporaryDirectory(prefix="netpersona-bench-") as folder:
         taps(options.vms)
         measure(Path(folder), options)
