@@ -69,7 +69,7 @@ class Controller:
 
     def health(self) -> Health:
         """How each part is."""
-        return self._orders.ask(lambda: self.loop.supervisor.health.at(self.loop.now))
+        return self._orders.ask(self.loop.health)
 
     def store(self) -> Store:
         """Where history, findings and risk terms are read: it holds all that was judged up to now."""

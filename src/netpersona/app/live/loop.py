@@ -20,6 +20,7 @@ from netpersona.app.live import notify
 from netpersona.app.live.clock import Clock
 from netpersona.app.live.enforcing import Enforcing
 from netpersona.app.live.exempting import LiveExemptions
+from netpersona.app.live.health import Health
 from netpersona.app.live.judge import resumed
 from netpersona.app.live.parts import Parts
 from netpersona.app.live.policies import LivePolicies
@@ -104,6 +105,11 @@ class Loop:
         return self.supervisor.now
 
     # Turn by turn
+
+    def health(self) -> Health:
+        """How each part is; a feed that was just read, as it was found."""
+        self.threats.tell()
+        return self.supervisor.health.at(self.now)
 
     def listen(self) -> Report | None:
         """What the VMs did in a tenth of a second; None where the sensor fails."""

@@ -162,6 +162,19 @@ class Threats:
             return self._supervisor.part("indicators", self._adopted)
         return None
 
+    def tell(self) -> None:
+        """How each feed is now; what is wrong with one is told once."""
+        with self._lock:
+            wrong = self._indicators.wrong()
+            for name in self._told.keys() - wrong.keys():
+                self._supervisor.health.gone(f"feed {name}")
+            for name, why in wrong.items():
+                if why is None:
+                    self._supervisor.well(f"feed {name}")
+                elif self._told.get(name) != why:
+                    self._supervisor.ill(f"feed {name}", why)
+            self._told = wrong
+
     def came(self, pushes: int) -> None:
         """So many pushes are in force, as part of what is known."""
         if pushes != self._in_force:
@@ -236,7 +249,7 @@ class Threats:
             if self._indicators.look(now) | self.trust.news():
                 self._stale = self._fresh = True
             if self._supervisor.is_due("feeds", _LOOK):
-                self._tell()
+                self.tell()
             stale = self._stale and (rested or self._urgent or self._fresh)
             if not (stale or (ended and rested)):
                 return
@@ -262,15 +275,3 @@ class Threats:
                 self._stale = self._urgent = False
             self._known, self._worked_in, self._fresh = intel, work.pushes, False
         return Known(intel, work.pushes, prepared)
-
-    def _tell(self) -> None:
-        """How each feed is; what is wrong with one is told once."""
-        wrong = self._indicators.wrong()
-        for name in self._told.keys() - wrong.keys():
-            self._supervisor.health.gone(f"feed {name}")
-        for name, why in wrong.items():
-            if why is None:
-                self._supervisor.well(f"feed {name}")
-            elif self._told.get(name) != why:
-                self._supervisor.ill(f"feed {name}", why)
-        self._told = wrong
