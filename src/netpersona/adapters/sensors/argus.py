@@ -1,7 +1,8 @@
-"""Argus flows as `ra` prints them (binetflow): comma- or tab-separated text, its header naming the columns.
+"""Argus flows as `ra` prints them (binetflow): delimited text, its header naming the columns.
 
-What is read of each column, under any of its names, is in `_NAMES`; the order is free, the rest is left
-unread.  Times are UTC.  Rows that are not IP (man, arp, llc, ...) are counted, not read.
+The delimiter is a comma, tab, semicolon or bar; fields may be quoted.  What is read of each column, under any
+of its names, is in `_NAMES`; the order is free, the rest is left unread.  Times are UTC.  Rows that are not IP
+(man, arp, llc, ...) are counted, not read.
 
 Directions (ra(1)): the left address is the originator in `->`, `<->`, `?>` and `<?>`, where Argus guesses
 it to be; in `<-` and `<?` it is the responder.  The answer's bytes and packets are the totals less the
@@ -29,7 +30,7 @@ from netpersona.adapters.sensors.address_column import canonical_addresses
 from netpersona.adapters.sensors.biflow_ends import ACK, FIN, RST, SYN, tcp_state
 from netpersona.adapters.sensors.flow_records import BATCH_ROWS, TRANSPORTS, WITH_PORTS, ExportTally
 from netpersona.adapters.sensors.source import blocks, open_source
-from netpersona.adapters.sensors.text_columns import lines_of, split_lines
+from netpersona.adapters.sensors.text_columns import lines_of, split_header, split_lines
 from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
@@ -104,11 +105,10 @@ def looks_like(head: bytes) -> bool:
 
 def _columns(line: bytes) -> tuple[str, list[str]] | None:
     """The separator, and each column's meaning (its own name where it has none here); None if no header."""
-    text = line.decode("utf-8", "replace").strip("\r\n").lstrip("\ufeff#")
-    separator = "\t" if "\t" in text else ","
-    names = [name.strip().lower() for name in text.split(separator)]
-    meanings = [_MEANING.get(name, f"~{name}") for name in names]
-    return (separator, meanings) if all(needed in meanings for needed in _NEEDED) else None
+    separator, names = split_header(line.decode("utf-8", "replace").strip("\r\n").lstrip("\ufeff#"))
+    meanings = [_MEANING.get(name.lower(), f"~{name.lower()}") for name in names]
+    told = separator != " " and all(needed in meanings for needed in _NEEDED)
+    return (separator, meanings) if told else None
 
 
 class ArgusSensor:

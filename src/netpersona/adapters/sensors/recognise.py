@@ -17,6 +17,7 @@ from typing import Any
 
 from netpersona.adapters.sensors.account import SourceAccount
 from netpersona.adapters.sensors.source import head, open_source
+from netpersona.adapters.sensors.wrapped import advice
 from netpersona.errors import SourceError
 from netpersona.flow.table import FlowBatch
 from netpersona.ports import Sensor
@@ -35,6 +36,15 @@ _STRANGERS = (
         "a capture in a form that is not read: rewrite it with `editcap -F pcap`",
     ),
     (re.compile(rb"PAR1"), "Parquet: have it delivered as text"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "text in UTF-16: make it UTF-8 with `iconv -f UTF-16 -t UTF-8 FILE`"),
+    (
+        re.compile(rb"\x00\x05\x00[\x01-\x1e]|\x00\x09\x00|\x00\x0a.{14}\x00[\x02\x03]", re.DOTALL),
+        "NetFlow or IPFIX, but not each datagram behind its length in 4 bytes: record them as pcap, or with nfcapd",
+    ),
+    (
+        re.compile(rb"[^\n{]*\beni-[0-9a-f]{8,17}\b"),
+        "VPC flow log lines of a custom format: put the line of its field names before them",
+    ),
 )
 """How files begin that come from the right tools in the wrong form, and what helps."""
 _ZEEK = "zeek"
@@ -163,13 +173,17 @@ def _unknown(path: Path, start: bytes) -> SourceError:
 
     if looks_headerless(start):
         return headerless(path, 1)
-    stranger = next((told for begin, told in _STRANGERS if begin.match(start)), None)
+    stranger = next((told for begin, told in _STRANGERS if begin.match(start)), None) or advice(start, _is_known)
     if stranger is not None:
         return SourceError(f"{path}:1: {stranger}; expected {_EXPECTED}")
     first = start.split(b"\n", 1)[0].rstrip(b"\r")[:60]
-    text = first.decode("ascii", "backslashreplace")
+    text = first.decode("ascii", "backslashreplace").replace("\t", " ")
     shown = text if text.isprintable() else first[:16].hex(" ")
     return SourceError(f"{path}:1: not recognised: it begins with {shown!r}; expected {_EXPECTED}")
+
+
+def _is_known(start: bytes) -> bool:
+    return any(_module(module).looks_like(start) for module in (_ZEEK, "suricata", "vpcflow"))
 
 
 def _once(found: dict[Path, str | None]) -> dict[Path, str | None]:

@@ -26,6 +26,7 @@ LONGEST_LINE = 4 * 1024 * 1024  # bytes; a longer line is not a record
 
 _PIECE = 64 * 1024
 _START = 4096  # bytes in which an array shows itself
+_MARK = b"\xef\xbb\xbf"  # of UTF-8, which some tools write before text
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 
@@ -107,6 +108,8 @@ class _Lines(io.BytesIO):
 def _unwrapped(path: Path, opened: _Buffered) -> io.BufferedIOBase:
     """The source itself, or the lines of the JSON array that it is.  Raises SourceError for an array too long."""
     try:
+        if opened.peek(len(_MARK)).startswith(_MARK):
+            opened.read(len(_MARK))
         if not json_array.is_array(opened.peek(_START)[:_START]):
             return opened
         with opened:

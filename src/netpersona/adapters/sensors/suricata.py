@@ -1,12 +1,15 @@
 """Suricata's EVE file as a sensor.
 
 It is read twice: first what was said (dns, tls, http, alert), then the flows, which by then are known by name.
+Where it has no flow events, but netflow events, those are read instead; where it has both, they tell the same.
 An event whose flow_id has no flow event makes a flow of its own, without counters.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +18,8 @@ from netpersona.adapters.sensors.account import SourceAccount, Tally
 from netpersona.adapters.sensors.mentions import Mentions
 from netpersona.adapters.sensors.source import blocks, head, open_source
 from netpersona.adapters.sensors.suricata_events import TRANSACTIONS, decode, looks_like
-from netpersona.adapters.sensors.suricata_flows import flows
+from netpersona.adapters.sensors.suricata_flows import flows, flows_of
+from netpersona.adapters.sensors.suricata_netflows import Pairing
 from netpersona.adapters.sensors.suricata_shape import dns_messages, paired, said
 from netpersona.errors import SourceError
 from netpersona.flow.table import FlowBatch, batch
@@ -31,6 +35,7 @@ class SuricataSensor:
     def __init__(self, path: Path) -> None:
         self._file = path
         self._tally = Tally(str(path), self.format)
+        self._types: Counter[str] = Counter()
 
     @property
     def path(self) -> str:
@@ -40,6 +45,7 @@ class SuricataSensor:
     def batches(self) -> Iterator[FlowBatch]:
         """Transactions, then flows.  Raises SourceError for a file that is no EVE file."""
         self._tally = Tally(self.path, self.format)
+        self._types = Counter()
         start = head(self._file)
         if not start.strip():
             return
@@ -49,18 +55,25 @@ class SuricataSensor:
         known = Mentions()
         yield from self._said(known)
         yield from self._happened(known)
+        if self._types["netflow"] and not self._types["flow"]:
+            yield from self._exported(known)
         for own in known.flows():
             yield batch(flows=own)
 
     def accounts(self) -> list[SourceAccount]:
         """What was read, once `batches` is exhausted: flow events and those that speak of flows."""
-        return [self._tally.account()]
+        account = self._tally.account()
+        if account.flows or account.skipped or not self._types:
+            return [account]
+        held = ", ".join(f"{count:,} {name[:20]}" for name, count in (+self._types).most_common(3))
+        return [replace(account, notes=(f"no event of it speaks of flows: {held}; Suricata's eve-log needs 'flow'",))]
 
     def _said(self, known: Mentions) -> Iterator[FlowBatch]:
         skipped: dict[str, int] = {}
         waiting: pl.DataFrame | None = None
         for lines in self._lines(skipped, of_flows=False):
             events = decode(lines, skipped)
+            self._types.update(event.event_type for event in events)
             rows, mentioned = said(events, self.format, skipped)
             messages = dns_messages(events, self.format, skipped)
             self._use(rows, len([event for event in events if event.event_type in TRANSACTIONS]))
@@ -81,9 +94,19 @@ class SuricataSensor:
     def _happened(self, known: Mentions) -> Iterator[FlowBatch]:
         skipped: dict[str, int] = {}
         for lines in self._lines({}, of_flows=True):
-            table = flows(lines, self.format, skipped)
-            self._use(table, table.height)
-            yield batch(flows=known.tell(table), skipped=self._told(skipped))
+            self._types["flow"] += len(lines)
+            yield self._flows(flows(lines, self.format, skipped), known, skipped)
+
+    def _exported(self, known: Mentions) -> Iterator[FlowBatch]:
+        pairing, skipped = Pairing(), dict[str, int]()
+        for lines in self._lines({}, of_flows=False):
+            events = [event for event in decode(lines, {}) if event.event_type == "netflow"]
+            yield self._flows(flows_of(pairing.add(events), self.format, skipped), known, skipped)
+        yield self._flows(flows_of([*pairing.finish()], self.format, skipped), known, skipped)
+
+    def _flows(self, table: pl.DataFrame, known: Mentions, skipped: dict[str, int]) -> FlowBatch:
+        self._use(table, table.height)
+        return batch(flows=known.tell(table), skipped=self._told(skipped))
 
     def _lines(self, skipped: dict[str, int], *, of_flows: bool) -> Iterator[list[bytes]]:
         """The lines of flow events, or all the others, block by block."""

@@ -32,10 +32,20 @@ class FlowPart(msgspec.Struct, gc=False):
 
 
 class TcpPart(msgspec.Struct, gc=False):
-    """`tcp`: every flag that was seen, each way, in hexadecimal."""
+    """`tcp`: every flag that was seen, each way, in hexadecimal; a netflow event tells those of its way."""
 
     tcp_flags_ts: str | None = None
     tcp_flags_tc: str | None = None
+    tcp_flags: str | None = None
+
+
+class NetflowPart(msgspec.Struct, gc=False):
+    """`netflow`: the counters and the life of one way of a flow."""
+
+    pkts: Whole | None = None
+    bytes: Whole | None = None
+    start: str | None = None
+    end: str | None = None
 
 
 class Question(msgspec.Struct, gc=False):
@@ -112,6 +122,7 @@ class Event(msgspec.Struct, gc=False):
     direction: str | None = None
     vlan: list[Whole] | Whole | None = None
     flow: FlowPart | None = None
+    netflow: NetflowPart | None = None
     tcp: TcpPart | None = None
     dns: DnsPart | None = None
     tls: TlsPart | None = None

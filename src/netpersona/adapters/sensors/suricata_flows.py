@@ -39,7 +39,15 @@ _TCP: Schema = {"tcp_flags_ts": pl.String, "tcp_flags_tc": pl.String}
 def flows(lines: Sequence[bytes], label: str, skipped: dict[str, int]) -> pl.DataFrame:
     """The flow events among the lines, as flows."""
     told = _at_once(lines)
-    events = _one_by_one(decode(lines, skipped)) if told is None else told
+    return _flows(_one_by_one(decode(lines, skipped)) if told is None else told, label, skipped)
+
+
+def flows_of(events: list[Event], label: str, skipped: dict[str, int]) -> pl.DataFrame:
+    """Flow events as flows."""
+    return _flows(_one_by_one(events), label, skipped)
+
+
+def _flows(events: pl.DataFrame, label: str, skipped: dict[str, int]) -> pl.DataFrame:
     begun = events.filter(pl.col("event_type") == "flow").with_columns(
         pl.coalesce("start", "timestamp").alias("timestamp")
     )

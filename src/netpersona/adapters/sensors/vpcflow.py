@@ -1,11 +1,15 @@
-"""AWS VPC flow logs, version 2 to 7: space-separated text, default fields or any that a header line names.
+"""AWS VPC flow logs, version 2 to 7: text separated by spaces, default fields or any that a header line names.
+
+What Athena, CloudWatch Insights and others make of them is read too: CSV, quoted or not, names as account_id or
+accountId.
 
 Where a log has the packet's own addresses (pkt-srcaddr, pkt-dstaddr) they are taken, as those of the
 interface may be a gateway's.  Both directions of a conversation are one flow (see `biflow`), each network
 interface observing for itself.  Times are whole seconds.  tcp-flags are or-ed over the aggregation
 interval and never show a plain ACK, so that a SYN without ACK names the originator and a SYN-ACK the
-responder.  A rejected flow is REJ.  Lines that CloudWatch exported have its own time before the log's
-fields; it is stepped over.  NODATA and SKIPDATA lines say that nothing was logged; they are counted.
+responder.  A rejected flow is REJ.  Lines that CloudWatch exported have its own time, and perhaps the stream's
+name, before the log's fields; they are stepped over.  NODATA and SKIPDATA lines say that nothing was logged;
+they are counted.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from netpersona.adapters.sensors.biflow import flows_of
 from netpersona.adapters.sensors.biflow_ends import ACK, SYN
 from netpersona.adapters.sensors.flow_records import ExportTally, as_records, sound
 from netpersona.adapters.sensors.source import blocks, open_source
-from netpersona.adapters.sensors.text_columns import lines_of, split_lines
+from netpersona.adapters.sensors.text_columns import lines_of, split_header, split_lines
 from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch
@@ -35,14 +39,24 @@ _NEEDED = {"protocol", "start", "end"}
 _SOURCES, _DESTINATIONS = ("pkt-srcaddr", "srcaddr"), ("pkt-dstaddr", "dstaddr")
 _KNOWN_ONLY_HERE = {"srcaddr", "pkt-srcaddr", "log-status", "interface-id", "account-id"}
 _NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags")
-_CLOUDWATCH_TIME, _EXPORT_TIME = "exported-at", re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
+_FIELDS = {
+    name.replace("-", ""): name for name in (*DEFAULT_FIELDS, "pkt-srcaddr", "pkt-dstaddr", "tcp-flags", "vpc-id")
+}
+_CLOUDWATCH = ["exported-at", "log-stream"]
+_EXPORT_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d)")
 EXPECTED = "expected AWS VPC flow log lines: the 14 default fields, or a header line that names the fields"
 
 
 def looks_like(head: bytes) -> bool:
     """Whether this may be the beginning of a VPC flow log."""
-    first = head.split(b"\n", 1)[0][:4096].decode("utf-8", "replace").split()
+    _, first = _split(head.split(b"\n", 1)[0][:4096].decode("utf-8", "replace"))
     return _is_header(first) or _default_fields(first) is not None
+
+
+def _split(line: str) -> tuple[str, list[str]]:
+    """The separator of a first line, and its words; names of fields as AWS documents them."""
+    separator, words = split_header(line.rstrip("\r"))
+    return separator, [_FIELDS.get(word.lower().replace("-", "").replace("_", ""), word) for word in words]
 
 
 def _is_header(words: list[str]) -> bool:
@@ -51,10 +65,11 @@ def _is_header(words: list[str]) -> bool:
 
 def _default_fields(words: list[str]) -> list[str] | None:
     """The fields of a line without a header, where it is a default one."""
-    exported = [_CLOUDWATCH_TIME] if words and _EXPORT_TIME.fullmatch(words[0]) else []
-    rest = words[len(exported) :]
+    before = words[: -len(DEFAULT_FIELDS)]
+    rest = words[len(before) :]
     is_default = len(rest) == len(DEFAULT_FIELDS) and rest[0] == "2" and rest[-1] in ("OK", "NODATA", "SKIPDATA")
-    return [*exported, *DEFAULT_FIELDS] if is_default else None
+    exported = len(before) <= len(_CLOUDWATCH) and (not before or _EXPORT_TIME.fullmatch(before[0]) is not None)
+    return [*_CLOUDWATCH[: len(before)], *DEFAULT_FIELDS] if is_default and exported else None
 
 
 class VpcFlowSensor:
@@ -65,6 +80,7 @@ class VpcFlowSensor:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self._tally = ExportTally()
+        self._first_line = ""
 
     @property
     def records(self) -> int:
@@ -82,31 +98,34 @@ class VpcFlowSensor:
         return [self._tally.account(self.path, self.format)]
 
     def _records(self, source: BinaryIO) -> Iterator[pl.DataFrame]:
-        fields: list[str] = []
+        layout: tuple[str, list[str]] | None = None
         for block in blocks(Path(self.path), source, self._tally.skipped):
-            if not fields:
-                fields = self._fields(block)
-            yield self._read(block, fields)
-        if not fields:
+            if layout is None:
+                layout = self._layout(block)
+            yield self._read(block, *layout)
+        if layout is None:
             raise SourceError(f"{self.path}:1: the file is empty; {EXPECTED}")
 
-    def _fields(self, block: bytes) -> list[str]:
-        first = block.split(b"\n", 1)[0].decode("utf-8", "replace").split()
+    def _layout(self, block: bytes) -> tuple[str, list[str]]:
+        """The separator and the fields, of a header line or of a default one."""
+        line = block.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
+        separator, first = _split(line)
         if not _is_header(first):
             fields = _default_fields(first)
             if fields is None:
                 raise SourceError(f"{self.path}:1: {' '.join(first)[:80]!r} is not a flow log line; {EXPECTED}")
-            return fields
+            return separator, fields
+        self._first_line = line
         for side, names in (("source", _SOURCES), ("destination", _DESTINATIONS)):
             if not set(names).intersection(first):
                 raise SourceError(f"{self.path}:1: the header names no {side} address; expected {' or '.join(names)}")
-        return first
+        return separator, first
 
-    def _read(self, block: bytes, fields: list[str]) -> pl.DataFrame:
+    def _read(self, block: bytes, separator: str, fields: list[str]) -> pl.DataFrame:
         skipped = self._tally.skipped
         lines = lines_of(block)
-        lines = lines.filter(lines != " ".join(fields))
-        table, bad = split_lines(lines, " ", fields)
+        lines = lines.filter((lines != self._first_line) & (lines != " ".join(fields)))
+        table, bad = split_lines(lines, separator, fields)
         if bad:
             skipped["line with another number of fields"] += bad
         table = self._with_data(table)

@@ -47,6 +47,22 @@ def one(tmp_path, header=HEADER, **told):
     return flow
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("quoted", ["header and rows", "rows"])
+def test_quoted_fields(tmp_path, separator, quoted):
+    def line(values, quote='"'):
+        return separator.join(f"{quote}{value}{quote}" for value in values)
+
+    names = HEADER.split(",")
+    header = line(names) if "header" in quoted else line(names, "")
+    told = [ROW.get(name, "") for name in names[:-1]] + [f"flow=From{separator} or more"]
+    assert looks_like(header.encode())
+    [flow, plain], skipped = read(tmp_path, header, line(told), header, line([*told[:-1], "x"], ""), line(told[:5]))
+    assert flow == plain
+    assert (flow["originator"], flow["responder_port"], flow["bytes_orig"]) == ("192.0.2.10", 443, 300)
+    assert skipped == {"row with another number of columns": 1}
+
+
 @pytest.mark.parametrize("separator", [",", "\t"])
 def test_a_row(tmp_path, separator):
     header = HEADER.replace(",", separator)

@@ -40,6 +40,14 @@ def test_an_array_gives_what_its_lines_give(tmp_path, pack, style, format_, reco
     assert flows_of(array) == flows_of(lines) == (format_, 2, {})
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize(("format_", "records"), [("zeek", ZEEK), ("suricata", [FLOW, FLOW | {"flow_id": 7}])])
+def test_a_mark_of_utf_8_costs_no_record(tmp_path, pack, format_, records):
+    file = tmp_path / "marked"
+    file.write_bytes(pack(b"\xef\xbb\xbf" + b"".join(json.dumps(each).encode() + b"\r\n" for each in records)))
+    assert flows_of(file) == (format_, 2, {})
+
+
 @pytest.mark.parametrize("end", ["", "\n", ", ", ",\n{", ', {"ts": 1', "]]", "] {}", ", nonsense, {}]"])
 def test_of_a_damaged_array_the_whole_elements_are_read(tmp_path, end):
     file = tmp_path / "cut.json"

@@ -51,6 +51,7 @@ def test_an_empty_file_is_no_error(tmp_path):
         (b"hello\nworld", "'hello'"),
         (b"\x00\x01\x02\x03" * 20, "'00 01 02 03"),
         (b"\x1b[31mred\n", "'1b 5b 33 31"),
+        (b"a\ttable\n", "'a table'"),
         (b"row,ts,uid,label,detailedlabel\n", "'row,ts,uid,label,detailedlabel'"),
         (b'{"type": "bundle"}', '\'{"type": "bundle"}\''),
     ],
@@ -173,6 +174,9 @@ def test_zstd_is_opened_or_the_remedy_is_named(tmp_path):
         (b"snoop\0\0\0\0\0\0\2" + bytes(60), "`editcap -F pcap`"),
         (b"\x34\xcd\xb2\xa1" + bytes(60), "`editcap -F pcap`"),
         (b"PAR1" + bytes(60), "delivered as text"),
+        ("StartTime,Dur,Proto\r\n".encode("utf-16"), "`iconv -f UTF-16"),
+        (b"\0\5\0\2" + bytes(60), "length in 4 bytes"),
+        (b"vpc-1 eni-0123456789abcdef0 192.0.2.1 192.0.2.2 6\n", "put the line of its field names before them"),
     ],
 )
 def test_the_wrong_form_of_the_right_thing_is_told_how_to_become_right(tmp_path, content, helps):

@@ -243,6 +243,52 @@ def test_events_that_say_nothing_of_flows_are_read_over(tmp_path):
     assert not found.skipped
 
 
+def exported(flow_id=7, *, back=False, **part):
+    """A netflow event: one way of the flow that FLOW tells."""
+    ends = ("src_ip", "src_port", "dest_ip", "dest_port")
+    turned = dict(zip(ends, (FLOW[name] for name in (*ends[2:], *ends[:2])), strict=True)) if back else {}
+    way = {"pkts": 2, "bytes": 200} if back else {"pkts": 3, "bytes": 300}
+    told = {name: FLOW["flow"][name] for name in ("start", "end")} | way | part
+    plain = {name: value for name, value in FLOW.items() if name != "flow"}
+    flags = {"tcp_flags": "1a" if back else "1b"}
+    return plain | turned | {"event_type": "netflow", "flow_id": flow_id, "netflow": told, "tcp": flags}
+
+
+def test_netflow_events_are_the_flows_where_there_are_no_others(tmp_path):
+    shake = event("tls", sni="bank.example")
+    found = read(write(tmp_path, exported(), shake, exported(back=True), exported(8), exported(9), exported(9)))
+    both, alone, *again = found.flows.rows(named=True)
+    whole = read(write(tmp_path, FLOW, shake)).flows.row(0, named=True)
+    assert both == whole | {"state": "S2"}
+    assert (alone["uid"], alone["packets_orig"], alone["packets_resp"], alone["bytes_resp"]) == ("8", 3, 0, 0)
+    assert [flow["uid"] for flow in again] == ["9", "9"]
+    assert not found.skipped
+
+
+def test_netflow_events_beside_flow_events_tell_the_same_flows(tmp_path):
+    found = read(write(tmp_path, exported(), exported(back=True), FLOW))
+    assert found.flows.rows() == read(write(tmp_path, FLOW)).flows.rows()
+
+
+def test_the_ways_of_a_flow_meet_across_blocks(tmp_path, monkeypatch):
+    file = write(tmp_path, *(exported(n, back=back) for n in range(40) for back in (False, True)))
+    whole = read(file).flows
+    monkeypatch.setattr("netpersona.adapters.sensors.source.blocks.__defaults__", (700,))
+    assert whole.height == 40
+    assert read(file).flows.equals(whole)
+
+
+def test_a_file_without_a_word_on_flows_says_so(tmp_path):
+    stats = {"timestamp": AT, "event_type": "stats", "stats": {"uptime": 8}}
+    sensor = SuricataSensor(write(tmp_path, stats, stats))
+    list(sensor.batches())
+    [account] = sensor.accounts()
+    assert (account.flows, account.notes) == (
+        0,
+        ("no event of it speaks of flows: 2 stats; Suricata's eve-log needs 'flow'",),
+    )
+
+
 def test_the_account_counts_events(tmp_path):
     sensor = SuricataSensor(write(tmp_path, QUERY, ANSWERS["grouped"], FLOW, event("alert", signature="x")))
     list(sensor.batches())

@@ -43,8 +43,25 @@ def test_default_lines_with_and_without_header(tmp_path, header):
     assert (skipped, flow["sensor"]) == ({}, "vpcflow")
 
 
-def test_lines_that_cloudwatch_exported(tmp_path):
-    lines = [f"2023-11-14T22:13:20.000Z {line}" for line in (THERE, BACK)]
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("names", ["account-id", "account_id", "accountId", None])
+def test_a_table_that_others_made_of_a_log(tmp_path, separator, quote, names):
+    def styled(name):
+        first, *rest = name.split("-")
+        return first + "".join(map(str.title, rest)) if names == "accountId" else name.replace("-", names[7])
+
+    header = [] if names is None else [[styled(name) for name in DEFAULT_FIELDS]]
+    rows = [*header, THERE.split(), BACK.split(), *header]
+    lines = [separator.join(f"{quote}{value}{quote}" for value in values) for values in rows]
+    assert looks_like(lines[0].encode())
+    [flow], skipped = read(tmp_path, *lines)
+    assert (flow["bytes_orig"], flow["bytes_resp"], skipped) == (1000, 9000, {})
+
+
+@pytest.mark.parametrize("before", ["2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20+00:00 eni-1-all"])
+def test_lines_that_cloudwatch_exported(tmp_path, before):
+    lines = [f"{before} {line}" for line in (THERE, BACK)]
     assert looks_like(lines[0].encode())
     [flow], skipped = read(tmp_path, *lines)
     assert (flow["bytes_orig"], flow["bytes_resp"], skipped) == (1000, 9000, {})
