@@ -197,6 +197,9 @@ class Enforcer(Protocol):
     def apply(self, desired: Ruleset) -> Changes:
         """Bring the whole desired ruleset in force, all or none; applying it twice changes nothing."""
 
+    def settle(self) -> None:
+        """Do what the last `apply` left to be done, for which no packet waits; the next one does it else."""
+
     def in_force(self) -> Ruleset:
         """What is in force now."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from kernel.private_net import needs_kernel, run
 from kernel.two_vms import AT, BAD, GOOD, HOST, MACS, OUT, OWN, A, B, Transfer, enforcing, net, opens, ruleset
+from netpersona.adapters.enforcers.nftables import Nftables
 from netpersona.flow.vm import vm_id
 from netpersona.flow.window import SECOND
 
@@ -64,13 +65,22 @@ def test_a_deny_that_drains_stops_the_transfer_at_its_time(enforcer, transfers):
     assert all(each.runs() for each in others)
 
 
-def test_what_was_cut_is_forgotten_and_nothing_else(enforcer, transfers, attachment):
+NEXT = {
+    "at once": Nftables.settle,
+    "before other rules": lambda enforcer: enforcer.apply(ruleset()),
+    "before none": Nftables.uninstall,
+}
+
+
+@pytest.mark.parametrize("next_", NEXT.values(), ids=NEXT)
+def test_what_was_cut_is_forgotten_and_nothing_else(enforcer, transfers, attachment, next_):
     if attachment == "bridged":
         pytest.skip("nothing is tracked for bridges in this kernel")
     tracked = Path("/proc/thread-self/net/nf_conntrack")
     if not tracked.exists():
         pytest.skip("this kernel does not list what it tracks")
     enforcer.apply(ruleset(f"{{name: r, direction: both, {ONLY_A}, action: deny, existing: cut}}"))
+    next_(enforcer)
     assert f"src={OWN[A]} dst={BAD}" not in tracked.read_text()
     assert f"src={OWN[A]} dst={GOOD}" in tracked.read_text()
     assert f"src={OWN[B]} dst={GOOD}" in tracked.read_text()

@@ -21,6 +21,9 @@ class Plan:
         self._in_force = desired
         return changes
 
+    def settle(self) -> None:
+        """Nothing is left to be done."""
+
     def in_force(self) -> Ruleset:
         """What would be in force."""
         return self._in_force

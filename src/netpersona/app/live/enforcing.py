@@ -151,6 +151,7 @@ class Enforcing:
             judge.stopped.follow(desired, self.rules.began, now)
             if self._receipts is not None:
                 self._receipts.concern(desired)
+        self._enforcer.settle()  # nobody who lends waits for this, and no answer
         self.ruleset, self._ground, self._behind, self._must = desired, ground, False, False
         return changes
 
@@ -276,6 +277,7 @@ class Enforcing:
             drift = self._enforcer.verify()
             if drift and self.ruleset is not None:
                 self._enforcer.apply(self._loans.added_to(self.ruleset))
+        self._enforcer.settle()
         return drift
 
     def _ends(self) -> bool:

@@ -1,6 +1,7 @@
 """What is pushed is in force at once, and stays so, whatever else is applied until it is worked in."""
 
 import json
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -34,9 +35,25 @@ class Lending(Plan):
         return address in self.lent or not passes(rig, WEB, address)
 
 
-def resting(tmp_path):
+class Settling(Lending):
+    """One to which somebody pushes while it does what an `apply` left to be done."""
+
+    def __init__(self):
+        super().__init__()
+        self.push = None
+        self.waits = None
+
+    def settle(self):
+        if self.push is not None:
+            pushing = threading.Thread(target=self.push, daemon=True)
+            pushing.start()
+            pushing.join(5)
+            self.waits, self.push = pushing.is_alive(), None
+
+
+def resting(tmp_path, enforcer=Lending):
     """A controller that worked a push in a moment ago, so that the next one is worked in later."""
-    rig = Rig(tmp_path, LOW_REPUTATION, enforcer=Lending())
+    rig = Rig(tmp_path, LOW_REPUTATION, enforcer=enforcer())
     rig.turns(2)
     rig.controller.indicators("ours", ["8.19.44.1"], "ann")
     assert rig.enforcer.lent == ["8.19.44.1"]
@@ -62,6 +79,15 @@ def test_a_pushed_address_is_in_force_without_a_turn_and_stays_so_whatever_is_ap
     rig.sensor.at += 2 * MINUTE
     rig.until(lambda: known(rig, PUSHED))
     assert rig.enforcer.denies(rig, PUSHED)
+
+
+def test_who_pushes_does_not_wait_until_the_flows_that_a_change_cut_are_found(tmp_path):
+    rig = resting(tmp_path, Settling)
+    rig.enforcer.push = lambda: rig.controller.loop.enforcing.lend("ours", [PUSHED], 2)
+    rig.inventory.known = [replace(WEB, interface="tap-else"), DESK]
+    rig.until(lambda: rig.enforcer.waits is not None)
+    assert not rig.enforcer.waits
+    assert rig.enforcer.lent == [PUSHED]
 
 
 def test_a_pushed_address_that_is_taken_back_before_it_is_worked_in_is_let_through(tmp_path):

@@ -137,8 +137,7 @@ class _Change:
             if self._before.sets.get(name) is not part or (self._family, name) in self._lent:
                 self._say(*self._members(name, part))
         for name, own in table.own.items():
-            known = self._before.own.get(name)
-            if known is None or known.of != own.of or (self._family, name) in self._lent:
+            if self._before.own.get(name) is not own or (self._family, name) in self._lent:
                 self._say(*self._own(name, own))
         for name, taps in table.interfaces.items():
             old = self._before.interfaces.get(name, ())
@@ -190,10 +189,8 @@ class _Change:
         added: list[str] = []
         removed: list[str] = []
         had = {} if old is None else old.of
-        for vm in had.keys() | own.of.keys() if had else own.of.keys():
+        for vm in (*(had.keys() - own.of.keys()), *renewed(had, own.of)):
             before, after = had.get(vm), own.of.get(vm)
-            if before is after or before == after:
-                continue
             here = set() if before is None else set(before.elements)
             wanted = set() if after is None else set(after.elements)
             added += wanted - here

@@ -24,7 +24,7 @@ from netpersona.ruleset.verdict import Packet, verdict
 _NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
 
 
-def cut(desired: Ruleset, changes: Changes) -> int:
+def cut(to: wire.Wire, desired: Ruleset, changes: Changes) -> int:
     """Forget the flows that a rule of `desired` cuts, of VMs that the changes concern; gives how many."""
     concerned = _concerned(desired, changes)
     if not concerned:
@@ -34,12 +34,8 @@ def cut(desired: Ruleset, changes: Changes) -> int:
         {own for own, vm in owners.items() if any(_cutting(concerned[vm].rules(direction)))}
         for direction in (Direction.OUTBOUND, Direction.INBOUND)
     )
-    to = wire.Wire()
-    try:
-        denied = [flow for flow in flows(to, originators, responders) if _is_cut(desired, owners, flow)]
-        return sum(forget(to, flow) for flow in denied)
-    finally:
-        to.close()
+    denied = [flow for flow in flows(to, originators, responders) if _is_cut(desired, owners, flow)]
+    return sum(forget(to, flow) for flow in denied)
 
 
 def _concerned(desired: Ruleset, changes: Changes) -> dict[VmId, VmRules]:

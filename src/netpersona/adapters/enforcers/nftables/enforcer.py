@@ -41,9 +41,12 @@ class Nftables:
 
     def __init__(self) -> None:
         self._wire = wire.Wire()
+        # To close such a socket waits until the kernel has freed what was deleted last: it is kept.
+        self._tracking = wire.Wire()
         self.capabilities: Capabilities = probe(self._wire)
         self._tabulator = Tabulator()
         self._in_force = NOTHING
+        self._unsettled: Changes | None = None  # whose flows are looked for still
         self._tables: dict[str, Table] = {}
         self._has: dict[str, Installed | None] | None = None  # None: not read yet
         self._lent: dict[tuple[str, str], set[str]] = {}  # what `lend` put into the kernel's sets since `apply`
@@ -52,12 +55,14 @@ class Nftables:
     def close(self) -> None:
         """Give the sockets back; the rules stay."""
         self._wire.close()
+        self._tracking.close()
 
     def apply(self, desired: Ruleset) -> Changes:
         """Bring the whole desired ruleset in force, all or none.
 
         Raises EnforcerError with what the kernel said; then what was in force before still is.
         """
+        self.settle()
         with _collector_resting():
             return self._applied(desired)
 
@@ -72,8 +77,18 @@ class Nftables:
             self._has = None  # somebody else may have changed our tables: look, and try once more
             self._commit(tables, found)
         self._in_force, self._tables = desired, tables
-        conntrack.cut(desired, found)
+        self._unsettled = found
         return found
+
+    def settle(self) -> None:
+        """Have the flows forgotten that the last change cut, whose packets are dropped already.  Raises EnforcerError.
+
+        Meanwhile another thread may `lend`.  Before rules change again this is done in any case: a flow that was cut
+        does not come back to life when the rule is gone.
+        """
+        changes, self._unsettled = self._unsettled, None
+        if changes is not None:
+            conntrack.cut(self._tracking, self._in_force, changes)
 
     def in_force(self) -> Ruleset:
         """What was applied last: the kernel holds less than a ruleset says; `verify` tells where it differs."""
@@ -107,6 +122,8 @@ class Nftables:
 
     def uninstall(self) -> None:
         """Remove our tables whole; nothing else was ever touched."""
+        with contextlib.suppress(EnforcerError):  # nothing keeps the rules from going
+            self.settle()
         transaction = changes.Transaction([])
         for family in self.capabilities.families:
             changes.removal(family, transaction)
