@@ -218,20 +218,24 @@ class _Family:
             had, has = ({} if part is None else part.own for part in (old, new))
             for name in (had.keys() | has.keys()) & kinds.keys():
                 of = own.setdefault(name, dict(self._own[name].of) if name in self._own else {})
-                of.pop(vm, None)
                 if name in has:
                     of[vm] = has[name]
+                else:
+                    of.pop(vm, None)
             for chain in {} if old is None else old.chains:
                 self._chains.pop(chain, None)
             if new is not None:
                 self._chains.update(new.chains)
-        made = {
-            name: OwnSet(kinds[name].key, dict(sorted(of.items())), kinds[name].lasting) for name, of in own.items()
-        }
+        made = {name: OwnSet(kinds[name].key, self._ordered(name, of), kinds[name].lasting) for name, of in own.items()}
         self._own = {name: own for name, own in self._own.items() if name in kinds} | made
         redirecting = {vm for vm, part in after.items() if any(like.redirects for like in part.likes.values())}
         self._redirecting = self._redirecting - before.keys() | redirecting
         self._chains = dict(sorted(self._chains.items())) if before.keys() != after.keys() else self._chains
+
+    def _ordered(self, name: str, of: dict[VmId, Owned]) -> dict[VmId, Owned]:
+        """What VMs have in a set, by VM: in order already where the same VMs had something in it."""
+        before = self._own.get(name)
+        return of if before is not None and before.of.keys() == of.keys() else dict(sorted(of.items()))
 
     def _name_likes(self, changed: Iterable[VmId], parts: Mapping[VmId, _Part]) -> None:
         """Give the rules that VMs share their names.
