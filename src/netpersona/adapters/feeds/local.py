@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -34,9 +35,13 @@ class FileSource:
         """Its path."""
         return str(self.path)
 
+    def state(self) -> str:
+        """What changes whenever it is written to.  Raises FeedError."""
+        return _state(self.path)
+
     def download(self, last: Copy | None) -> Copy | None:
         """What it holds now; None where it was not written to since.  Raises FeedError."""
-        state = _state(self.path)
+        state = self.state()
         if last is not None and last.marks.get("state") == state:
             return None
         return Copy.whole(_content(self.path, self.largest, self.largest), {"state": state})
@@ -54,10 +59,14 @@ class FolderSource:
         """Its path."""
         return str(self.path)
 
+    def state(self) -> str:
+        """What changes whenever a file is written to, comes or goes.  Raises FeedError."""
+        return _state_of_all(self._files())
+
     def download(self, last: Copy | None) -> Copy | None:
         """What its files hold now; None where none has changed, come or gone.  Raises FeedError."""
         files = self._files()
-        state = sha256("\n".join(f"{path.name}\0{_state(path)}" for path in files).encode()).hexdigest()
+        state = _state_of_all(files)
         if last is not None and last.marks.get("state") == state:
             return None
         left, parts = self.largest, []
@@ -76,6 +85,10 @@ class FolderSource:
         if len(lists) > _MOST_FILES:
             raise FeedError(f"more than {_MOST_FILES} files; expected a folder of lists and nothing else")
         return lists
+
+
+def _state_of_all(files: Iterable[Path]) -> str:
+    return sha256("\n".join(f"{path.name}\0{_state(path)}" for path in files).encode()).hexdigest()
 
 
 def _state(path: Path) -> str:

@@ -304,7 +304,8 @@ class LiveFeeds:
                 feed.held = feed.held_label = None
             if fresh is None:
                 known = {label.sha256 for label in (feed.good, feed.held_label) if label is not None}
-                feed.marks = came.marks if came.same in known else feed.marks  # of what was refused nothing goes on
+                if came.same in known or (came.same is not None and not feed.source.adds):
+                    feed.marks = came.marks  # what is added to does not go on from what was refused
                 feed.whole_at = self._now if came.same in known and came.whole else feed.whole_at
             elif why is None:
                 feed.good, feed.held, feed.held_label, feed.marks = fresh, None, None, None

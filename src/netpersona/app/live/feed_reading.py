@@ -1,7 +1,8 @@
 """One reading of one feed: download, parse, keep what came of it as a copy that nobody has decided on yet.
 
 What comes over the network, and big files, is read in a process of its own: whatever a server does, it costs bounded
-memory and time there, and the judge loop nothing.  Small files are read at once, in the thread that asks.
+memory and time there, and the judge loop nothing.  Small files are read at once, in the thread that asks; and there it
+is seen that a file was not written to, as a process of its own costs most of a second.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import msgspec
 
 from netpersona import __version__
 from netpersona.adapters.feeds.copies import FETCHED, Copies, label_of, of_settings
+from netpersona.adapters.feeds.local import FileSource, FolderSource
 from netpersona.adapters.feeds.source import Copy, downloaded, read
 from netpersona.adapters.feeds.web import LaterError
 from netpersona.app.feed_config import FeedSource, FeedSpec, feed_source
@@ -80,7 +83,7 @@ def job_of(source: FeedSource, folders: tuple[Copies, Copies], known: Known, at:
 
 def read_feed(source: FeedSource, job: Job) -> Read:
     """Read it where it is read best.  Never raises."""
-    return read_here(source, job) if _is_small(source) else _read_beside(source, job)
+    return read_here(source, job) if _is_small(source) or _is_as_it_was(source, job) else _read_beside(source, job)
 
 
 def read_here(source: FeedSource, job: Job) -> Read:
@@ -141,6 +144,15 @@ def _is_small(source: FeedSource) -> bool:
             return sum(each.stat().st_size for each in found) <= _SMALL
     except OSError:
         return True  # reading it will say what is wrong
+
+
+def _is_as_it_was(source: FeedSource, job: Job) -> bool:
+    """Whether nobody has written to what is read on this host since it was read, as it would be read now."""
+    if not isinstance(source.source, FileSource | FolderSource) or job.marks is None:
+        return False
+    with suppress(FeedError):
+        return job.reading == reading_of(source) and source.source.state() == job.marks.get("state")
+    return False
 
 
 def _read_beside(source: FeedSource, job: Job) -> Read:

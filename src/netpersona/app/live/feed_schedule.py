@@ -19,10 +19,11 @@ _FIRST_RETRY = MINUTE
 def next_run(name: str, interval: int | None, at: int, failures: int = 0, later: int | None = None) -> int:
     """When it is read again (µs) that was read at `at`, with this many failures in a row.
 
-    `interval` is in µs, None for what is watched; `later` is how many seconds the server asked to wait.
+    `interval` is in µs, None for what is watched: at each look, and less and less often, up to each minute, where it
+    cannot be read; `later` is how many seconds the server asked to wait.
     """
     if interval is None:
-        return at + LOOK
+        return at + min(LOOK << min(failures, 20), _FIRST_RETRY)
     wait = interval if not failures else min(interval, _FIRST_RETRY << min(failures - 1, 20))
     jittered = round(wait * (1 - _JITTER + 2 * _JITTER * share(name)))
     return at + max(jittered, (later or 0) * SECOND)

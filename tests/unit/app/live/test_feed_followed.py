@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 
 import pytest
 
@@ -13,6 +13,7 @@ from netpersona.app.live.feed_schedule import first_run, next_run, share
 from netpersona.errors import ConfigError, StoreError
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND
 from unit.app.live.feed_clock import AT, Clock, lines, url
+from waiting import until
 
 
 @pytest.fixture
@@ -54,9 +55,7 @@ def test_a_removed_feed_is_not_brought_back_by_a_reading_that_ends_late(tmp_path
     clock.feeds.add(url(server), "ann")
     clock.feeds.look(clock.at)
     clock.feeds.remove("far", "ann", "")
-    end = time.monotonic() + 30
-    while not server.asked and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: server.asked, "it is being read")
     assert clock.feeds.names == []
 
 
@@ -84,6 +83,31 @@ def test_files_and_folders_are_watched(tmp_path):
     assert len(clock.values("near")) == 3
     again = Clock(tmp_path, feed_source(FeedSpec(file=str(path)), None, "tests"))
     assert len(again.values("near")) == 3
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_long_file_that_nobody_writes_to_starts_no_process_at_each_look(tmp_path, refused):
+    path = tmp_path / "near.txt"
+    path.write_bytes(lines(*range(250)) * 1000)
+    clock = Clock(tmp_path, feed_source(FeedSpec(file=str(path)), None, "tests"), beside=True)
+    if refused:
+        path.write_bytes(lines(1) * 150_000)
+        clock.later(SECOND)
+        clock.feeds.decide("near", "ann", "no", accept=False)
+        clock.later(SECOND)
+    assert len(clock.values("near")) == 250
+    ended = os.times().children_user
+    assert clock.later(SECOND) == clock.later(SECOND) == set()
+    assert os.times().children_user == ended
+    path.write_bytes(lines(*range(251)) * 1000)
+    assert clock.later(SECOND) == {"near"}
+    assert os.times().children_user > ended
+
+
+def test_a_file_that_cannot_be_read_is_looked_at_less_and_less_often():
+    waits = [next_run("near", None, AT, failures) - AT for failures in range(40)]
+    assert waits[:3] == [SECOND, 2 * SECOND, 4 * SECOND]
+    assert set(waits[6:]) == {MINUTE}
 
 
 def test_after_failures_it_is_tried_again_sooner_and_as_late_as_the_server_asks(tmp_path, server):
