@@ -9,7 +9,7 @@ from typing import Any
 _EVERY = 0.02  # s
 
 
-def until(true: Callable[[], Any], what: str, within: float = 20.0) -> float:
+def until(true: Callable[[], Any], what: str, within: float = 60.0) -> float:
     """How many seconds it took until that was so; the test fails where it took more than `within`."""
     begin = time.monotonic()
     while not true():

@@ -124,10 +124,10 @@ def test_names_that_point_on_and_on_are_refused_at_once() -> None:
     wire = (
         struct.pack(">HHHHHH", 1, 0x8180, 0, 3001, 0, 0) + record(b"\0", TXT, chain) + record(last, A, bytes(4)) * 3000
     )
-    before = time.perf_counter()
+    before = time.thread_time()
     with pytest.raises(DamagedError, match="on and on"):
         read(wire)
-    assert time.perf_counter() - before < 0.5
+    assert time.thread_time() - before < 0.5
 
 
 @given(st.binary(max_size=300), st.booleans())

@@ -15,6 +15,7 @@ from netpersona.app.client import Controller
 from netpersona.errors import ConfigError, FeedError, NetpersonaError, PolicyError
 from netpersona.flow.window import SECOND
 from unit.app.live.rig import FINE, LISTED, LOW_REPUTATION, RISKY, Rig
+from waiting import until
 
 VM = "web-1"
 
@@ -100,11 +101,7 @@ def test_what_is_changed(live):
 
 def test_a_trial_goes_back_by_itself(live):
     live.apply({"a.yaml": RISKY}, "a trial", "1m")  # of the script's minutes, which last a second or so
-    waited = threading.Event()
-    for _ in range(600):
-        if live.versions()[-1]["why"] == "not confirmed in time":
-            break
-        waited.wait(0.05)
+    until(lambda: live.versions()[-1]["why"] == "not confirmed in time", "it goes back", within=180)
     assert {policy["name"] for policy in live.policies()} == {"low-reputation", "risky"}
 
 

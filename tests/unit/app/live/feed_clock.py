@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from netpersona.app.feed_config import FeedSpec, feed_source
 from netpersona.app.live.feed_fetching import LiveFeeds
 from netpersona.app.live.feed_reading import read_feed, read_here
 from netpersona.flow.window import SECOND
+from waiting import until
 
 AT = 1_800_000_000 * SECOND
 
@@ -44,10 +43,7 @@ class Clock:
         return changed | self.feeds.look(self.at)
 
     def done(self):
-        end = time.monotonic() + 60
-        while any(self.feeds.fetching(name).running for name in self.feeds.names):
-            assert time.monotonic() < end, "a reading never ended"
-            time.sleep(0.005)
+        until(lambda: not any(self.feeds.fetching(name).running for name in self.feeds.names), "all is read")
 
     def values(self, name="far"):
         found = self.feeds.said(name)

@@ -134,7 +134,7 @@ class Rig:
 
     def until(self, condition):
         """Turns until it holds; what is worked out beside takes its time."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "it never came to be so"
             self.controller.turn()

@@ -64,7 +64,8 @@ def resting(tmp_path, enforcer=Lending):
 
 
 def known(rig, address):
-    return rig.controller.loop.judge.ground.intel.reputation(address, rig.controller.now()) < 0.5
+    """Whether it is worked in; asked after each of many turns, and so without working out what it is worth."""
+    return address in rig.controller.loop.judge.ground.intel.table["value"].to_list()
 
 
 def test_a_pushed_address_is_in_force_without_a_turn_and_stays_so_whatever_is_applied_meanwhile(tmp_path):
