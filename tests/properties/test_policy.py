@@ -9,7 +9,7 @@ from netpersona.errors import PolicyError
 from netpersona.persona.model import BehavioralSignature, Persona
 from netpersona.policy.cases import parse_cases
 from netpersona.policy.checks import check
-from netpersona.policy.conditions import evaluate, flaws, holds, ports_of
+from netpersona.policy.conditions import Asked, evaluate, flaws, holds, ports_of
 from netpersona.policy.facts import FIELDS, facts
 from netpersona.policy.model import Condition, Place
 from netpersona.policy.parse import parse, parse_rules, problems
@@ -146,11 +146,12 @@ def test_arbitrary_rules_of_a_persona_raise_nothing_but_policy_errors(rules):
     st.integers(0, 2**52),
 )
 def test_arbitrary_expressions_never_raise_and_mean_the_same_however_they_are_asked(text, persona, other, at):
-    condition, shared = Condition(text, Place("f", 1, 1)), {}
+    condition = Condition(text, Place("f", 1, 1))
+    asked = Asked([condition])
     known = facts(persona, at)
     assert holds(condition, known) is (text == "true" or evaluate(text, facts(persona, at)) is True)
     for each in (persona, other, persona):
-        assert holds(condition, facts(each, at, shared)) is holds(condition, facts(each, at))
+        assert asked.of(facts(each, at)) == (holds(condition, facts(each, at)),)
     assert all(0 < low <= high < 65_536 for low, high in ports_of(condition, known))
 
 

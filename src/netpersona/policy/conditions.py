@@ -5,28 +5,28 @@ error makes it not hold.  `flaws` tells the operator beforehand.
 
 Speed (measured, one core): handing fields of a persona to CEL costs 4 to 30 µs, asking something of them 0.3 to 3 µs.
 So a conjunction is asked part by part.  Plain comparisons need no CEL; another part is handed the fields that it names
-only, and asked once for all personas that are alike in these.
+only, and `Asked` asks it once for all personas that are alike in these.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from netpersona.errors import PolicyError
 from netpersona.policy import expression as cel_text
 from netpersona.policy.comparison import Comparison, OfLabel, OfNumber, comparison
-from netpersona.policy.facts import FIELDS, Facts
+from netpersona.policy.facts import FIELDS, Facts, likeness
 from netpersona.policy.model import Condition, Rule
 
 # What CEL raises for errors inside an expression; see cel.evaluate.
 CEL_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError)
 _SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-_SHARED = 1 << 15  # answers kept for personas that are alike
-_NAMES = re.compile(r"[a-z_]+")
+_KEPT = 1 << 12  # sorts of personas of which answers are kept: a host has fewer VMs, so all of them may differ
 
 
 class Flaw(NamedTuple):
@@ -72,26 +72,44 @@ class Asked:
         compared = {part: _comparison(part) for part in every}
         numbers = [(part, c) for part, c in compared.items() if isinstance(c, OfNumber)]
         labels = [(part, c) for part, c in compared.items() if isinstance(c, OfLabel)]
-        self._cel = [part for part, c in compared.items() if c is None]
         self._fields = list(dict.fromkeys(c.field for _, c in numbers))
         self._numbers = [(self._fields.index(c.field), c.sign, c.limit) for _, c in numbers]
         self._labels = [c for _, c in labels]
-        self._order = [*(part for part, _ in numbers), *(part for part, _ in labels), *self._cel]
-        places = {part: place for place, part in enumerate(self._order)}
-        conjunctions = list(dict.fromkeys(each for each in parts if len(each) != 1))
-        joined = {each: len(every) + place for place, each in enumerate(conjunctions)}
-        self._and = [[places[part] for part in each] for each in conjunctions]
-        self._places = [places[each[0]] if len(each) == 1 else joined[each] for each in parts]
+        self._others = _by_fields(part for part, c in compared.items() if c is None)
+        cel = chain.from_iterable(each.parts for each in self._others)
+        places = {part: place for place, part in enumerate((*dict(numbers), *dict(labels), *cel))}
+        self._and = [[places[part] for part in each] for each in parts]
+        self._joined: dict[tuple[bool, ...], tuple[bool, ...]] = {}  # what the parts' answers come to
 
     def of(self, facts: Facts) -> tuple[bool, ...]:
         """Whether each condition holds of this persona, in their order."""
         values = [facts.value(field) for field in self._fields]
         found = [sign(values[field], limit) for field, sign, limit in self._numbers]
         found += [label.decide(facts) for label in self._labels]
-        found += [evaluate(part, facts) is True for part in self._cel]
-        facts.answers.update(zip(self._order, found, strict=True))
-        found += [all([found[place] for place in places]) for places in self._and]  # noqa: C419 (sooner so)
-        return tuple([found[place] for place in self._places])
+        for each in self._others:
+            found += each.of(facts)
+        key = tuple(found)
+        if key not in self._joined:
+            _make_room(self._joined)
+            self._joined[key] = tuple([all(found[place] for place in places) for places in self._and])
+        return self._joined[key]
+
+
+class _Alike:
+    """Parts that only CEL decides and that ask for the same fields: asked once for all personas alike in these."""
+
+    def __init__(self, fields: frozenset[str], parts: Sequence[str]) -> None:
+        self._fields = sorted(fields)
+        self.parts = parts
+        self._kept: dict[tuple[Hashable, ...], list[bool]] = {}
+
+    def of(self, facts: Facts) -> list[bool]:
+        """Whether each part holds of this persona, in their order."""
+        key = tuple([likeness(facts.value(name)) for name in self._fields])
+        if key not in self._kept:
+            _make_room(self._kept)
+            self._kept[key] = [evaluate(part, facts) is True for part in self.parts]
+        return self._kept[key]
 
 
 def ports_of(condition: Condition, facts: Facts) -> tuple[tuple[int, int], ...]:
@@ -173,19 +191,22 @@ def _evaluated(expression: str, facts: Facts) -> object:
         return None
     if compare is not None:
         return compare.decide(facts)
-    key = (expression, *[facts.likeness(name) for name in fields])
-    if key not in facts.shared:
-        if len(facts.shared) >= _SHARED:
-            facts.shared.clear()
-        facts.shared[key] = _executed(program, fields, facts)
-    return facts.shared[key]
-
-
-def _executed(program: Any, fields: frozenset[str], facts: Facts) -> object:
     try:
         return program.execute(_context(facts, fields))
     except CEL_ERRORS:
         return None
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    if len(kept) >= _KEPT:
+        kept.clear()
+
+
+def _by_fields(parts: Iterable[str]) -> list[_Alike]:
+    asking: dict[frozenset[str], list[str]] = {}
+    for part in parts:
+        asking.setdefault(cel_text.fields_asked(cel_text.tokens(part)), []).append(part)
+    return [_Alike(fields, each) for fields, each in asking.items()]
 
 
 @lru_cache(maxsize=4096)

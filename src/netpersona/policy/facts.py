@@ -18,9 +18,6 @@ from netpersona.risk.ledger import risk_score
 HOUR = 3_600_000_000  # µs
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Shared = dict[tuple[Hashable, ...], object]
-"""What conditions gave, by their text and the likeness of the fields that they ask for."""
-
 
 class Field(NamedTuple):
     """One thing that a condition may ask for: its CEL type, what it says, and how it is read at an instant (µs).
@@ -42,12 +39,9 @@ class Facts:
     persona: Persona
     at: int  # µs
     values: dict[str, object] = field(default_factory=dict)
-    # Kept by policy.conditions: what was asked of this persona, what was asked of any that is like it in the fields
-    # asked for, and the cel.Context for some fields.
+    # Kept by policy.conditions: what was asked of this persona, and the cel.Context for some fields.
     answers: dict[str, object] = field(default_factory=dict)
-    shared: Shared = field(default_factory=dict)
     contexts: dict[frozenset[str], Any] = field(default_factory=dict)
-    _likeness: dict[str, Hashable] = field(default_factory=dict)
 
     def value(self, name: str) -> object:
         """The value of one field of FIELDS.  Raises KeyError for any other name."""
@@ -55,27 +49,18 @@ class Facts:
             self.values[name] = FIELDS[name].read(self.persona, self.at)
         return self.values[name]
 
-    def likeness(self, name: str) -> Hashable:
-        """What is equal for two personas only if their values of this field are."""
-        if name not in self._likeness:
-            self._likeness[name] = _likeness(self.value(name))
-        return self._likeness[name]
+
+def facts(persona: Persona, at: int) -> Facts:
+    """The view of this persona at this instant (µs) that conditions are evaluated over."""
+    return Facts(persona, at)
 
 
-def facts(persona: Persona, at: int, shared: Shared | None = None) -> Facts:
-    """The view of this persona at this instant (µs) that conditions are evaluated over.
-
-    `shared` changes nothing but the speed: one and the same dict for all personas that are asked the same.
-    """
-    return Facts(persona, at) if shared is None else Facts(persona, at, shared=shared)
-
-
-def _likeness(value: object) -> Hashable:
+def likeness(value: object) -> Hashable:
+    """What is equal for two values of one field only if these are."""
     if isinstance(value, dict):
-        return tuple(sorted(value.items()))
+        return tuple(sorted([(name, likeness(each)) for name, each in value.items()]))
     if isinstance(value, list):
-        plain = all(isinstance(each, str | int) for each in value)
-        return tuple(value) if plain else object()  # like no other
+        return tuple(map(likeness, value))
     assert isinstance(value, Hashable)
     return value
 

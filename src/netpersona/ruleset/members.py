@@ -15,7 +15,7 @@ from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.intel.standing import Standing
 from netpersona.persona.model import Persona
-from netpersona.policy.conditions import holds
+from netpersona.policy.conditions import Asked
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Condition, Place, PolicySet
 from netpersona.ruleset.criteria import Criterion, coverage, is_of_listed, known_peers, set_name
@@ -37,6 +37,7 @@ class Members:
         self._asked: dict[str, Criterion] = {}
         self._made: dict[str, PeerSet] = {}  # by name; those of a VM are made again when it changes
         self._of_vm: dict[VmId, list[str]] = {}  # their names
+        self._selectors: dict[str, Asked] = {}  # by expression
         self._fulfilled: dict[str, dict[VmId, tuple[str, ...]]] = {}  # by expression: the addresses of those that do
         self._personas: dict[VmId, Persona] = {}
         self._facts: dict[VmId, Facts] = {}
@@ -144,10 +145,12 @@ class Members:
     def _vms_set(self, expression: str, before: PeerSet | None) -> PeerSet:
         """The addresses of the VMs that fulfil the expression; the very set of before where nothing changed."""
         fulfilled = self._fulfilled.setdefault(expression, {})
-        condition = Condition(expression, Place("", 1, 1))
+        if expression not in self._selectors:
+            self._selectors[expression] = Asked((Condition(expression, Place("", 1, 1)),))
+        selector = self._selectors[expression]
         for vm in self._personas.keys() - fulfilled.keys():
-            asked = holds(condition, self._facts[vm])
-            fulfilled[vm] = hosts(self._personas[vm].base.addresses) if asked else ()
+            (holds,) = selector.of(self._facts[vm])
+            fulfilled[vm] = hosts(self._personas[vm].base.addresses) if holds else ()
         addresses = set(chain.from_iterable(fulfilled.values()))
         if before is not None and addresses == set(before.addresses):
             return before

@@ -20,7 +20,7 @@ from netpersona.errors import InventoryError
 from netpersona.flow.vm import VmId
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.persona.model import Persona
-from netpersona.policy.facts import Facts, Shared, facts
+from netpersona.policy.facts import Facts, facts
 from netpersona.policy.model import Mode, PolicySet
 from netpersona.policy.own import own_policy
 from netpersona.ruleset import reasons
@@ -88,7 +88,6 @@ class Resolver:
         in_order = sorted(acting, key=lambda policy: (policy.order, policy.name, policy.version))
         self._by_name = intel.lists_names
         self._choice = Choice(in_order, policies.redirects, began, by_name=self._by_name)
-        self._answers: Shared = {}
         self._at = at
         self._interfaces = _checked(interfaces)
         self._names = names
@@ -107,7 +106,7 @@ class Resolver:
         before = self._vms.pop(persona.vm, None)
         if before is not None:
             self._members.remove(persona.vm)
-        known = facts(persona, self._at, self._answers)
+        known = facts(persona, self._at)
         self._members.put(persona, known, self._names.get(persona.vm, {}))
         resolved = self._vms[persona.vm] = self._resolved(persona, known)
         if before is not None and (before.shared, before.others) == (resolved.shared, resolved.others):

@@ -8,7 +8,7 @@ import pytest
 
 from netpersona.errors import PolicyError
 from netpersona.persona.model import BaseNetworkConfig, BehavioralSignature, Completeness, Mitigation, Persona
-from netpersona.policy.conditions import compile_condition, evaluate, evidence, flaws, holds, ports_of
+from netpersona.policy.conditions import Asked, compile_condition, evaluate, evidence, flaws, holds, ports_of
 from netpersona.policy.facts import FIELDS, facts
 from netpersona.policy.model import Condition, Place
 
@@ -93,7 +93,6 @@ def test_every_field_is_documented_and_gives_the_type_that_it_says():
 
 
 def test_what_one_persona_is_asked_changes_no_answer_for_another():
-    shared = {}
     others = [
         replace(WEB, risk_prior=0.3),
         replace(WEB, labels={"role": "db"}),
@@ -101,21 +100,30 @@ def test_what_one_persona_is_asked_changes_no_answer_for_another():
         replace(WEB, exposed_ports=(22,)),
         replace(WEB, signatures=()),
         replace(WEB, signatures=(replace(WEB.signatures[0], confidence=0.5),)),
+        replace(WEB, signatures=(replace(WEB.signatures[0], confidence=0.5, name="scan"),)),
     ]
     texts = [
+        "true",
         "persona.risk_score > 0.7",
         "persona.labels.role == 'web' && persona.risk_score > 0.7",
         "persona.signatures.exists(s, s.confidence > 0.9)",
+        "persona.signatures.exists(s, s.name == 'scan') || persona.risk_score > 0.7",
+        "persona.signatures.exists(s, s.name == 'c2_beacon') && persona.learning == 'learning'",
         "443 in persona.exposed_ports",
+        "persona.exposed_ports.size() > 1",
         "persona.completeness > 0.5 && persona.labels.role != 'web'",
     ]
+    conditions = [None, *map(condition, texts)]
+    asked = Asked(conditions)
     for persona in (WEB, *others, WEB):
-        together = facts(persona, AT, shared)
-        assert ports_of(condition("persona.exposed_ports"), together) == ports_of(
-            condition("persona.exposed_ports"), facts(persona, AT)
-        )
-        for text in texts:
-            assert holds(condition(text), together) is holds(condition(text), facts(persona, AT))
+        assert asked.of(facts(persona, AT)) == tuple(holds(each, facts(persona, AT)) for each in conditions)
+
+
+def test_a_condition_is_asked_of_every_persona_where_all_differ_and_there_are_more_than_are_remembered():
+    asked = Asked([condition("persona.name.endsWith('7') && persona.version > 2")])
+    for _ in range(2):
+        answers = [asked.of(facts(replace(WEB, vm=f"web-{number}"), AT)) for number in range(4_200)]
+        assert answers == [(number % 10 == 7,) for number in range(4_200)]
 
 
 @pytest.mark.parametrize(
