@@ -54,6 +54,8 @@ def reasons(content):
         ("hXXp://8[.]8[.]4[.]1:81/x", "http://8.8.4.1:81/x"),
         ("http[:]//evil.example", "http://evil.example/"),
         ("evil.example/x.js", "http://evil.example/x.js"),
+        ("evil.example#seen in May", "evil.example"),
+        ("https://evil.example/x, since May", "https://evil.example/x"),
         ("as64496", "AS64496"),
         ("cve-2024-12345", "CVE-2024-12345"),
         ("D41D8CD98F00B204E9800998ECF8427E", "d41d8cd98f00b204e9800998ecf8427e"),
@@ -171,6 +173,8 @@ def test_a_netset_has_its_headers_category_unless_the_settings_name_one():
     assert parse(content, FeedSettings("f", category="c2")).indicators["category"].unique().to_list() == ["c2"]
     saved = "create drop hash:net family inet\nadd drop 8.8.4.0/24\nadd drop 8.8.5.1\n"
     assert values(saved) == ["8.8.4.0/24", "8.8.5.1"]
+    with pytest.raises(FormatError):
+        read("-A INPUT -s 8.8.4.1/32 -j DROP\n-A INPUT -s 8.8.4.2/32 -j DROP\n")
 
 
 @pytest.mark.parametrize(
@@ -187,12 +191,24 @@ def test_a_netset_has_its_headers_category_unless_the_settings_name_one():
         ("ip,other_ip\n8.8.4.1,8.8.5.1\n", 2, ["8.8.5.1"]),
         ("x|8.8.4.1\n", "2", ["8.8.4.1"]),
         ('name,ip\n"a ""quoted"", name", 8.8.4.1\n', None, ["8.8.4.1"]),
+        ("start_ip,end_ip,country\n8.8.4.0,8.8.4.255,US\n8.8.5.1,,US\n", None, ["8.8.4.0/24", "8.8.5.1"]),
+        ('"network_first_ip";"network_last_ip"\n"8.8.4.0";"8.8.4.255"\n', None, ["8.8.4.0/24"]),
+        ("8.8.4.1,8.8.5.1\n", 2, ["8.8.5.1"]),
+        ("seen_from,relayed_by\n8.8.4.1,8.8.5.1\n", None, ["8.8.4.1"]),
     ],
 )
 def test_csv_columns_are_found_by_header_by_name_by_number_or_by_what_they_hold(content, column, expected):
     found = read(content, column)
     assert found.format == "csv"
     assert found.indicators["value"].to_list() == expected
+
+
+@pytest.mark.parametrize(
+    "content", ["8.8.4.0,8.8.4.255,US\n", '"8.8.4.1";"x";"8.8.5.1"\n', "8.8.4.1,8.8.4.2,8.8.4.3\n"]
+)
+def test_which_of_several_nameless_columns_of_addresses_is_meant_has_to_be_said(content):
+    with pytest.raises(FormatError, match=r"the columns 1, [23].* all hold addresses"):
+        read(content)
 
 
 def test_csv_rows_that_are_too_short_or_wrong_are_refused_and_the_others_used():

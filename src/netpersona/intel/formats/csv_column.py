@@ -52,7 +52,7 @@ def _table(lines: pl.DataFrame, chosen: Layout) -> pl.DataFrame:
         return pl.lit(None, dtype=pl.String) if index is None else cells(chosen.separator, index, quoted=quoted)
 
     columns = {
-        "raw": pl.coalesce(cell(chosen.value), pl.col("text")),
+        "raw": pl.coalesce(_span(cell(chosen.value), cell(chosen.until)), cell(chosen.value), pl.col("text")),
         "label": _label(chosen, cell),
         "category": label(cell(chosen.column(words.CATEGORIES))),
         "confidence": cell(chosen.column(words.CONFIDENCES)),
@@ -62,6 +62,11 @@ def _table(lines: pl.DataFrame, chosen: Layout) -> pl.DataFrame:
     table = records(rows).select("record", "line", **columns)
     stated = pl.coalesce(words.stated_type(pl.col("kind")), pl.lit(chosen.stated, dtype=pl.String))
     return _split(table.with_columns(share(table["confidence"]))).with_columns(stated.alias("type"))
+
+
+def _span(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """The range between two cells; null where there is no end."""
+    return pl.when(end != "").then(pl.concat_str(start, pl.lit("-"), end))
 
 
 def _label(chosen: Layout, cell: Callable[[int | None], pl.Expr]) -> pl.Expr:

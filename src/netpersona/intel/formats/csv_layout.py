@@ -2,7 +2,8 @@
 
 The column is the one the operator names (by header, or by number from 1); else, of the columns whose header is a known
 word, the first that holds what indicators look like; else, without a header, the first column that does.  A header may
-stand in a comment (`# id,dateadded,url`), names may be quoted.
+stand in a comment (`# id,dateadded,url`), names may be quoted.  Two columns that are named as the two ends of a range
+are the indicator together; without a name, a second column of addresses has to be chosen from by the operator.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -35,6 +36,8 @@ _TELLING = "|".join(
 )
 _NUMBERED = rf"{_TELLING}|[0-9]+"
 _LISTED = re.compile(_TELLING)
+_BEGINS = re.compile(r"(?:.*_)?(?:ip_?)?(?:start|first|from|begin|low)(?:_?ip|_address)?")
+_ENDS = re.compile(r"(?:.*_)?(?:ip_?)?(?:end|last|to|stop|high)(?:_?ip|_address)?")
 _WORDS = re.compile(r"[a-z][a-z0-9_]{0,40}|")  # a column's name, or none
 _HEAD = 200  # rows that are looked at
 _ABOVE = 40  # comments among which a header is looked for
@@ -50,6 +53,7 @@ class Layout:
     names: tuple[str, ...] = ()  # of the header; empty where there is none
     header: int | None = None  # the line of the header, if it is no comment
     also: tuple[str, ...] = field(default=())  # other columns that could have been meant
+    until: int | None = None  # the column of the range's end, where `value` is its start
 
     def column(self, wanted: Sequence[str]) -> int | None:
         """The first of the wanted columns that there is and that is not the value itself."""
@@ -166,10 +170,28 @@ def _by_values(rows: pl.DataFrame) -> Layout | None:
             held = closely.select(cells(separator, index, quoted=quoted).alias("cell"))["cell"]
             many = held.str.contains(rf"^(?:{_TELLING})$").sum() * 5 >= (rows.height - bool(head)) * 4
             if many and not (index < len(head) and words.is_unusable(head[index])):
-                return Layout(separator, index, head, int(rows["line"][0]) if head else None)
+                places = _places(rows.slice(1) if head else rows, separator, range(index, min(width, 64)))
+                found = Layout(separator, index, head, int(rows["line"][0]) if head else None)
+                return _of_many(found, places) if len(places) > 1 and places[0] == index else found
             if separator == "\t" and index == 1 and _plain_first(closely):
                 break
     return None
+
+
+def _places(rows: pl.DataFrame, separator: str, columns: Sequence[int]) -> list[int]:
+    """The columns that hold addresses."""
+    told = _tells(rows, separator)
+    return [column for column in columns if told(column, _PLACE)]
+
+
+def _of_many(found: Layout, places: list[int]) -> Layout:
+    """Which of several columns of addresses is meant.  Raises FormatError where nothing says it."""
+    first, second, *more = places
+    if not found.names:
+        columns = ", ".join(str(place + 1) for place in places)
+        raise FormatError(1, f"the columns {columns} all hold addresses", "--column with the number of the one meant")
+    is_range = not more and _BEGINS.fullmatch(found.names[first]) and _ENDS.fullmatch(found.names[second])
+    return replace(found, until=second) if is_range else found
 
 
 def _heading(text: str, separator: str) -> tuple[str, ...]:

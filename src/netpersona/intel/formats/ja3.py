@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from netpersona.intel.formats.csv_layout import layout
 from netpersona.intel.formats.entry import Entries, found
 from netpersona.intel.formats.lines import COMMENT, data_lines, joined_quotes, label, records
 
@@ -17,10 +18,13 @@ _SAYS = r"(?i)\bja3\b|salesforce\.com"
 
 
 def recognised(lines: pl.DataFrame) -> bool:
-    """Whether the rows begin with a fingerprint, and what stands above them names JA3."""
+    """Whether the rows begin with a fingerprint, and what stands above them names JA3, but no columns."""
     first = joined_quotes(data_lines(lines.head(1000)))
     prints = first.filter(pl.col("text").str.contains(_ROW))
     if prints.is_empty() or prints.height * 5 < first.filter(pl.col("line") >= prints["line"][0]).height * 4:
+        return False
+    table = layout(lines)
+    if table is not None and table.dialect == NAME:
         return False
     above = lines.filter((pl.col("line") < prints["line"][0]) | pl.col("text").str.contains(COMMENT)).head(200)
     return bool(above["text"].str.contains(_SAYS).any())

@@ -17,8 +17,8 @@ from netpersona.intel.formats.lines import comments, data_lines
 NAME = "netset"
 _KIND = re.compile(r"hash:(?:net|ip)\b.*\bipset\b")
 _CATEGORY = re.compile(r"Category\s*:\s*(\S+)")
-_ADD = r"^(?:-A|add)\s+\S+\s+(\S+)"
-_SAVED = r"^(?:create|-N|add|-A|COMMIT)\b"
+_ADD = r"^(?:-A|add)\s+\S+\s+([^\s-]\S*)"
+_SAVED = rf"^(?:create\s|-N\s|COMMIT$)|{_ADD}"  # iptables-save also has -A, and then options
 
 
 def recognised(lines: pl.DataFrame) -> bool:

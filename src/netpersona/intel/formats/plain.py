@@ -19,7 +19,8 @@ from netpersona.intel.prefix import IPV4
 NAME = "plain"
 _SIMPLE = r"^[0-9A-Za-z_.:/-]+$"
 _RANGE = r"^([0-9A-Fa-f.:]+)\s*-\s*([0-9A-Fa-f.:]+)"
-_VALUE = r"""^["']?([^\s,"']+)"""
+_VALUE = r"""^["']?([^\s,"'#]+)"""
+_LINK = r"^(\S+?)(?:[,;]\s.*)?(?:\s.*)?$"
 _ORDER = r"(?i)^(?:deny|require\s+not)\s+(?:from\s+|ip\s+)?([0-9A-Fa-f.:/]+)\s*;?$"  # of nginx and Apache
 _BULLET = r"^[*•–-]\s+"
 _TWO = rf"^{IPV4}[\s,]+{IPV4}(?:\s|,|$)"
@@ -50,7 +51,7 @@ def _value() -> pl.Expr:
     text = pl.col("text")
     between = pl.concat_str(text.str.extract(_RANGE, 1), pl.lit("-"), text.str.extract(_RANGE, 2))
     first = text.str.extract(_VALUE, 1).str.strip_chars_end(";")
-    link = text.str.extract(r"^(\S+)", 1)
+    link = text.str.extract(_LINK, 1)
     return (
         pl.when(text.str.contains(_ORDER))
         .then(text.str.extract(_ORDER, 1))

@@ -148,6 +148,8 @@ def test_a_hash_is_a_fingerprint_where_the_list_says_so():
     above = read(licence + rows)
     assert ([kind for kind, _ in listed(above)], above.records, above.refused_total) == (["ja3", "ja3"], 2, 0)
     assert {kind for kind, _ in listed(read(rows, name="some-ja3-list"))} == {"ja3"}
+    table = read(f"# ja3 list\n# ja3_md5,Firstseen,Listingreason\n{'ab' * 16},2017-07-14,Dridex\n")
+    assert (table.format, table.indicators["label"].to_list()) == ("ja3", ["Dridex"])
     assert {kind for kind, _ in listed(read(rows, name="ja3s-list"))} == {"hash"}
 
 
