@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 import tempfile
-from functools import cached_property
+import weakref
 from pathlib import Path
 
 from netpersona.adapters.feeds.copies import FETCHED, GOOD, HELD, Copies
@@ -14,15 +16,9 @@ class Shelf:
 
     def __init__(self, folder: Path | None) -> None:
         """None: no copy outlasts this run."""
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.spare = _spare(self)
         self.lasting = self.spare if folder is None else Copies(folder)
         self._spared: set[tuple[str, str]] = set()  # which copies of which feeds are only in the spare folder
-
-    @cached_property
-    def spare(self) -> Copies:
-        """The folder of this run, made when it is first needed."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="netpersona-feeds-")
-        return Copies(Path(self._temporary.name))
 
     def of(self, feed: str, which: str) -> Copies:
         """Where this copy is."""
@@ -39,7 +35,7 @@ class Shelf:
 
     def drop(self, feed: str, *which: str) -> None:
         """Keep these copies no longer."""
-        for copies in (self.lasting, *((self.spare,) if self._temporary is not None else ())):
+        for copies in (self.lasting, self.spare):
             copies.drop(feed, *which)
         self._spared -= {(feed, each) for each in which}
 
@@ -49,3 +45,10 @@ class Shelf:
             self._spared.discard((feed, to))
         else:
             self._spared.add((feed, to))
+
+
+def _spare(shelf: Shelf) -> Copies:
+    """A folder that goes with the shelf.  The first copy makes it: who is killed and needed none leaves none behind."""
+    folder = Path(tempfile.gettempdir()) / f"netpersona-feeds-{secrets.token_hex(8)}"
+    weakref.finalize(shelf, shutil.rmtree, folder, ignore_errors=True)
+    return Copies(folder)
