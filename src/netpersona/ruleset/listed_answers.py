@@ -3,16 +3,16 @@
     answers of all VMs --> those of names that a listing may cover --> suspects: their addresses
     all that any VM was answered with a suspect --> intel.shared_hosting --> a listed name's alone, or many others' too
 
-Names are looked up once, and rows are kept only of suspects: where no VM was answered a listed name, a VM that is put
-costs the difference of two sets.
+Names are looked up once, those of all VMs that changed together, and rows are kept only of suspects: where no VM was
+answered a listed name, a VM that changed costs the difference of two sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -45,37 +45,36 @@ class ListedAnswers:
         self._intel, self._at = intel, at
         self._known: set[str] = set()  # names that were looked up
         self._listed: set[str] = set()  # those of them that a listing may cover
+        self._changed: dict[VmId, InForce | None] = {}  # what settle() is to take up; None: the VM is gone
         self._answers: dict[VmId, InForce] = {}
         self._own: dict[VmId, frozenset[str]] = {}  # the addresses of listed names, of VMs that were answered any
         self._suspects = _NOBODY  # all of these
-        self._rows: dict[VmId, frozenset[tuple[str, str]]] = {}  # (name, address) of suspects
+        self._rows: dict[VmId, frozenset[tuple[str, str]]] = {}  # (name, address) of suspects, of VMs that have any
         self._found: dict[VmId, tuple[_Found, ...]] = {}
-        self._stale = False
-        self._gone: set[VmId] = set()  # to be forgotten, where they are not put again
 
     def put(self, vm: VmId, answers: InForce) -> None:
         """Take a VM's answers, in place of earlier ones."""
-        self._gone.discard(vm)
-        self._answers[vm] = answers
-        self._look_up(answers)
-        own = frozenset(address for name in answers.keys() & self._listed for address in answers[name])
-        self._suspect(vm, own)
-        self._scan(vm)
+        self._changed[vm] = answers
 
     def remove(self, vm: VmId) -> None:
         """Forget a VM, unless it is put again before settle()."""
-        self._gone.add(vm)
+        self._changed[vm] = None
 
     def settle(self) -> set[VmId]:
         """Judge what changed; gives the VMs whose set_of() may be another one."""
-        for vm in self._gone:
-            self._forget(vm)
-        self._gone.clear()
-        if not self._stale:
+        changed, self._changed = self._changed, {}
+        for vm, answers in changed.items():
+            _keep(self._answers, vm, answers)
+        self._look_up(set().union(*[answers for answers in changed.values() if answers is not None]))
+        before = self._suspects
+        self._suspect(changed)
+        rows = dict(self._rows)
+        for vm in changed if self._suspects <= before else changed.keys() | self._answers.keys():
+            _keep(self._rows, vm, self._rows_of(vm))
+        if self._rows == rows:
             return set()
-        self._stale = False
-        before, self._found = self._found, self._judged()
-        return {vm for vm in before.keys() | self._found.keys() if before.get(vm) != self._found.get(vm)}
+        found, self._found = self._found, self._judged()
+        return {vm for vm in found.keys() | self._found.keys() if found.get(vm) != self._found.get(vm)}
 
     def set_of(self, vm: VmId, threshold: str) -> PeerSet:
         """What this VM was answered for names with a reputation below the threshold; settle() first."""
@@ -93,42 +92,26 @@ class ListedAnswers:
             spared=tuple((address, spared.get(address, "")) for address in numerically(own - blocked)),
         )
 
-    def _forget(self, vm: VmId) -> None:
-        self._answers.pop(vm, None)
-        self._suspect(vm, _NOBODY)
-        if self._rows.pop(vm, None) is not None:
-            self._stale = True
-
-    def _look_up(self, answers: InForce) -> None:
-        fresh = answers.keys() - self._known
-        if not fresh:
-            return
+    def _look_up(self, names: set[str]) -> None:
         if len(self._known) > _KEPT:
-            self._known, self._listed, fresh = set(), set(), set(answers)
+            self._known, self._listed = set(), set()
+        fresh = names - self._known
         self._known |= fresh
         self._listed |= self._intel.listed_names.among(fresh)
 
-    def _suspect(self, vm: VmId, own: frozenset[str]) -> None:
-        if own == self._own.get(vm, _NOBODY):
-            return
-        if own:
-            self._own[vm] = own
-        else:
-            del self._own[vm]
-        before, self._suspects = self._suspects, _NOBODY.union(*self._own.values())
-        self._stale = True
-        if not self._suspects <= before:
-            for other in self._answers:
-                self._scan(other)
+    def _suspect(self, vms: Iterable[VmId]) -> None:
+        """See which addresses these VMs were answered for listed names."""
+        for vm in vms:
+            answers = self._answers.get(vm, {})
+            _keep(self._own, vm, frozenset(a for name in answers.keys() & self._listed for a in answers[name]))
+        self._suspects = _NOBODY.union(*self._own.values())
 
-    def _scan(self, vm: VmId) -> None:
-        """See which of a VM's answers are of suspects."""
-        suspects, found = self._suspects, frozenset[tuple[str, str]]()
-        if suspects:
-            found = frozenset((name, a) for name, each in self._answers[vm].items() for a in each if a in suspects)
-        if found != self._rows.get(vm, _NOBODY):
-            self._rows[vm] = found
-            self._stale = True
+    def _rows_of(self, vm: VmId) -> frozenset[tuple[str, str]]:
+        """Those of a VM's answers that are of suspects."""
+        suspects = self._suspects
+        if not suspects:
+            return frozenset()
+        return frozenset((name, a) for name, each in self._answers.get(vm, {}).items() for a in each if a in suspects)
 
     def _judged(self) -> dict[VmId, tuple[_Found, ...]]:
         rows = [(vm, name, address) for vm, found in self._rows.items() for name, address in found]
@@ -142,6 +125,14 @@ class ListedAnswers:
         for vm, name, address, reputation, shared in told.iter_rows():
             found.setdefault(vm, []).append(_Found(address, reputation, words[name], shared))
         return {vm: tuple(each) for vm, each in found.items()}
+
+
+def _keep(table: dict[VmId, Any], vm: VmId, value: Any) -> None:
+    """Put the VM's value in place of an earlier one; one that is empty is not kept."""
+    if value:
+        table[vm] = value
+    else:
+        table.pop(vm, None)
 
 
 @lru_cache(maxsize=64)
