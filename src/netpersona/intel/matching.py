@@ -92,7 +92,8 @@ def address_matcher(table: pl.DataFrame) -> AddressMatcher:
     rows = numbered.filter(pl.col("type").is_in(["address", "network"]))
     numbers = prefixes(rows["value"])
     table = pl.concat([numbers, rows.select("indicator")], how="horizontal").drop_nulls("version")
-    return AddressMatcher(table.sort("version", "hi", "lo", "length", "indicator"))
+    order = np.lexsort([table[name].to_numpy() for name in ("length", "lo", "hi", "version")])  # equal ones stay so
+    return AddressMatcher(table[order])
 
 
 def match_names(names: pl.Series, domains: pl.DataFrame) -> pl.DataFrame:
