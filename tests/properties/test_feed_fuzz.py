@@ -125,7 +125,7 @@ print(time.process_time() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_
 @pytest.mark.parametrize("name", ENORMOUS)
 def test_an_enormous_feed_costs_bounded_time_and_memory(name):
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED], input=ENORMOUS[name], capture_output=True, timeout=300, check=True
+        [sys.executable, "-c", MEASURED], input=ENORMOUS[name], capture_output=True, timeout=600, check=True
     )
     seconds, grown = done.stdout.split()
     assert float(seconds) < 20

@@ -48,7 +48,7 @@ def allowed(sample):
 
 
 def call(*argv, **kwargs):
-    return subprocess.run([*NETPERSONA, *map(str, argv)], capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run([*NETPERSONA, *map(str, argv)], capture_output=True, text=True, timeout=600, **kwargs)
 
 
 def test_help_names_every_command():
@@ -60,7 +60,7 @@ def test_help_names_every_command():
 
 def test_help_imports_nothing_heavy():
     code = "import sys; from netpersona.app.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sorted(m for m in ('polars', 'numpy', 'sqlalchemy', 'cel', 'rich') if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.stdout.splitlines()[-1] == ""
 
 
@@ -124,13 +124,13 @@ def test_a_reader_that_goes_away_ends_us_quietly(store, argv):
     where = {**os.environ, "NETPERSONA_STORE": str(store)}
     process = subprocess.Popen([*NETPERSONA, *argv], stdout=writes, stderr=subprocess.PIPE, text=True, env=where)
     os.close(writes)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert (process.returncode, errors) == (141, "")
 
 
 def test_closed_standard_output_is_no_error(store):
     command = [*NETPERSONA, "findings", "--store", str(store)]
-    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -182,11 +182,11 @@ def test_interrupted_the_store_is_as_it_was(sample, store, tmp_path):
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None and not _reads(process.pid, big / "conn.log"):
         os.sched_yield()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert call("persona", "export", "--store", store, "-o", "json").stdout == before

@@ -17,7 +17,7 @@ FEED = (
 
 
 def check(*argv):
-    return subprocess.run([*NETPERSONA, "feed", "check", *map(str, argv)], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*NETPERSONA, "feed", "check", *map(str, argv)], capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_hash_seed_and_process_do_not_matter(sample, tmp_path):
         out = tmp_path / f"{seed}.json"
         argv = [sys.executable, "-m", "netpersona", "replay", str(sample.logs), "--inventory", str(sample.inventory)]
         argv += ["--feed", str(sample.feed), "--policy", str(sample.policy), "--report", str(out), "-o", "none"]
-        subprocess.run(argv, check=True, env={**os.environ, "PYTHONHASHSEED": seed}, timeout=120)
+        subprocess.run(argv, check=True, env={**os.environ, "PYTHONHASHSEED": seed}, timeout=600)
         report = json.loads(out.read_text())
         del report["timing"]
         seen.add(json.dumps(report, sort_keys=True))

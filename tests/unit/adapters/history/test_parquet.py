@@ -137,7 +137,7 @@ def test_who_reads_beside_a_writer_always_sees_what_was_written(tmp_path):
     windows(history, 3 * MANY)
     history.close(AT + DAY)
     over.set()
-    reader.join(60)
+    reader.join(300)
     assert seen == sorted(seen)
     assert hunted(history)["flows"].sum() == 3 * MANY
 

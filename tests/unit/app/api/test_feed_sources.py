@@ -39,7 +39,7 @@ class Live:
     def close(self):
         self.server.stop()
         self.rig.controller.stop()
-        self._runs.join(60)
+        self._runs.join(300)
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def asks(day):
         store.write_bytes((day / "day.db").read_bytes())
         server = Server(SampleService(str(store)), Path(folder, "api.sock"))
         server.start()
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(server.path)), base_url="http://x", timeout=60) as http:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(server.path)), base_url="http://x", timeout=600
+        ) as http:
             yield http
         server.stop()
 

@@ -45,7 +45,7 @@ def live(tmp_path):
     yield Strict(server.path)
     server.stop()
     rig.controller.stop()
-    runs.join(60)
+    runs.join(300)
 
 
 def test_what_is_so(live):

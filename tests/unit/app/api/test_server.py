@@ -47,7 +47,7 @@ def open_place():
 def asked_as(path, uid, *groups):
     """The status and the body of what another user is told."""
     arguments = [sys.executable, "-I", "-c", AS_ANOTHER, str(path), str(uid), ",".join(map(str, groups))]
-    done = subprocess.run(arguments, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(arguments, capture_output=True, check=True, timeout=600)
     head, _, body = done.stdout.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
 
@@ -55,7 +55,7 @@ def asked_as(path, uid, *groups):
 def raw(path, sent):
     """What the server answers to these bytes."""
     with socket.socket(socket.AF_UNIX) as asked:
-        asked.settimeout(20)
+        asked.settimeout(60)
         asked.connect(str(path))
         asked.sendall(sent)
         answer = b""
@@ -188,7 +188,7 @@ def test_many_may_ask_at_once(server):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert told == [4] * 16
 
 
@@ -224,7 +224,7 @@ def test_a_server_of_something_else_is_told(tmp_path):
 def test_a_controller_that_hangs_is_told(service, server, monkeypatch):
     monkeypatch.setattr("netpersona.app.client._SOON", 0.2)
     go_on = threading.Event()
-    service.health = lambda: go_on.wait(20)
+    service.health = lambda: go_on.wait(300)
     with pytest.raises(NetpersonaError, match=r"did not answer within 0\.2 s"):
         Controller(server.path).health()
     go_on.set()

@@ -47,7 +47,7 @@ class Settling(Lending):
         if self.push is not None:
             pushing = threading.Thread(target=self.push, daemon=True)
             pushing.start()
-            pushing.join(5)
+            pushing.join(60)
             self.waits, self.push = pushing.is_alive(), None
 
 

@@ -41,7 +41,7 @@ def worked_in(threats):
         if known is not None and threats._work is None and not threats._stale:
             return known.intel
         if threats._work is not None:
-            threats._work.done.exception(timeout=30)
+            threats._work.done.exception(timeout=300)
     raise AssertionError("it was never worked in")
 
 
