@@ -34,7 +34,7 @@ CONTACTS_KEPT = 80
 SOURCES_KEPT = 240
 TARGETS_KEPT = 32
 SPREADS_KEPT = 12
-LOGINS_KEPT = 48
+LOGINS_KEPT = 64
 UNRESOLVED_KEPT = 48
 DOMAINS_KEPT = 16
 EPISODES_KEPT = 128
@@ -377,7 +377,7 @@ def _by_spread(table: Iterable[Spread]) -> list[int]:
 
 
 def _by_logins(table: Iterable[Logins]) -> list[int]:
-    return [v.last + min(v.flows, 24) * HOUR for v in table]
+    return [v.last + min(v.flows, 24) * 10 * MINUTE for v in table]  # more: who is done displaces who guesses
 
 
 def _by_time(table: Iterable[int]) -> list[int]:

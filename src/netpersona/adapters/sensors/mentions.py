@@ -24,6 +24,7 @@ _ENDS = (
     "uid",
 )
 _TOLD = ("server_name", "tls_fingerprint", "auth_success")
+_OWN = ("state", "payload_orig", "payload_resp")  # which flows that have a record know better
 
 
 class Mentions:
@@ -38,9 +39,14 @@ class Mentions:
         self._met: list[pl.Series] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows: a flow's ends (`_ENDS`), what is known of it (`_TOLD`) and its payload bytes each way."""
+        """Add rows: a flow's ends (`_ENDS`), what is known of it (`_TOLD`) and its payload bytes each way.
+
+        A `state` may be left out.
+        """
         if rows.is_empty():
             return
+        if "state" not in rows.columns:
+            rows = rows.with_columns(pl.lit(None, pl.String).alias("state"))
         ends = [pl.col(name).cast(pl.String).fill_null("") for name in _ENDS[1:6]]
         own = pl.when(pl.col("uid").is_null()).then(pl.concat_str(pl.lit("\0"), *ends, separator=" ")).otherwise("uid")
         timed = rows.with_columns(
@@ -83,17 +89,17 @@ class Mentions:
 def _merged(rows: pl.DataFrame) -> pl.DataFrame:
     """One row for each key."""
     if rows["key"].n_unique() == rows.height:
-        return rows.select("key", "last", "named_at", *_ENDS, *_TOLD, "payload_orig", "payload_resp")
+        return rows.select("key", "last", "named_at", *_ENDS, *_TOLD, *_OWN)
     ends = rows.select("key", *_ENDS).sort(["key", *_ENDS]).unique("key", keep="first", maintain_order=True)
     named = rows.drop_nulls("server_name").select("key", "named_at", "server_name")
     names = named.sort("key", "named_at", "server_name").unique("key", keep="first", maintain_order=True)
     sums = rows.group_by("key").agg(
         pl.col("last", "auth_success").max(),
-        pl.col("tls_fingerprint").min(),
+        pl.col("tls_fingerprint", "state").min(),
         *(
             pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
             for name in ("payload_orig", "payload_resp")
         ),
     )
     whole = sums.join(ends, on="key", how="left").join(names, on="key", how="left")
-    return whole.select("key", "last", "named_at", *_ENDS, *_TOLD, "payload_orig", "payload_resp")
+    return whole.select("key", "last", "named_at", *_ENDS, *_TOLD, *_OWN)

@@ -28,7 +28,7 @@ FIELDS: dict[str, dict[str, str]] = {
     | {"method": TEXT, "host": TEXT, "uri": TEXT, "user_agent": TEXT, "status_code": TEXT}
     | {"request_body_len": COUNT, "response_body_len": COUNT},
     "ssl": _EVERY | {"version": TEXT, "server_name": TEXT, "ja3": TEXT},
-    "ssh": _EVERY | {"auth_success": FLAG},
+    "ssh": _EVERY | {"auth_success": FLAG, "server": TEXT},
 }
 SENSORS = ("_node_name", "_system_name", "@system")  # columns that name the sensor, the best first
 

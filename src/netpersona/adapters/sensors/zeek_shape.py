@@ -151,11 +151,19 @@ _SAID: dict[str, list[pl.Expr]] = {
 }
 
 
+_ANSWER = {  # what only a server's reply can fill in
+    "dns": ("rcode_name",),
+    "http": ("status_code",),
+    "ssl": ("version",),
+    "ssh": ("server", "auth_success"),
+}
+
+
 def mentions(rows: Rows, label: str, file: str) -> pl.DataFrame:
     """What an application's log knows of the flows that it mentions: one row for each of its rows.
 
     Columns: the flow's ends, uid, sensor and source, `start`, `application`, and where known `server_name`,
-    `tls_fingerprint`, `auth_success`, `payload_orig`, `payload_resp`.
+    `tls_fingerprint`, `auth_success`, `payload_orig`, `payload_resp`, `state` (S1, established: the server spoke).
     """
     assert rows.kind is not None
     kind = rows.kind
@@ -165,6 +173,7 @@ def mentions(rows: Rows, label: str, file: str) -> pl.DataFrame:
         "request_body_len": pl.Int64,
         "response_body_len": pl.Int64,
     }
+    answered = pl.any_horizontal(pl.col(name).is_not_null() for name in _ANSWER[kind])
     known = {
         name: pl.col(name) if name in rows.frame.columns else pl.lit(None, dtype) for name, dtype in nothing.items()
     }
@@ -178,4 +187,5 @@ def mentions(rows: Rows, label: str, file: str) -> pl.DataFrame:
         known["auth_success"].alias("auth_success"),
         known["request_body_len"].alias("payload_orig"),
         known["response_body_len"].alias("payload_resp"),
+        pl.when(answered).then(pl.lit("S1")).alias("state"),
     )

@@ -7,13 +7,14 @@ import pytest
 
 from log_samples import CONN, FIELDS, header, line, read, row, write
 from netpersona.adapters.sensors.zeek import ZeekSensor, home
+from netpersona.flow.orient import answered_by_responder
 
 ENDS = ["ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p"]
 LOGS = {
     "dns": [*ENDS, "proto", "query", "qtype_name", "rcode_name", "answers", "TTLs"],
     "http": [*ENDS, "method", "host", "uri", "user_agent", "request_body_len", "response_body_len", "status_code"],
     "ssl": [*ENDS, "version", "server_name", "ja3"],
-    "ssh": [*ENDS, "auth_success"],
+    "ssh": [*ENDS, "auth_success", "server"],
 }
 
 
@@ -112,6 +113,24 @@ def test_flows_that_only_an_application_log_mentions(tmp_path, kind, transport):
         "10.0.0.5",
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply"),
+    [
+        ("dns", {"rcode_name": "NXDOMAIN"}),
+        ("http", {"status_code": 304}),
+        ("ssl", {"version": "TLSv13"}),
+        ("ssh", {"server": "SSH-2.0-OpenSSH_9.6"}),
+        ("ssh", {"auth_success": "F"}),
+    ],
+)
+def test_what_only_the_server_can_have_said_shows_that_it_answered(tmp_path, kind, reply):
+    asked, answered = {"uid": "C1"}, {"uid": "C2", **reply}
+    alone = read(log(tmp_path, kind, asked, answered)).flows.sort("uid")
+    assert alone.select("state", answered=answered_by_responder()).rows() == [(None, False), ("S1", True)]
+    told = read(conn(tmp_path, "C2"), log(tmp_path, kind, answered)).flows
+    assert told["state"].to_list() == ["SF"]
 
 
 def test_datagram_tls_is_udp(tmp_path):

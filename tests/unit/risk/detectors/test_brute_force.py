@@ -37,6 +37,30 @@ def test_work_is_no_guessing():
         assert judged([window([work])]) == [[]]
 
 
+def test_a_password_that_several_outside_use_was_guessed():
+    crowd = [session(f"112.85.42.{i}", flows=30, ok=30) for i in (1, 2, 3)]
+    assert kinds(judged([window(crowd)])[0]) == ["brute_force"] * 3
+    assert judged([window(crowd[:2])]) == [[]]
+    runners = [session(f"10.77.0.{i}", flows=30, ok=30) for i in (21, 22, 23)]
+    assert judged([window(runners)]) == [[]]
+
+
+def test_extensions_of_a_telephone_are_guessed_in_a_burst_from_outside():
+    assert kinds(judged([window([session(port=5060, flows=22)])])[0]) == ["brute_force"]
+    calls = [window([session(port=5060, flows=10, at=i * 2 * WINDOW)], number=2 * i) for i in range(6)]
+    assert judged(calls)[-1] == []
+    assert judged([window([session("10.77.0.21", 5060, flows=22)])]) == [[]]
+
+
+def test_who_guessed_hours_ago_does_not_displace_who_guesses():
+    done = [window([session(f"112.85.{i}.9", flows=24) for i in range(60)])]
+    later = [
+        window([session(f"112.86.{i}.9", flows=2, at=number * WINDOW) for i in range(17)], number=number)
+        for number in range(72, 84)
+    ]
+    assert len(kinds(judged([*done, *later])[-1])) == 17
+
+
 def test_a_web_client_is_no_guesser():
     assert judged([window([talk(GUESSER, 443, direction="inbound", flows=200, every=SECOND)])]) == [[]]
 
