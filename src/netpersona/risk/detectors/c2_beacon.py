@@ -3,7 +3,7 @@
 How it is fooled: by intervals drawn at random over a wide range, by calling a different address each time, and by
 hiding inside one long connection.  Updaters, tiles and sync clients call regularly too: regularity alone is context;
 an alert needs more (seconds rather than minutes between calls, an unusual port, nobody answering, a peer new to a VM
-that we know).
+that we know).  Many calls for a few words each are told without any rhythm.
 Cost: a sort of at most 200 gaps for each contact called ten times or more.
 Method: as RITA scores beacons: the median absolute deviation of the gaps against their median, and their Bowley
 skewness; besides, the share of gaps that are whole multiples of the median, since calls get lost, and calls without
@@ -23,7 +23,7 @@ from netpersona.risk.detectors.makers import well_known
 from netpersona.risk.detectors.peers import ALTERNATIVE_PORTS, PERIODIC_PORTS, WEB_PORTS, near, scope, usual
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import ENOUGH_CALLS, Call, Scene
-from netpersona.risk.detectors.words import shown, span
+from netpersona.risk.detectors.words import shown, size, span
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "c2_beacon"
@@ -43,6 +43,11 @@ UNBROKEN = 2 * MINUTE
 REGULAR_ENOUGH = 0.75  # what many calls without any pause are worth
 CONTENT = 50_000  # bytes received a call: so much is content, not orders
 INTENSE = 60  # calls in one window
+WORDS_CALLS = (
+    50  # calls in one window that each bring only a few words: browsers keep connections, and pages are larger
+)
+WORDS_IN, WORDS_OUT = 600, 1000  # bytes a call, with headers; a TLS handshake alone is more
+WORDS_SURE = 0.65
 _MS = 1000  # µs
 
 
@@ -51,7 +56,9 @@ def judge(scene: Scene) -> list[Finding]:
     if not scene.frequent:
         return []
     return [
-        f for call in scene.frequent if _due(call) and _counts(call) and (f := _judge_call(scene, call)) is not None
+        f
+        for call in scene.frequent
+        if _due(call) and _counts(call) and (f := _judge_call(scene, call) or _judge_words(scene, call)) is not None
     ]
 
 
@@ -81,6 +88,28 @@ def _judge_call(scene: Scene, call: Call) -> Finding | None:
     if score < enough or period_ms < FASTEST_MS or confidence < REPORT_AT:
         return None
     return _finding(scene, call, (score, period_ms, len(calls)), confidence)
+
+
+def _judge_words(scene: Scene, call: Call) -> Finding | None:
+    """Many calls to one outside web server, each a connection for a few words, however irregular."""
+    c = call.now
+    if c.flows < WORDS_CALLS or not (c.port in WEB_PORTS or c.port in ALTERNATIVE_PORTS) or scene.inside(c.peer):
+        return None
+    few = 0 < c.bytes_in <= WORDS_IN * c.answered and c.bytes_out <= WORDS_OUT * c.flows
+    if not few or c.answered * 5 < c.flows * 4 or _old_habit(scene, c) or _alike(scene, c) >= ROUNDS:
+        return None
+    if c.transport != "tcp" or (c.server_name is not None and well_known(c.server_name)):
+        return None
+    named = f" ({shown(c.server_name)})" if c.server_name is not None else ""
+    return _told(
+        scene,
+        call,
+        WORDS_SURE,
+        why=f"The VM called {c.peer}{named} at tcp port {c.port} {c.flows} times within "
+        f"{span(c.starts[-1] - c.starts[0])}, and got {size(c.bytes_in / c.answered)} a call: implants "
+        "that ask for orders by HTTP do so, pages are larger.",
+        evidence={"calls_in_window": c.flows, "received_bytes_per_call": round(c.bytes_in / c.answered)},
+    )
 
 
 def _gaps(call: Call) -> Sequence[int]:
@@ -158,12 +187,17 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
         points -= 2.5
     if _alike(scene, c) >= ROUNDS:
         points -= 3.0
-    known = profile.kinds.get(kind_of(c))
-    if known is not None and c.first - known.first >= DAY:
+    if _old_habit(scene, c):
         points -= 1.5
-    elif known is None and profile.windows >= 24 and scene.persona.completeness.seen >= 0.95:
+    elif not scene.familiar(c) and profile.windows >= 24 and scene.persona.completeness.seen >= 0.95:
         points += 1.0
     return points
+
+
+def _old_habit(scene: Scene, c: Conversation) -> bool:
+    """Whether the VM has called so for a day or longer: what began an hour ago may be the beacon itself."""
+    known = scene.persona.profile.kinds.get(kind_of(c))
+    return known is not None and c.first - known.first >= DAY
 
 
 def _where(scene: Scene, c: Conversation) -> float:
@@ -190,6 +224,20 @@ def _finding(scene: Scene, call: Call, rhythm: tuple[float, int, int], confidenc
     score, period_ms, gaps = rhythm
     named = f" ({shown(c.server_name)})" if c.server_name is not None else ""
     vain = "" if contact.answered or not contact.bytes_out else ", although it never answered"
+    return _told(
+        scene,
+        call,
+        confidence,
+        why=f"The VM called {c.peer}{named} at {c.transport} port {c.port} {contact.flows} times, every "
+        f"{span(period_ms * _MS)} with a regularity of {score:.2f} of 1{vain}: implants ask for orders like that.",
+        evidence={"intervals_judged": gaps, "period_s": round(period_ms / 1000, 3), "regularity": round(score, 4)},
+    )
+
+
+def _told(
+    scene: Scene, call: Call, confidence: float, *, why: str, evidence: dict[str, float | int | str | list[str]]
+) -> Finding:
+    c, contact = call
     return found(
         scene,
         "c2_beacon",
@@ -204,14 +252,11 @@ def _finding(scene: Scene, call: Call, rhythm: tuple[float, int, int], confidenc
         confidence=confidence,
         severity=Severity.HIGH if confidence >= ALERT_AT else Severity.LOW,
         alert=confidence >= ALERT_AT,
-        why=f"The VM called {c.peer}{named} at {c.transport} port {c.port} {contact.flows} times, every "
-        f"{span(period_ms * _MS)} with a regularity of {score:.2f} of 1{vain}: implants ask for orders like that.",
+        why=why,
         evidence={
             "calls": contact.flows,
             "calls_answered": contact.answered,
-            "intervals_judged": gaps,
-            "period_s": round(period_ms / 1000, 3),
-            "regularity": round(score, 4),
+            **evidence,
             "sent_bytes": contact.bytes_out,
             "received_bytes": contact.bytes_in,
         },

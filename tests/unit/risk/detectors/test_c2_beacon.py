@@ -125,3 +125,37 @@ def test_regularity_of_known_rhythms():
 def test_a_monitor_makes_rounds_and_is_no_implant():
     rounds = [talk(f"172.20.{i}.5", 9100, starts=[START + t for t in every(15 * SECOND, 20)]) for i in range(12)]
     assert not any(f.alert for f in beacons(judged([window(rounds)])))
+
+
+def words(count=60, at=0, **more):
+    """Calls for a few words each, without any rhythm."""
+    chance = random.Random(7)
+    starts = sorted(START + at + chance.randrange(2 * MINUTE) for _ in range(count))
+    return talk(**{"port": 80, "out": 550, "back": 470, "starts": starts, **more})
+
+
+def test_many_calls_for_a_few_words_need_no_rhythm():
+    [finding] = beacons(judged([window([words()])]))
+    assert (finding.alert, finding.evidence["received_bytes_per_call"]) == (True, 470)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"count": 40},
+        {"back": 2400},
+        {"out": 4000},
+        {"back": 0},
+        {"port": 5000},
+        {"peer": "10.99.0.7"},
+        {"server_name": "telemetry.ubuntu.com"},
+    ],
+)
+def test_pages_questions_inside_and_makers_are_no_words_of_an_implant(other):
+    assert not [f for f in beacons(judged([window([words(**other)])])) if f.alert]
+
+
+def test_a_habit_of_asking_for_a_few_words_is_one():
+    usage = Usage(900.0, 1.0, 1.0, START - 2 * DAY, START)
+    profile = TrafficProfile(kinds={Kind("outbound", "tcp", 80, FAR): usage}, windows=200)
+    assert not beacons(judged([window([words()])], Persona("web-1", profile=profile)))
