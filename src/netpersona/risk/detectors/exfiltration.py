@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from netpersona.flow.window import DAY
 from netpersona.persona.profile import volume_quantile
+from netpersona.risk.detectors.acquaintance import knew
 from netpersona.risk.detectors.peers import near
 from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Call, Scene
@@ -42,7 +43,7 @@ def _band(scene: Scene) -> float | None:
 def _judge_call(scene: Scene, call: Call, band: float | None) -> Finding | None:
     c, contact = call
     sent, received = contact.bytes_out, contact.bytes_in
-    if sent < RATIO * max(received, 1) or scene.familiar(c) or _ours(scene, call):
+    if sent < RATIO * max(received, 1) or knew(scene, c) or _ours(scene, call):
         return None
     times = sent / band if band else 0.0
     if sent < FLOOR and not (sent >= FLOOR_BY_BAND and times >= OUT_OF_BAND):

@@ -1,9 +1,7 @@
 """Finds: a flow kept open for hours to an outside peer that the VM did not know before.
 
 Reported from four hours on, and put before a person from eight at a port where no usual service lives, from sixteen at
-any.  A peer is known if the VM called it at that service before the window in which the flow began: live, a flow is
-learned by parts while it lasts, and must not become familiar by itself.  Of several flows of one service in a window it
-is not told which ended last; then a peer that was met in the window before counts as unknown too.
+any.  A peer is known if the VM called it at that service before the window in which the flow began (acquaintance).
 
 How it is fooled: by closing and opening again.  Push messages, remote desktops and tunnels for work stay open as
 well, so this is context, and an alert only where no usual service lives at the port.
@@ -13,9 +11,8 @@ Method: RITA's long-connections list; the thresholds are ours.
 
 from __future__ import annotations
 
-from netpersona.flow.window import HOUR, WINDOW
-from netpersona.observation.model import Conversation
-from netpersona.persona.profile import kind_of
+from netpersona.flow.window import HOUR
+from netpersona.risk.detectors.acquaintance import met
 from netpersona.risk.detectors.peers import scope, usual
 from netpersona.risk.detectors.report import found
 from netpersona.risk.detectors.scene import Call, Scene
@@ -36,21 +33,8 @@ def judge(scene: Scene) -> list[Finding]:
         _finding(scene, call, first)
         for call in scene.lasting
         if call.now.longest >= LONG and scope(call.now.peer) == "public"
-        if (first := _met(scene, call.now)) is not None
+        if (first := met(scene, call.now)) is not None
     ]
-
-
-def _met(scene: Scene, c: Conversation) -> int | None:
-    """When (µs) the VM met the peer, in the window in which the longest flow began or later; None: before that."""
-    began = c.last - c.longest
-    if began >= scene.observation.window.start:
-        return None if scene.familiar(c) else c.first
-    alone = not c.flows and c.answered <= 1  # else another flow may have ended last, up to a window later
-    usage = scene.persona.profile.kinds.get(kind_of(c))
-    if usage is None:
-        return began if alone else c.first
-    earliest = began if alone else began - WINDOW
-    return usage.first if usage.first >= earliest - earliest % WINDOW else None
 
 
 def _finding(scene: Scene, call: Call, first: int) -> Finding:

@@ -21,7 +21,10 @@ from netpersona.risk.finding import Finding, Severity
 NAME = "mail_exfiltration"
 SENDING = {21: "FTP", 25: "mail", 465: "mail", 587: "mail"}
 FETCHING = frozenset({110, 143, 993, 995})
+FTP, RELAY = 21, 25
+PASSIVE = 1024  # FTP's data connections go to a port from here on
 SAID = 1500  # bytes sent to one contact: more than a greeting
+GREETING = 4  # times as much may come back where a server first shows its certificates
 SERVERS = 4  # so many mail servers called: this is a mail server itself
 CONFIDENCE = 0.55
 
@@ -35,9 +38,27 @@ def judge(scene: Scene) -> list[Finding]:
 
 
 def _contact(scene: Scene, c: Conversation) -> Contact | None:
+    """What was sent to a public peer, where it was enough."""
     contact = scene.memory.contacts.get((c.transport, c.port, c.peer))
-    enough = contact is not None and contact.bytes_out >= SAID and contact.bytes_out >= contact.bytes_in
-    return contact if enough and scope(c.peer) == "public" else None
+    if contact is None or scope(c.peer) != "public":
+        return None
+    if c.port == FTP:
+        contact = _with_files(scene, contact, c.peer)
+    back = contact.bytes_in if c.port in (FTP, RELAY) else contact.bytes_in // GREETING
+    return contact if contact.bytes_out >= SAID and contact.bytes_out >= back else None
+
+
+def _with_files(scene: Scene, control: Contact, peer: str) -> Contact:
+    """FTP's contact with what went through its passive data connections, which are flows of their own."""
+    data = [
+        contact
+        for (transport, port, other), contact in scene.memory.contacts.items()
+        if other == peer and transport == "tcp" and port >= PASSIVE
+    ]
+    return control._replace(
+        bytes_out=control.bytes_out + sum(contact.bytes_out for contact in data),
+        bytes_in=control.bytes_in + sum(contact.bytes_in for contact in data),
+    )
 
 
 def _handles_mail(scene: Scene) -> bool:

@@ -1,12 +1,15 @@
 """Channels, tunnels, mining, spreading, long connections."""
 
 import random
+from dataclasses import replace
 
-from netpersona.flow.window import HOUR, MINUTE, SECOND
-from netpersona.persona.model import Kind
+from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
+from netpersona.persona.model import Kind, Usage
 from netpersona.risk.detectors import Context
 from unit.risk.detectors.test_volumes import learned
-from unit.risk.detectors.windows import FAR, asked, judged, kinds, talk, window
+from unit.risk.detectors.windows import FAR, START, asked, judged, kinds, talk, window
+
+INSIDE = "10.77.0.20"
 
 
 def test_a_session_at_an_odd_port_is_a_channel():
@@ -21,6 +24,53 @@ def test_usual_ports_short_flows_known_peers_and_big_data_are_no_channel():
     assert judged([window([talk(port=4782, lasts=3 * SECOND)])]) == [[]]
     assert judged([window([talk(port=4782, lasts=3 * MINUTE, back=40_000_000)])]) == [[]]
     assert judged([window([talk(port=4782, lasts=3 * MINUTE)])], known) == [[]]
+
+
+def test_a_sandbox_shows_a_session_for_half_a_minute():
+    assert kinds(judged([window([talk(port=4771, lasts=31 * SECOND, out=11_000, back=6_000)])])[0]) == ["c2_channel"]
+    assert judged([window([talk(port=4771, lasts=29 * SECOND, out=11_000, back=6_000)])]) == [[]]
+
+
+def test_the_port_of_a_tool_tells_inside_too_and_sooner():
+    shell = {"port": 4444, "out": 2000, "back": 900}
+    for peer in (FAR, INSIDE, "192.168.9.9"):
+        assert kinds(judged([window([talk(peer, lasts=15 * SECOND, **shell)])])[0]) == ["c2_channel"]
+    assert judged([window([talk(INSIDE, lasts=5 * SECOND, **shell)])]) == [[]]
+    assert judged([window([talk(INSIDE, lasts=15 * SECOND, application="http", **shell)])]) == [[]]
+    assert judged(
+        [window([talk(INSIDE, lasts=15 * SECOND, **shell)])], learned(Kind("outbound", "tcp", 4444, INSIDE))
+    ) == [[]]
+
+
+def begun_before(port, **more):
+    """Two windows of one flow as a tap tells it: 2 s at the end of the first, and what it did in the second."""
+    late = talk(port=port, at=WINDOW - 2 * SECOND, lasts=2 * SECOND, out=700, back=700)
+    rest = talk(port=port, at=WINDOW, lasts=4 * MINUTE, **more)._replace(
+        flows=0, starts=(), longest=4 * MINUTE + 2 * SECOND
+    )
+    return [window([late]), window([rest], number=1)]
+
+
+def test_a_session_is_not_familiar_by_its_own_beginning():
+    for port, more, kind in (
+        (4771, {"out": 9000, "back": 6000}, "c2_channel"),
+        (14444, {"out": 9000, "back": 6000}, "crypto_mining"),
+        (443, {"out": 90_000_000, "back": 6000}, "exfiltration"),
+    ):
+        known = learned()
+        met = {
+            Kind("outbound", "tcp", port, FAR): Usage(1.0, 700.0, 700.0, START + WINDOW - 2 * SECOND, START + WINDOW)
+        }
+        learning = replace(known, profile=replace(known.profile, kinds=met))
+        assert kind in kinds(judged(begun_before(port, **more), learning)[-1])
+        long_known = learned(Kind("outbound", "tcp", port, FAR), band=100_000_000)
+        old = {kind: replace_first(usage, START - HOUR) for kind, usage in long_known.profile.kinds.items()}
+        long_known = replace(long_known, profile=replace(long_known.profile, kinds=old))
+        assert kind not in kinds(judged(begun_before(port, **more), long_known)[-1])
+
+
+def replace_first(usage, first):
+    return usage._replace(first=first)
 
 
 def test_file_sharing_with_many_is_no_channel():
@@ -73,6 +123,19 @@ def test_coin_peers_and_pool_names_are_mining():
     assert judged([window(names=[asked("carpool.example.com"), asked("hotelpool.de")])]) == [[]]
 
 
+def test_a_session_at_a_pools_port_is_mining_and_at_a_games_is_context():
+    held = {"lasts": 4 * MINUTE, "out": 9000, "back": 9000}
+    assert "crypto_mining" in kinds(judged([window([talk(port=3333, **held)])])[0])
+    game = judged([window([talk(port=7777, **held)])])[0]
+    assert "crypto_mining" in kinds(game, alerts=False)
+    assert "crypto_mining" not in kinds(game)
+
+
+def test_nodes_of_other_coins_are_found():
+    ether = [talk(f"159.69.36.{i}", 30303, transport="udp") for i in range(1, 5)]
+    assert kinds(judged([window(ether)])[0]) == ["crypto_mining"]
+
+
 def test_remote_shell_and_file_sharing_to_one_machine_inside_is_spreading():
     victim = "10.77.0.20"
     spread = [talk(victim, 5985, flows=4), talk(victim, 445, flows=10, out=600_000, back=8000)]
@@ -108,6 +171,38 @@ def test_a_server_that_loads_from_a_directory_outside_was_exploited():
     assert kinds(judged([window([talk(port=1389, out=400, back=900)])])[0]) == ["exploit_attempt"]
     assert kinds(judged([window([talk("10.77.0.5", 389)])])[0]) == []
     assert kinds(judged([window([talk(port=389)])], learned(Kind("outbound", "tcp", 389, FAR)))[0]) == []
+
+
+def test_a_directory_inside_at_no_directorys_port_is_a_callback():
+    assert kinds(judged([window([talk(INSIDE, 1389, out=400, back=900)])])[0]) == ["exploit_attempt"]
+    assert kinds(judged([window([talk(INSIDE, 9999, out=400, back=900, application="ldap_tcp")])])[0]) == [
+        "exploit_attempt"
+    ]
+    assert judged([window([talk(INSIDE, 636, application="ldap_tcp")])]) == [[]]
+    assert judged([window([talk(INSIDE, 1389)])], learned(Kind("outbound", "tcp", 1389, INSIDE))) == [[]]
+
+
+def test_guessing_at_netlogon_asks_the_mapper_anew_each_time():
+    for direction in ("outbound", "inbound"):
+        guesses = talk(INSIDE, 135, direction=direction, flows=120, every=SECOND // 10)
+        assert "exploit_attempt" in kinds(judged([window([guesses])])[0])
+    inventory = talk(INSIDE, 135, flows=20, every=SECOND // 10)
+    monitor = talk(INSIDE, 135, flows=100, every=3 * SECOND)
+    for work in (inventory, monitor):
+        assert "exploit_attempt" not in kinds(judged([window([work])])[0])
+
+
+def test_what_ftp_carries_counts_though_it_is_a_flow_of_its_own():
+    control = talk(port=21, out=900, back=1400, application="ftp")
+    upload = talk(port=50_123, out=9000, back=400)
+    assert "exfiltration" in kinds(judged([window([control, upload])])[0])
+    download = talk(port=50_123, out=400, back=90_000)
+    assert "exfiltration" not in kinds(judged([window([control, download])])[0])
+
+
+def test_the_certificates_of_a_mail_server_are_no_answer():
+    assert "exfiltration" in kinds(judged([window([talk(port=587, out=3000, back=5500)])])[0])
+    assert judged([window([talk(port=25, out=3000, back=5500)])]) == [[]]
 
 
 def test_who_sends_mail_and_never_reads_any_is_suspect():
