@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netpersona.flow.vm import VmId
 from netpersona.ruleset.model import VmRules
@@ -39,19 +39,18 @@ def told_by(vms: Mapping[VmId, VmRules]) -> dict[VmId, Told]:
 
 
 Dispatched = tuple[dict[str, Dispatch], dict[str, Hook], Chains]
-Ways = dict[str, dict[Whose, dict[str, str]]]
-"""For each side, and by what packets are told, which interface or address leads to which chain."""
+Leads = dict[Whose, dict[str, str]]
+"""By what packets are told, which interface or address leads to which chain."""
+Ways = dict[str, Leads]
+"""The same for each side: from, to, and nat."""
 
 
-def ways(told: Mapping[VmId, Told], chains: Mapping[str, object]) -> Ways:
-    """Where the packets of these VMs are led, among these chains."""
-    found: Ways = {side: {whose: {} for whose in EVERY} for side in ("from", "to", "nat")}
-    for vm, each in told.items():
-        for side, ways in found.items():
-            chain = f"{side}_{vm}"
-            if chain in chains:
-                for whose, values in each.items():
-                    ways[whose].update(dict.fromkeys(values, chain))
+def leads(side: str, told: Iterable[tuple[VmId, Told]]) -> Leads:
+    """Where the packets of these VMs are led on this side."""
+    found: Leads = {whose: {} for whose in EVERY}
+    for vm, each in told:
+        for whose, values in each.items():
+            found[whose].update(dict.fromkeys(values, f"{side}_{vm}"))
     return found
 
 
@@ -60,10 +59,10 @@ def inet_hooks(leading: Ways) -> Dispatched:
     maps: dict[str, Dispatch] = {}
     bodies: dict[str, list[str]] = {"forward": [], "input": [], "output": [], "prerouting": []}
     for side, names in (("from", ("forward", "input")), ("to", ("forward", "output")), ("nat", ("prerouting",))):
-        for whose, leads in leading[side].items():
-            if leads:
+        for whose, chains in leading[side].items():
+            if chains:
                 name = f"{side}_{whose.kind}"
-                maps[name] = Dispatch(whose.key, dict(sorted(leads.items())))
+                maps[name] = Dispatch(whose.key, dict(sorted(chains.items())))
                 for hook in names:
                     bodies[hook].append(f"{whose.field(sending=side != 'to')} vmap @{name}")
     hooks = {

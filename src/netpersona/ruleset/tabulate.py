@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from netpersona.flow.vm import VmId
 from netpersona.policy.model import Action, AlwaysAllow, Mode
-from netpersona.ruleset.dispatch import Dispatched, Told, bridge_hooks, inet_hooks, told_by, ways
+from netpersona.ruleset.dispatch import Dispatched, Told, Ways, bridge_hooks, inet_hooks, leads, told_by
 from netpersona.ruleset.endings import built_in, ending
 from netpersona.ruleset.model import ALLOW_NAMES, PORTED, ResolvedRule, Ruleset, VmRules
 from netpersona.ruleset.nft_text import protocol_number
@@ -117,6 +117,15 @@ class _Part:
         return _place(self.rules) == _place(other) and self.likes.keys() == likes.keys() and ways == others
 
 
+class _Led(NamedTuple):
+    """Where packets are led, and what that was made of."""
+
+    told: Mapping[VmId, Told]
+    redirecting: frozenset[VmId]
+    ways: Ways
+    made: Dispatched
+
+
 class _Family:
     """The table of one family, and what is kept for the next one."""
 
@@ -143,7 +152,7 @@ class _Family:
         self._nears: dict[tuple[str, ...], _Near] = {}
         self._chains: Chains = {}  # of VMs
         self._redirecting: frozenset[VmId] = frozenset()
-        self._dispatched: tuple[object, object, Dispatched] | None = None
+        self._dispatched: _Led | None = None
 
     def table(
         self,
@@ -217,6 +226,8 @@ class _Family:
             old, new = before.get(vm), after.get(vm)
             had, has = ({} if part is None else part.own for part in (old, new))
             for name in (had.keys() | has.keys()) & kinds.keys():
+                if name in self._own and had.get(name) == has.get(name):
+                    continue
                 of = own.setdefault(name, dict(self._own[name].of) if name in self._own else {})
                 if name in has:
                     of[vm] = has[name]
@@ -303,10 +314,21 @@ class _Family:
     def _dispatch(self) -> Dispatched:
         """Which interface and address leads where: made again only where one of these changed."""
         kept = self._dispatched
-        if kept is None or kept[0] is not self._told or kept[1] != self._redirecting:
-            made = (bridge_hooks if self._bridged else inet_hooks)(ways(self._told, self._chains))
-            kept = self._dispatched = (self._told, self._redirecting, made)
-        return kept[2]
+        if kept is None or kept.told is not self._told or kept.redirecting != self._redirecting:
+            kept = self._dispatched = self._led(kept)
+        return kept.made
+
+    def _led(self, kept: _Led | None) -> _Led:
+        """The same made anew, but for the maps that are as before."""
+        if kept is not None and kept.told is self._told:
+            ways = dict(kept.ways)
+        else:
+            ways = {side: leads(side, self._told.items()) for side in ("from", "to")}
+        ways["nat"] = leads("nat", ((vm, self._told[vm]) for vm in self._redirecting))
+        maps, hooks, bodies = (bridge_hooks if self._bridged else inet_hooks)(ways)
+        before = {} if kept is None else kept.made[0]
+        same = {name: before[name] for name, found in maps.items() if before.get(name) == found}
+        return _Led(self._told, self._redirecting, ways, (maps | same, hooks, bodies))
 
 
 class Reading:

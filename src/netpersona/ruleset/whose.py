@@ -15,9 +15,12 @@ from netpersona.ruleset.tables import Filled
 VMS = 1 << 16  # that a set which rules fill has room for
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Whose:
-    """What is asked of a packet that the VM sends, or is sent, and in which IP versions."""
+    """What is asked of a packet that the VM sends, or is sent, and in which IP versions.
+
+    There are those of EVERY, and each equals itself only: they are keys, asked for thousands of times for a table.
+    """
 
     kind: str  # interface | v4 | v6
     key: str  # nft's type

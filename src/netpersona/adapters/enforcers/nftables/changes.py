@@ -20,7 +20,7 @@ from netpersona.adapters.enforcers.nftables import expressions as x
 from netpersona.adapters.enforcers.nftables.assemble import Statement, assemble
 from netpersona.adapters.enforcers.nftables.installed import Installed, Placed
 from netpersona.ruleset.diff import differences
-from netpersona.ruleset.tables import NAME, OwnSet, SetPart, Table, renewed
+from netpersona.ruleset.tables import NAME, Key, OwnSet, SetPart, Table, renewed
 
 Read = Callable[[str, int], tuple[elements.Keys, elements.Keys]]
 """Reads a set of the kernel whose members are not known, by name and bytes of a key: keys, and ends of intervals."""
@@ -189,7 +189,7 @@ class _Change:
         added: list[str] = []
         removed: list[str] = []
         had = {} if old is None else old.of
-        for vm in (*(had.keys() - own.of.keys()), *renewed(had, own.of)):
+        for vm in _differing(had, own.of):
             before, after = had.get(vm), own.of.get(vm)
             here = set() if before is None else set(before.elements)
             wanted = set() if after is None else set(after.elements)
@@ -289,7 +289,7 @@ class _Change:
             if known is not None and known.maps.get(name) is dispatch:
                 continue
             old = self._before.maps.get(name, {})
-            changed = {key for key in old.keys() | dispatch.chains.keys() if old.get(key) != dispatch.chains.get(key)}
+            changed = {key for key in _differing(old, dispatch.chains) if old.get(key) != dispatch.chains.get(key)}
             self._pairs(wire.DEL_ELEMENT, name, {k: v for k, v in old.items() if k in changed})
             self._pairs(wire.NEW_ELEMENT, name, {k: v for k, v in dispatch.chains.items() if k in changed})
 
@@ -337,6 +337,14 @@ def _blocks(old: list[bytes], new: list[bytes]) -> list[tuple[str, int, int, int
     if set(old).isdisjoint(new):
         return [("replace", 0, len(old), 0, len(new))]
     return [*SequenceMatcher(None, old, new, autojunk=False).get_opcodes()]
+
+
+def _differing(old: Mapping[Key, object], new: Mapping[Key, object]) -> Iterator[Key]:
+    """The keys under which the two have not the same object."""
+    found = renewed(old, new)
+    yield from found
+    if len(old) + sum(key not in old for key in found) > len(new):
+        yield from old.keys() - new.keys()
 
 
 def of_members(kind: int, family: str, name: str, part: SetPart, texts: Sequence[str]) -> Iterator[bytes]:
