@@ -55,14 +55,14 @@ def facts(persona: Persona, at: int) -> Facts:
     return Facts(persona, at)
 
 
-def likeness(value: object) -> Hashable:
+def likeness(value: Any) -> Hashable:
     """What is equal for two values of one field only if these are."""
-    if isinstance(value, dict):
-        return tuple(sorted([(name, likeness(each)) for name, each in value.items()]))
     if isinstance(value, list):
         return tuple(map(likeness, value))
-    assert isinstance(value, Hashable)
-    return value
+    if isinstance(value, dict):
+        return tuple(sorted([(name, likeness(each)) for name, each in value.items()]))
+    plain: Hashable = value
+    return plain
 
 
 def _time(at: int) -> datetime:

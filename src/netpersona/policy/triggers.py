@@ -42,18 +42,10 @@ def advance(persona: Persona, policies: PolicySet, at: int, previous: Iterable[M
     return tuple(mitigation for mitigation in found if mitigation is not None)
 
 
-def active(rule: Rule, policy: Policy, persona: Persona, facts: Facts, at: int) -> bool:
-    """Whether the rule is in force for this VM at `at` (µs): selector and `when` hold, or its mitigation still does.
-
-    It asks the selector itself: a mitigation outlives it.
-    """
-    if policy.mode is Mode.OFF:
-        return False
-    if not temporary(rule):
-        return holds(policy.selector, facts) and holds(rule.when, facts)
-    assert facts.at == at
-    own = [m for m in persona.mitigations if m.policy == policy.name and m.rule == rule.name]
-    return _next(rule, policy, facts, own[-1] if own else None) is not None
+def goes_on(rule: Rule, policy: Policy, known: Facts) -> bool:
+    """Whether a mitigation of this rule holds on for the VM though selector or `when` does not."""
+    own = [m for m in known.persona.mitigations if m.policy == policy.name and m.rule == rule.name]
+    return bool(own) and temporary(rule) and _held(rule, known, own[-1]) is not None and not _released(rule, known)
 
 
 def stateful(policies: PolicySet, persona: Persona) -> bool:
@@ -79,17 +71,25 @@ def _all(policies: PolicySet, persona: Persona) -> tuple[Policy, ...]:
 
 
 def _next(rule: Rule, policy: Policy, known: Facts, before: Mitigation | None) -> Mitigation | None:
-    lasts = DEFAULT_HOLD if rule.hold is None else rule.hold
-    if before is not None and before.until is None:
-        before = replace(before, until=before.since + lasts)
-    if before is not None and not (before.since <= known.at < (before.until or 0)):
-        before = None
+    held = None if before is None else _held(rule, known, before)
     if holds(policy.selector, known) and holds(rule.when, known):
-        since, why = (known.at, _why(rule, policy, known)) if before is None else (before.since, before.why)
-        return Mitigation(policy.name, rule.name, policy.version, since, known.at + lasts, why)
-    if before is None or (rule.until is not None and holds(rule.until, known)):
-        return None
-    return before
+        since, why = (known.at, _why(rule, policy, known)) if held is None else (held.since, held.why)
+        return Mitigation(policy.name, rule.name, policy.version, since, known.at + _lasts(rule), why)
+    return None if held is None or _released(rule, known) else held
+
+
+def _held(rule: Rule, known: Facts, before: Mitigation) -> Mitigation | None:
+    """The mitigation with its end; None where it has not begun or has ended."""
+    end = before.since + _lasts(rule) if before.until is None else before.until
+    return replace(before, until=end) if before.since <= known.at < end else None
+
+
+def _lasts(rule: Rule) -> int:
+    return DEFAULT_HOLD if rule.hold is None else rule.hold
+
+
+def _released(rule: Rule, known: Facts) -> bool:
+    return rule.until is not None and holds(rule.until, known)
 
 
 def _why(rule: Rule, policy: Policy, known: Facts) -> str:

@@ -69,9 +69,7 @@ class Choice:
 
     def _variant(self, template: Template, persona: Persona, facts: Facts, *, holds: bool) -> Variant | None:
         """`holds`: whether selector and condition do; what held before may go on without them."""
-        if template.temporary and persona.mitigations:
-            holds = template.in_force(persona, facts)
-        if not holds:
+        if not holds and not (persona.mitigations and template.goes_on(facts)):
             return None
         return template.variant(facts, self._since(template.origin, persona, facts.at) if template.drains else None)
 

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from netpersona.flow.window import SECOND
-from netpersona.persona.model import Persona
 from netpersona.policy.conditions import ports_of
 from netpersona.policy.facts import Facts
 from netpersona.policy.model import Action, Condition, Direction, Policy, Rule
-from netpersona.policy.triggers import active, temporary
+from netpersona.policy.triggers import goes_on, temporary
 from netpersona.ruleset.criteria import Criterion, alternatives, as_match
 from netpersona.ruleset.model import Origin, ResolvedRule, target_of
 
@@ -37,16 +36,15 @@ class Template:
         self._by_name = by_name
         self.when = rule.when
         self.drains = rule.existing.kind == "drain"
-        self.temporary = temporary(rule)
-        self.of_vm = self.temporary or self.drains or isinstance(rule.ports, Condition)
+        self.of_vm = temporary(rule) or self.drains or isinstance(rule.ports, Condition)
         """Whether more than conditions decides what it comes to for a VM."""
         self._redirects = redirects
         self._made: dict[Variant, Pair] = {}
 
-    def in_force(self, persona: Persona, facts: Facts) -> bool:
-        """Whether the rule is in force for this VM: a mitigation may outlive selector and condition."""
+    def goes_on(self, facts: Facts) -> bool:
+        """Whether a mitigation outlives selector and condition for this VM."""
         policy, rule = self.origin
-        return active(rule, policy, persona, facts, facts.at)
+        return goes_on(rule, policy, facts)
 
     def variant(self, facts: Facts, since: int | None) -> Variant | None:
         """What it comes to for a VM with these facts; `since` (µs): when it came into force, asked of one that drains.

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from netpersona.persona.model import Mitigation, Persona
+from netpersona.policy.conditions import holds
 from netpersona.policy.facts import facts
 from netpersona.policy.parse import parse
-from netpersona.policy.triggers import active, advance, next_end, stateful
+from netpersona.policy.triggers import advance, goes_on, next_end, stateful
 
 HOUR = 3_600_000_000
 AT = 1_767_225_600_000_000
@@ -82,21 +83,24 @@ def test_a_mitigation_without_an_end_is_given_one():
     assert advance(CALM, HOLD, AT + HOUR, (endless,)) == ()
 
 
-def test_active_agrees_with_advance():
-    rule = UNTIL.policies[0].rules[0]
+def test_what_is_triggered_or_goes_on_is_what_advance_gives():
+    policy, rule = UNTIL.policies[0], UNTIL.policies[0].rules[0]
     for persona in (RISKY, HALF, CALM):
         for before in ((), advance(RISKY, UNTIL, AT - 5, ())):
             for at in (AT, AT + 2 * HOUR):
                 holding = replace(persona, mitigations=before)
                 expected = bool(advance(holding, UNTIL, at, before))
-                assert active(rule, UNTIL.policies[0], holding, facts(holding, at), at) is expected
+                known = facts(holding, at)
+                assert (holds(rule.when, known) or goes_on(rule, policy, known)) is expected
 
 
-def test_a_rule_without_for_and_until_is_active_exactly_while_its_condition_holds():
+def test_a_rule_without_for_and_until_never_goes_on():
     plain = policies("when: persona.risk_score > 0.7")
     rule, policy = plain.policies[0].rules[0], plain.policies[0]
-    assert active(rule, policy, RISKY, facts(RISKY, AT), AT)
-    assert not active(rule, policy, CALM, facts(CALM, AT), AT)
+    held = replace(CALM, mitigations=advance(RISKY, HOLD, AT, ()))
+    assert held.mitigations
+    assert goes_on(HOLD.policies[0].rules[0], HOLD.policies[0], facts(held, AT))
+    assert not goes_on(rule, policy, facts(held, AT))
     assert advance(RISKY, plain, AT, ()) == ()
     assert not stateful(plain, RISKY)
     assert stateful(HOLD, RISKY)
