@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from netpersona.errors import PolicyError
 from netpersona.policy.cases import Case, parse_cases
 from netpersona.policy.model import PolicySet
 from netpersona.policy.parse import parse
@@ -50,3 +51,11 @@ def test_an_expectation_that_is_not_met_says_what_happened_and_what_would_help()
     assert missed[0].verdict == "deny"
     assert "risk_score is 0.8" in missed[0].why
     assert any("at most 0.7" in text for text in missed[0].otherwise)
+
+
+def test_a_policy_among_the_cases_is_named_once() -> None:
+    text = "apiVersion: netpersona/v1\nkind: Policy\nmetadata: {name: a}\nspec: {rules: []}\n"
+    with pytest.raises(PolicyError) as caught:
+        parse_cases(text, "policy.yaml")
+    assert len(str(caught.value).splitlines()) == 1
+    assert "'policy validate' checks policies" in str(caught.value)

@@ -48,8 +48,9 @@ def risk_line(prior: float, terms: Sequence[RiskTerm], first: int, last: int) ->
 
 def _parts(done: Done, findings: Sequence[Finding]) -> Iterator[object]:
     yield _read(done)
-    yield _heading("Personas")
-    yield _personas(done)
+    if done.personas:
+        yield _heading("Personas")
+        yield _personas(done)
     yield _heading("Findings")
     yield _findings(findings)
     risky = [vm for vm in sorted(done.personas) if done.store.terms(vm)]
@@ -69,11 +70,10 @@ def _heading(text: str) -> Text:
 def _read(done: Done) -> Group:
     intake = done.replayed.intake
     formats = sorted({account.format for account in intake.accounts if account.flows})
-    what = ", ".join(formats) or "nothing readable"
-    lines = [
-        f"{counted(intake.flows, 'flow')} from {counted(len(intake.accounts), 'file')} ({what})",
-        f"from {clock(intake.first)} to {clock(intake.last)} UTC",
-    ]
+    what = ", ".join(formats) or "nothing that speaks of flows"
+    lines = [f"{counted(intake.flows, 'flow')} from {counted(len(intake.accounts), 'file')} ({what})"]
+    if intake.first is not None:
+        lines.append(f"from {clock(intake.first)} to {clock(intake.last)} UTC")
     if intake.duplicates:
         again = counted(intake.duplicates, "flow")
         lines.append(f"{again} came again, from another sensor or replayed before: each counts once")

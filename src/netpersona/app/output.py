@@ -33,7 +33,7 @@ output_option: Callable[[_F], _F] = click.option(
 
 
 def emit(value: T, output: str, table: Callable[[T], RenderableType]) -> None:
-    """Print the value as `output` says: "json", "yaml", or "table", which `table` draws of it."""
+    """Print the value as `output` says: "json", "yaml", or "table", which `table` draws of it; a str is not wrapped."""
     if output == "json":
         click.echo(json_text(value))
     elif output == "yaml":
@@ -94,6 +94,9 @@ def terminal(width: int | None = None) -> Console:
 
 
 def _print(drawn: RenderableType) -> None:
+    if isinstance(drawn, str):  # a document, whose lines are as long as they are
+        click.echo(drawn)
+        return
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
     terminal(fixed).print(drawn)
 

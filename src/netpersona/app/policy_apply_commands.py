@@ -9,7 +9,7 @@ import click
 
 from netpersona.app.asking import controlled
 from netpersona.app.output import emit, output_option
-from netpersona.app.policy_version_tables import applied_table, version_text, versions_table
+from netpersona.app.policy_version_tables import applied_table, by_lines, version_text, versions_table
 
 if TYPE_CHECKING:
     from netpersona.app.client import Controller
@@ -97,4 +97,5 @@ def history(number: int | None, controller: Controller, output: str) -> None:
     if number is None:
         emit(controller.versions(), output, versions_table)
     else:
-        emit(controller.version(number), output, version_text)
+        told = controller.version(number)
+        emit(by_lines(told) if output == "table" else told, output, version_text)

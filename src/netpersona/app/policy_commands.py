@@ -140,11 +140,10 @@ def _stopped(flows: Mapping[str, Any]) -> str:
 
 
 def _listed(told: Sequence[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
+    from netpersona.app.output import listing
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("order", "policy", "version", "mode", "rules", "VMs"):
-        table.add_column(name)
+    table = listing("order", "policy", "version", "mode", "rules", "VMs")
+    table.columns[1].no_wrap = True  # what other commands ask for
     for each in told:
         vms = ", ".join(each["vms"][:4]) + (f" and {len(each['vms']) - 4} more" if len(each["vms"]) > 4 else "")
         table.add_row(
@@ -159,13 +158,11 @@ def _listed(told: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _shown(told: Mapping[str, Any]) -> Any:
-    from rich.text import Text
-
     from netpersona.app.output import yaml_text
 
     vms = ", ".join(told["vms"]) or "none"
     head = f"# version {told['version']}, {told['file']}:{told['line']}; concerns: {vms}"
-    return Text(f"{head}\n{yaml_text(told['resource']).rstrip()}")
+    return f"{head}\n{yaml_text(told['resource']).rstrip()}"
 
 
 def _tested(told: Sequence[Mapping[str, Any]]) -> Any:

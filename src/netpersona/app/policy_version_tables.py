@@ -30,13 +30,15 @@ def versions_table(told: Sequence[Mapping[str, Any]]) -> Any:
     return table
 
 
-def version_text(told: Mapping[str, Any]) -> Any:
-    """One version with its files, as they were written."""
-    from rich.text import Text
+def by_lines(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A version with its files as lists of lines: what shows text harmless shows a line's end as an escape."""
+    return {**told, "texts": {file: text.splitlines() for file, text in (told["texts"] or {}).items()}}
 
+
+def version_text(told: Mapping[str, Any]) -> str:
+    """One version with its files by lines, as they were written."""
     head = f"# version {told['number']}, {_clock(told['at'])} UTC, by {told['who']}: {told['why'] or 'no reason given'}"
-    files = [f"# {file}\n{text.rstrip()}" for file, text in sorted((told["texts"] or {}).items())]
-    return Text("\n".join([head, *files]))
+    return "\n".join([head, *(line for file, lines in sorted(told["texts"].items()) for line in (f"# {file}", *lines))])
 
 
 def _state(version: Mapping[str, Any]) -> str:

@@ -47,6 +47,7 @@ EPOCH = 1_767_225_600_000_000  # µs: 2026-01-01, where a case names no instant
 _CASE = ("name", "given", "expect")
 _GIVEN = ("at", "personas", "feeds", "policies", "redirects", "unknown_vm")
 _EXPECT = ("vm", "direction", "peer", "port", "protocol", "state", "verdict", "rule")
+_ELSEWHERE = "'policy validate' checks policies; a case has name, given and expect"
 _VERDICT_SYNONYMS = {"drop": "deny", "block": "deny", "isolate": "deny", "accept": "allow", "pass": "allow"}
 
 
@@ -90,12 +91,20 @@ class Case:
 def parse_cases(text: str, file: str) -> tuple[Case, ...]:
     """The cases of one file, in their order.  Raises PolicyError with every problem, as parse() does."""
     problems: list[Problem] = []
-    cases = tuple(_case(node, problems) for node in read_documents(text, file))
-    if not cases:
+    documents = read_documents(text, file)
+    resources = [node for node in documents if _is_resource(node)]
+    problems += [Problem(node.place, "a resource stands here, and no case", _ELSEWHERE) for node in resources]
+    cases = tuple(_case(node, problems) for node in documents if node not in resources)
+    if not documents:
         problems.append(Problem(Place(file, 1, 1), "no case stands here; name, given and expect are expected"))
     if problems:
         raise RefusedError(problems)
     return cases
+
+
+def _is_resource(node: Node) -> bool:
+    named = {name.text for name, _ in node.fields} if isinstance(node, Mapping) else set()
+    return {"apiVersion", "kind"} <= named
 
 
 def _case(node: Node, problems: list[Problem]) -> Case:

@@ -22,6 +22,17 @@ Rules = tuple[ResolvedRule, ...]
 Value = TypeVar("Value")
 
 SHOWN = 5  # peers named in a sentence
+_OWN = {
+    "interface": "interface",
+    "mac": "hardware address",
+    "addresses": "addresses",
+    "own": "source addresses",
+    "gateways": "gateways",
+    "resolvers": "resolvers",
+    "allow": "allow-lists",
+    "services": "services that others reach",
+}
+"""What a VM's part of a ruleset says beside its rules, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +242,8 @@ def _vm_words(change: VmChange) -> Iterator[str]:
         yield f"{change.vm} is new"
     elif before.known is not after.known:
         yield f"{change.vm} has {'a' if after.known else 'no'} persona now"
-    elif replace(before, outbound=(), inbound=()) != replace(after, outbound=(), inbound=()):
-        yield f"{change.vm}: its place in the network changes"
+    elif changed := [word for name, word in _OWN.items() if getattr(before, name) != getattr(after, name)]:
+        yield f"{change.vm}: its {' and '.join(changed)} change"
     for direction in (Direction.OUTBOUND, Direction.INBOUND):
         old = () if before is None else before.rules(direction)
         yield from _rule_words(after, f"{change.vm} {direction}", old, after.rules(direction))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 
 import pytest
+import yaml
 from rich.console import Console
 
 from netpersona.app.finding_table import findings_table
 from netpersona.app.persona_tables import personas_table
-from netpersona.app.policy_commands import _stopped, _tested
+from netpersona.app.policy_commands import _listed, _shown, _stopped, _tested
 from netpersona.app.risk_explanation import table
 
 NOON = 1_767_268_800.0  # s: 2026-01-01T12:00:00Z
@@ -103,3 +104,20 @@ def test_one_is_singular():
     assert "(2 flows)" in _stopped({**flows, "flows": 2.0})
     passed = {"passed": True, "place": "p", "case": "c", "expected": "e"}
     assert drawn(_tested([passed]))[-1] == "1 holds, 0 do not"
+
+
+def test_a_policys_name_is_whole_and_its_document_is_not_wrapped():
+    name = "block-outbound-low-reputation"
+    listed = {
+        "order": 10,
+        "name": name,
+        "version": 1,
+        "mode": "enforce",
+        "rules": ["a" * 40] * 3,
+        "vms": ["v" * 30] * 4,
+    }
+    assert any(name in line for line in drawn(_listed([listed])))
+    rule = {"name": "nothing-out", "when": "persona.risk_score > 0.7", "direction": "outbound", "action": "deny"}
+    told = {"version": 1, "file": "a.yaml", "line": 1, "vms": [], "resource": {"spec": {"rules": [rule]}}}
+    assert yaml.safe_load(_shown(told)) == told["resource"]
+    assert any(len(line) > 80 for line in _shown(told).splitlines())

@@ -183,7 +183,7 @@ def test_policies_are_applied_confirmed_staged_and_rolled_back(run, web, place):
     assert json.loads(run("policy", "list", "-o", "json")) == []
     assert "isolate-command-and-control" in run("policy", "rollback", "1")
     assert "mail only" in run("policy", "history")
-    assert "no-web.yaml" in run("policy", "history", "2")
+    assert "  order" in run("policy", "history", "2").split("# no-web.yaml\n")[1]
     web.write_text(NO_WEB.replace("deny", "denny"))
     assert "no-web.yaml:8" in run("policy", "apply", web, code=2)
     assert "did you mean" in run("policy", "validate", web, code=2)
