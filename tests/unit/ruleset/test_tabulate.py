@@ -31,6 +31,19 @@ def test_what_did_not_change_is_the_very_same(world: World) -> None:
     assert all(after.maps[name] is leads for name, leads in before.maps.items())
 
 
+def test_one_vms_change_leaves_what_it_does_not_concern_the_very_same() -> None:
+    known = "{name: k, direction: outbound, peers: {profile: known}, action: allow}"
+    redirect = "{name: r, when: persona.name == 'a', direction: outbound, action: redirect, to: '192.0.2.9:80'}"
+    kept = Tabulator()
+    (before,), (after,) = (kept.tables(of_two(rules)) for rules in (known, f"{known}, {redirect}"))
+    assert after.maps["nat_interface"].chains == {"tap-a": "nat_a"}
+    assert all(after.maps[name] is leads for name, leads in before.maps.items())
+    assert before.own
+    assert all(after.own[name] is own for name, own in before.own.items())
+    (again,) = kept.tables(of_two(known))
+    assert again.maps == before.maps
+
+
 def test_vms_with_the_same_rules_share_their_chains() -> None:
     alike = of_two("{name: r, direction: outbound, peers: {profile: new}, action: deny}")
     (table,) = Tabulator().tables(alike)
