@@ -42,6 +42,7 @@ PAUSE = 10 * SECOND
 UNBROKEN = 2 * MINUTE
 REGULAR_ENOUGH = 0.75  # what many calls without any pause are worth
 CONTENT = 50_000  # bytes received a call: so much is content, not orders
+FILES = 200_000  # and so much is files
 INTENSE = 60  # calls in one window
 WORDS_CALLS = (
     50  # calls in one window that each bring only a few words: browsers keep connections, and pages are larger
@@ -180,7 +181,7 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
     if c.transport == "tcp" and contact.answered * 2 < contact.flows and contact.bytes_out:
         points += 1.0
     if contact.bytes_in > CONTENT * contact.flows:
-        points -= 1.5
+        points -= 3.0 if contact.bytes_in > FILES * contact.flows else 1.5
     if c.port in WEB_PORTS and _peers_called(scene) >= BROWSING:
         points -= 1.0
     if c.server_name is not None and well_known(c.server_name):

@@ -1,7 +1,8 @@
 """Finds: the VM trying many ports of one host, or one port (or an echo) of many hosts, mostly in vain.
 
-How it is fooled: by scanning slower than the memory keeps (an hour between two probes), or only where something
-answers. Discovery protocols, traceroute and replies to those who probe us are left out, as they fail by design.
+How it is fooled: by scanning slower than the memory keeps (an hour between two probes), only where something answers,
+or at a high port among file sharing. Discovery protocols, traceroute and replies to those who probe us are left out, as
+they fail by design.
 Cost: looks only at outbound conversations that nobody answered, and at pings.
 Method: counting failed first contacts, after J. Jung et al., "Fast portscan detection using sequential hypothesis
 testing" (2004): what gives a scanner away is not how many it calls but how few answer.
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from netpersona.flow.window import HOUR
 from netpersona.flow.words import counted
 from netpersona.observation.model import CHATTER, Conversation
-from netpersona.risk.detectors.peers import scope
+from netpersona.risk.detectors.peers import scope, usual
 from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Scene
 from netpersona.risk.detectors.words import span
@@ -34,8 +35,11 @@ _HALF_LIFE = 6 * HOUR
 KNOCKS = 100  # unanswered flows to one port of one host in one window
 KNOCK_GAP = 400_000  # µs between two of them, on average, at most
 SILENT_SHARE = 0.25  # of the pinged: who pings blindly meets silence
+SILENT_SHARE_NEAR = 0.1  # of them, where all are of one network: a monitor knows whom it asks, and few are down
+SHARING = 10  # unusual TCP ports that answer outside in one window: peers that share files, of whom many are gone
 _TRACEROUTE = range(33434, 33535)
 _QUIC = 443
+_REGISTERED = 1024  # ports from here on are nobody's by right
 
 
 def judge(scene: Scene) -> list[Finding]:
@@ -166,7 +170,7 @@ def _one_service(scene: Scene, service: tuple[str, int], peers: set[str], hosts:
         c for c in scene.observation.conversations if c.direction == "outbound" and (c.transport, c.port) == service
     ]
     answered = max(sum(1 for c in here if c.answered), past.answered if past is not None else 0)
-    if hosts < FAILED_SHARE * (hosts + answered):
+    if hosts < FAILED_SHARE * (hosts + answered) or (not usual(port) and port >= _REGISTERED and _shares(scene)):
         return None
     vain = [c for c in here if c.peer in peers and not c.answered]
     first = min(c.first for c in vain) if past is None else past.first
@@ -197,6 +201,12 @@ def _one_service(scene: Scene, service: tuple[str, int], peers: set[str], hosts:
         weight=_WEIGHT,
         half_life=_HALF_LIFE,
     )
+
+
+def _shares(scene: Scene) -> bool:
+    """Whether outside peers answer the VM at ports as many as only file sharing uses."""
+    ports = {c.port for c in scene.outside if c.transport == "tcp" and c.port >= _REGISTERED and not usual(c.port)}
+    return len(ports) >= SHARING
 
 
 def _share_trust(hosts: int, answered: int) -> float:
@@ -247,7 +257,8 @@ def _sweep(scene: Scene) -> list[Finding]:
     if len(peers) < ECHOES:
         return []
     silent = sum(1 for c in asked if not c.answered)
-    blind = silent >= SILENT_SHARE * len(asked) or _one_network(peers)
+    enough = SILENT_SHARE_NEAR if _one_network(peers) else SILENT_SHARE
+    blind = silent >= enough * len(asked)
     first, last = min(c.first for c in asked), max(c.last for c in asked)
     return [
         found(
