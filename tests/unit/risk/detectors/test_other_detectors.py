@@ -124,7 +124,7 @@ def test_coin_peers_and_pool_names_are_mining():
 
 
 def test_a_session_at_a_pools_port_is_mining_and_at_a_games_is_context():
-    held = {"lasts": 4 * MINUTE, "out": 9000, "back": 9000}
+    held = {"lasts": MINUTE, "out": 9000, "back": 9000}
     assert "crypto_mining" in kinds(judged([window([talk(port=3333, **held)])])[0])
     game = judged([window([talk(port=7777, **held)])])[0]
     assert "crypto_mining" in kinds(game, alerts=False)
