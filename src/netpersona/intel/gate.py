@@ -103,6 +103,14 @@ class _Ground(NamedTuple):
     around: str
 
 
+class Gated(NamedTuple):
+    """A snapshot without what the gate refuses, and what it was held against."""
+
+    snapshot: FeedSnapshot
+    protected: Protected
+    doubted: pl.Series  # values that something speaks against; those that passed are allowed, let through or shared
+
+
 def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapshot:
     """The snapshot without the indicators that the gate refuses; each is among its `refused`, with the first reason.
 
@@ -110,23 +118,40 @@ def refuse(snapshot: FeedSnapshot, protected: Protected = NOTHING) -> FeedSnapsh
     whole.  The first of these that holds is the reason.  What was let through on somebody's word, and how much lies in
     shared servers, is among its `noted`.  Of a warning list, which names what must not be blocked, nothing passes.
     """
+    return gated(snapshot, protected).snapshot
+
+
+def gated(snapshot: FeedSnapshot, protected: Protected, before: Gated | None = None) -> Gated:
+    """The same as refuse(), in the form that the next time can go on from.
+
+    `before` is what of this feed passed earlier.  Where it was held against the very same object, only what is new in
+    the feed is looked at, and what was refused or doubted: whatever the gate says of an entry, it says of its value.
+    """
     if snapshot.format == warning_list.NAME:
-        return _none_of(snapshot)
+        return Gated(_none_of(snapshot), protected, pl.Series(dtype=pl.String))
     rows = snapshot.indicators.with_row_index("id")
-    hits = _hits(rows, protected).filter(~pl.col("gate").is_in(list(snapshot.settings.allow)))
-    hits = hits.join(rows.select("id", "value", "line"), on="id", maintain_order="left")
+    asked = rows if before is None or before.protected is not protected else rows.filter(~_is_known(rows, before))
+    found = _hits(asked, protected).join(asked.select("id", "value", "line"), on="id", maintain_order="left")
+    hits = found.filter(~pl.col("gate").is_in(list(snapshot.settings.allow)))
     let, hits = _let_through(hits, _admissions(protected, snapshot.settings.name))
     objections = hits.filter(pl.col("shared").is_null()).unique("id", keep="first", maintain_order=True)
     refused = objections.sort("line", "id")
     shared = hits.filter(pl.col("shared").is_not_null()).join(objections, on="id", how="anti", maintain_order="left")
     fresh = (Refusal(*row) for row in refused.select("line", "value", "reason").head(REFUSALS_KEPT).iter_rows())
-    return replace(
+    passed = replace(
         snapshot,
-        indicators=rows.join(objections, on="id", how="anti", maintain_order="left").drop("id"),
+        indicators=snapshot.indicators.filter(~rows["id"].is_in(objections["id"].implode())),
         refused=bounded([*snapshot.refused, *fresh]),
         refused_total=snapshot.refused_total + refused.height,
         noted=bounded([*snapshot.noted, *let, *_shared_notes(shared)]),
     )
+    return Gated(passed, protected, found["value"].unique())
+
+
+def _is_known(rows: pl.DataFrame, before: Gated) -> pl.Series:
+    """Which rows passed without a doubt before; of the types that the gate looks at the value tells the type."""
+    value, passed = rows["value"], before.snapshot.indicators["value"]
+    return value.is_in(passed.implode()) & ~value.is_in(before.doubted.implode())
 
 
 def _none_of(allowing: FeedSnapshot) -> FeedSnapshot:

@@ -22,7 +22,7 @@ from netpersona.errors import ConfigError, FeedError
 from netpersona.flow.vm import Vm
 from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
 from netpersona.intel.formats import FormatError
-from netpersona.intel.gate import Protected, objection, refuse
+from netpersona.intel.gate import Gated, Protected, gated, objection
 from netpersona.intel.indicators import AllowList, IndicatorSet
 from netpersona.intel.precision import Standard, Standards
 from netpersona.intel.warning import NO_LISTS, WarningLists
@@ -35,7 +35,7 @@ class Rebuilt(NamedTuple):
     """What rebuild() came to."""
 
     generation: int
-    snapshots: Mapping[str, FeedSnapshot | None]  # of the feeds that had changed; None: it is gone
+    snapshots: Mapping[str, Gated | None]  # of the feeds that had changed; None: it is gone
     indicators: IndicatorSet
 
 
@@ -60,7 +60,7 @@ class LiveIndicators:
         self.feeds = feeds if isinstance(feeds, LiveFeeds) else LiveFeeds([FeedSource.of_file_feed(f) for f in feeds])
         self.pushed: dict[str, list[str]] = {}
         self._allow, self._protected = AllowList(), Protected()
-        self._snapshots: dict[str, FeedSnapshot] = {}
+        self._snapshots: dict[str, Gated] = {}
         self._stale: set[str] = set()  # feeds that say something else since the last rebuild
         self._generation = 0  # rises with every change
         self._at: dict[str, int] = {}  # feed -> when it was last pushed to, µs
@@ -70,7 +70,7 @@ class LiveIndicators:
     @property
     def snapshots(self) -> Mapping[str, FeedSnapshot]:
         """What each feed says, by its name."""
-        return dict(self._snapshots)
+        return {name: said.snapshot for name, said in self._snapshots.items()}
 
     def protected(self, vms: Iterable[Vm], management: Iterable[str]) -> Protected:
         """What the gate protects where these VMs and management peers are."""
@@ -92,7 +92,7 @@ class LiveIndicators:
         self._snapshots = {name: said for name in sorted(names) if (said := self._gated(name)) is not None}
         self._stale.clear()
         self._generation += 1
-        return IndicatorSet.merge([self._snapshots[name] for name in sorted(self._snapshots)], self._allow, self._lists)
+        return IndicatorSet.merge(self.snapshots.values(), self._allow, self._lists)
 
     def protect(self, protected: Protected, allow: AllowList) -> None:
         """Let the gate protect these addresses; what feeds say passes it again with the next rebuild()."""
@@ -149,7 +149,7 @@ class LiveIndicators:
         def rebuilt() -> Rebuilt:
             fresh = {feed: _passed(feed, self.feeds, pushed, protected, before.get(feed)) for feed in stale}
             everything = {**others, **{feed: said for feed, said in fresh.items() if said is not None}}
-            merged = IndicatorSet.merge([everything[name] for name in sorted(everything)], allow, protected.lists)
+            merged = IndicatorSet.merge([said.snapshot for said in everything.values()], allow, protected.lists)
             return Rebuilt(generation, fresh, merged)
 
         return rebuilt
@@ -183,7 +183,7 @@ class LiveIndicators:
         self.pushed = {} if pushed is None else json.loads(pushed)
         self.feeds.resume(feeds)
 
-    def _gated(self, feed: str) -> FeedSnapshot | None:
+    def _gated(self, feed: str) -> Gated | None:
         return _passed(feed, self.feeds, self.pushed, self._protected, self._snapshots.get(feed))
 
     def _counts(self, name: str, said: FeedSnapshot) -> Mapping[str, int]:
@@ -207,12 +207,12 @@ class LiveIndicators:
                 others.append(value)  # the gate knows what of it somebody lets through
             elif wrong is not None:
                 raise FeedError(f"feed {feed}: {value!r} is refused: {wrong}; nothing was pushed")
-        refused = _of_pushed(feed, others, self._protected).refused if others else ()
+        refused = _of_pushed(feed, others, self._protected).snapshot.refused if others else ()
         if refused:
             raise FeedError(f"feed {feed}: {refused[0].value!r} is refused: {refused[0].reason}; nothing was pushed")
 
     def _state(self, name: str) -> FeedState:
-        said, source = self._snapshots.get(name), self.feeds.source(name)
+        said, source = self.snapshots.get(name), self.feeds.source(name)
         settings = source.settings if source is not None else FeedSettings(name, PUSHED_CONFIDENCE)
         fetching = self.feeds.fetching(name) if source is not None else None
         if fetching is not None and (name in self._stale or self.feeds.fresh(name)):
@@ -243,23 +243,23 @@ def _passed(
     feeds: LiveFeeds,
     pushed: Mapping[str, Sequence[str]],
     protected: Protected,
-    before: FeedSnapshot | None,
-) -> FeedSnapshot | None:
+    before: Gated | None,
+) -> Gated | None:
     """What a feed says, as far as the gate lets it pass; None where there is no such feed any more.
 
     Where its copy cannot be read now, what it said before stays.
     """
     if feed in pushed:
-        return _of_pushed(feed, pushed[feed], protected)
+        return _of_pushed(feed, pushed[feed], protected, before)
     if feeds.source(feed) is None:
         return None
     said = feeds.said(feed)
-    return before if said is None else refuse(said, protected)
+    return before if said is None else gated(said, protected, before)
 
 
-def _of_pushed(feed: str, values: Sequence[str], protected: Protected) -> FeedSnapshot:
+def _of_pushed(feed: str, values: Sequence[str], protected: Protected, before: Gated | None = None) -> Gated:
     settings = FeedSettings(feed, confidence=PUSHED_CONFIDENCE)
     try:
-        return refuse(parse("\n".join(values).encode(), settings), protected)
+        return gated(parse("\n".join(values).encode(), settings), protected, before)
     except FormatError as error:
         raise FeedError(f"feed {feed}: {error.wrong}; expected {error.expected}; nothing was pushed") from error
