@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from netpersona.intel.allow import AllowEntry, AllowList
 from netpersona.intel.feed import FeedSettings, FeedSnapshot, parse
 from netpersona.intel.formats import FormatError, entries
-from netpersona.intel.indicator import INDICATOR_SCHEMA
+from netpersona.intel.indicator import INDICATOR_SCHEMA, no_indicators
 from netpersona.intel.indicators import IndicatorSet
 from netpersona.intel.odd_value import odd_value
+from netpersona.intel.prefix import prefixes
 from netpersona.intel.values import values
 
 AT = 1_000_000
@@ -261,6 +262,40 @@ def test_the_order_of_feeds_means_nothing_and_a_set_survives_storing(a, b, c):
     again = IndicatorSet.from_bytes(kept.to_bytes())
     assert again.content_id == kept.content_id != sets[0].content_id
     assert again.table.equals(kept.table)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(many, max_size=4), st.booleans())
+def test_a_merge_is_all_rows_in_order_each_once_but_for_its_line(feeds, own):
+    snapshots = [
+        snapshot([(w, f"{w}-{n}" if own else f, *more) for w, f, *more in rows]) for n, rows in enumerate(feeds)
+    ]
+    columns = [
+        "type",
+        "value",
+        "feed",
+        *(name for name in INDICATOR_SCHEMA if name not in {"type", "value", "feed", "line"}),
+    ]
+    rows = pl.concat([no_indicators(), *(each.indicators for each in snapshots)]).sort(*columns, "line")
+    assert IndicatorSet.merge(snapshots).table.equals(rows.unique(columns, keep="first", maintain_order=True))
+
+
+@given(
+    st.lists(
+        networks().map(_text) | st.text(max_size=20) | st.sampled_from(["1.2.3.4\n", "1.2.3", "01.2.3.4"]) | st.none()
+    )
+)
+def test_texts_are_read_as_the_numbers_that_they_stand_for(texts):
+    found = prefixes(pl.Series(texts, dtype=pl.String))
+    for text, row in zip(texts, found.rows(), strict=True):
+        try:
+            network = ip_network(text or "", strict=False)
+        except ValueError:
+            network = None
+        if network is None or str(network.network_address) not in {text, text.rpartition("/")[0]}:
+            continue  # only canonical texts are read
+        first = int(network.network_address)
+        assert row == (network.version, first >> 64, first & (1 << 64) - 1, network.prefixlen)
 
 
 @settings(max_examples=40, deadline=None)

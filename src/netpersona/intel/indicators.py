@@ -63,11 +63,10 @@ class IndicatorSet:
         A listing that differs from another one of its feed only by its line is kept once, at its first line.  What a
         feed took over from another one counts to that one's family (see families).
         """
-        said = list(snapshots)
-        rows = pl.concat([no_indicators(), *(snapshot.indicators for snapshot in said)]).sort(*_SAME, "line")
-        again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _SAME)
+        said = sorted(snapshots, key=lambda each: each.settings.name)
+        rows = _in_order(pl.concat([no_indicators(), *(snapshot.indicators for snapshot in said)]))
         stated = frozenset(each.settings.name for each in said if each.settings.family is not None)
-        return cls(with_families(rows.filter(~again), stated), allow, lists)
+        return cls(with_families(rows, stated), allow, lists)
 
     def split(self, log_only: Collection[str]) -> tuple[IndicatorSet, IndicatorSet]:
         """What counts, and what these feeds say, which is only watched: it is to reach no decision."""
@@ -325,6 +324,21 @@ class IndicatorSet:
 
     def _weights(self, pairs: pl.DataFrame) -> pl.DataFrame:
         return pl.concat([pairs, self.table.select(WEIGHT)[pairs["indicator"]]], how="horizontal")
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in canonical order; what a feed lists twice, but for the line, once.
+
+    Feeds that stand in the order of their names, and list each value once, need no look at anything but values.
+    """
+    by_value = rows.sort("type", "value", maintain_order=True)
+    same = [by_value[name].to_physical() == by_value[name].to_physical().shift(1) for name in ("type", "value")]
+    feed = by_value["feed"]
+    if not (same[0] & same[1] & (feed <= feed.shift(1))).any():
+        return by_value
+    ordered = rows.sort(*_SAME, "line")
+    again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _SAME)
+    return ordered.filter(~again)
 
 
 def _canonical(value: str) -> str:

@@ -22,6 +22,7 @@ import polars as pl
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = rf"{OCTET}(?:\.{OCTET}){{3}}"
 _FULL_IPV6 = r"^(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$"
+_AT_ONCE = 1 << 15  # addresses whose characters are read at once: what fits a core's cache
 _ALL = 0xFFFF_FFFF_FFFF_FFFF
 WIDTH = {4: 32, 6: 128}
 U64 = npt.NDArray[np.uint64]
@@ -29,10 +30,7 @@ U64 = npt.NDArray[np.uint64]
 
 def prefixes(texts: pl.Series) -> pl.DataFrame:
     """The table of prefixes for canonical addresses and networks, row by row."""
-    parts = pl.col("text").str.split_exact("/", 1).struct
-    split = texts.alias("text").to_frame().lazy()
-    split = split.select(parts.field("field_0").alias("text"), parts.field("field_1").alias("bits"))
-    numbered = _numbered4(split)
+    numbered = _numbered4(_split(texts.alias("text"))).lazy()
     if texts.str.contains(":", literal=True).any():
         numbered = _numbered6(numbered)
     width = pl.when(pl.col("version") == 4).then(pl.lit(32, pl.UInt8)).otherwise(pl.lit(128, pl.UInt8))
@@ -43,6 +41,14 @@ def prefixes(texts: pl.Series) -> pl.DataFrame:
         pl.when(valid).then(pl.col(c)).alias(c) for c in columns
     )
     return table.collect()
+
+
+def _split(texts: pl.Series) -> pl.DataFrame:
+    """The texts before their first slash, and `bits`: what stands behind it."""
+    if not texts.str.contains("/", literal=True).any():
+        return texts.to_frame().with_columns(bits=pl.lit(None, pl.String))
+    parts = pl.col("text").str.split_exact("/", 1).struct
+    return texts.to_frame().select(parts.field("field_0").alias("text"), parts.field("field_1").alias("bits"))
 
 
 def network_keys(length: int, version: int, hi: U64, lo: U64) -> npt.NDArray[Any]:
@@ -90,16 +96,35 @@ def wide_keys(hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> npt.NDA
     return pairs.view("S16").reshape(len(hi))
 
 
-def _numbered4(frame: pl.LazyFrame) -> pl.LazyFrame:
+def _numbered4(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with version, hi and lo where `text` is an IPv4 address; null elsewhere."""
-    text = pl.col("text")
-    octets = pl.when(text.str.contains(rf"^{IPV4}$")).then(text).str.split_exact(".", 3).struct
-    a, b, c, d = (octets.field(f"field_{place}").cast(pl.UInt64, strict=False) for place in range(4))
-    known = pl.col("lo").is_not_null()
-    return frame.with_columns((a * 2**24 + b * 2**16 + c * 2**8 + d).alias("lo")).with_columns(
+    known = frame["text"].str.contains(rf"^{IPV4}$").fill_null(value=False)
+    lo = np.zeros(frame.height, dtype=np.uint64)
+    lo[known.to_numpy()] = _numbers4(frame["text"].filter(known))
+    return frame.with_columns(
         pl.when(known).then(pl.lit(4, pl.UInt8)).alias("version"),
         pl.when(known).then(pl.lit(0, pl.UInt64)).alias("hi"),
+        pl.when(known).then(pl.Series(lo)).alias("lo"),
     )
+
+
+def _numbers4(texts: pl.Series) -> U64:
+    """The numbers of IPv4 addresses: read from all their characters at once, as splitting a million texts is dear."""
+    parts = [_octets(part["text"]) for part in texts.alias("text").to_frame().iter_slices(_AT_ONCE)]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])
+
+
+def _octets(texts: pl.Series) -> U64:
+    """The same for a part of them, of one address or more: each octet is the digits before a dot."""
+    signs = np.frombuffer((texts.str.join(".").item() + ".").encode(), np.uint8)
+    dots = np.flatnonzero(signs == ord("."))
+    length = np.diff(dots, prepend=-1) - 1
+    digits = signs - np.uint8(ord("0"))
+    octets = digits[dots - 1]
+    for place, worth in ((2, 10), (3, 100)):
+        octets += digits[dots - place] * (length >= place) * np.uint8(worth)
+    numbers: U64 = octets.view(">u4").astype(np.uint64)
+    return numbers
 
 
 def _numbered6(frame: pl.LazyFrame) -> pl.LazyFrame:
