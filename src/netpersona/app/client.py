@@ -94,12 +94,12 @@ class Controller:
         told = self._ask("GET", f"policies/{_name(name)}")
         return {**told["status"], "resource": {key: value for key, value in told.items() if key != "status"}}
 
-    def plan(self, texts: Mapping[str, str] | None, *, nft: bool) -> Plain:
-        """What other policies would come to; None: those that are there."""
+    def plan(self, texts: Mapping[str, str] | None, *, nft: bool, replace: bool = True) -> Plain:
+        """What other policies would come to, in place of all or of those of their names; None: those that are there."""
         asked = {"nft": nft or None}
         if texts is None:
             return self._status("GET", "policy-plans/current", asked)
-        return self._status("POST", "policy-plans", asked, {"texts": dict(texts)})
+        return self._status("POST", "policy-plans", {**asked, "replace": replace}, {"texts": dict(texts)})
 
     # What only the controller can do
 

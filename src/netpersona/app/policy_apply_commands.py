@@ -36,7 +36,7 @@ def apply(
 ) -> None:
     """Put the policies of FILES in force, each in place of the one of its name; others stay as they are.
 
-    With --replace they are all that is in force ('policy plan FILES' says what that would change).
+    With --replace they are all that is in force.  'policy plan', with the same options, says what would change.
     With --confirm-within they go back by themselves, even if the controller is gone, unless 'policy confirm' keeps
     them.
     """

@@ -52,16 +52,18 @@ def validate(files: tuple[Path, ...], store: str | None, socket: str | None, out
 @policy.command()
 @_FILES
 @click.option("--nft", is_flag=True, help="The nft text alone; beside the rest in JSON and YAML.")
+@click.option("--replace", is_flag=True, help="In place of all others: a policy that is in none of FILES goes.")
 @answered
 @output_option
-def plan(files: tuple[Path, ...], nft: bool, ask: Answers, output: str) -> None:
-    """Say what would change if FILES were the policies: in rules, and for what the VMs normally do.
+def plan(files: tuple[Path, ...], nft: bool, replace: bool, ask: Answers, output: str) -> None:
+    """Say what 'policy apply FILES' would change: in rules, and for what the VMs normally do.
 
-    Without FILES: the rules that the policies come to as they are.
+    Each policy stands in place of the one of its name, and others stay; with --replace they go.  Without FILES: the
+    rules that the policies come to as they are.
     """
     from netpersona.app import policies as policy_files
 
-    told = ask.plan(policy_files.read(files) if files else None, nft=nft)
+    told = ask.plan(policy_files.read(files) if files else None, nft=nft, replace=replace)
     if nft and output == "table":
         click.echo(told["nft"], nl=False)
         return

@@ -70,8 +70,8 @@ class Answers(Protocol):
     def policy(self, name: str) -> Plain:
         """One policy as it was written."""
 
-    def plan(self, texts: Mapping[str, str] | None, *, nft: bool) -> Plain:
-        """What other policies would come to; None: those that are there."""
+    def plan(self, texts: Mapping[str, str] | None, *, nft: bool, replace: bool = True) -> Plain:
+        """What other policies would come to, in place of all or of those of their names; None: those that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,8 @@ class Answered:
 
         return shown(self.known, self.known.standing(), name)
 
-    def plan(self, texts: Mapping[str, str] | None, *, nft: bool) -> Plain:
-        """What other policies would come to; None: those that are there."""
+    def plan(self, texts: Mapping[str, str] | None, *, nft: bool, replace: bool = True) -> Plain:
+        """What other policies would come to, in place of all or of those of their names; None: those that are there."""
         from netpersona.app.answers.policies import plan
 
-        return plan(self.known, texts, nft=nft)
+        return plan(self.known, texts, nft=nft, replace=replace)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from netpersona.app import policies as policy_files
 from netpersona.app.answers.exposure import changed
 from netpersona.app.answers.known import Known, UnknownError
+from netpersona.app.policy_texts import merged
 from netpersona.errors import PolicyError
 from netpersona.persona.model import Persona
 from netpersona.policy.conditions import holds
@@ -33,10 +34,11 @@ def remarks(texts: Mapping[str, str], personas: Sequence[Persona]) -> list[dict[
     return [_remark("warning", w.place, w.message, None) for w in check(policy_files.parsed(texts), personas)]
 
 
-def plan(known: Known, texts: Mapping[str, str] | None, *, nft: bool) -> dict[str, Any]:
+def plan(known: Known, texts: Mapping[str, str] | None, *, nft: bool, replace: bool = True) -> dict[str, Any]:
     """What would change if these were the policies, and what of the VMs' habits would be stopped; and the rules.
 
-    `texts`: None for the policies as they are; `nft`: the rules' text too.  Raises PolicyError.
+    `texts`: None for the policies as they are; `nft`: the rules' text too; `replace`: they are all policies, else each
+    stands in place of the one of its name.  Raises PolicyError.
     """
     from netpersona.ruleset.diff import words
     from netpersona.ruleset.render import render
@@ -44,7 +46,8 @@ def plan(known: Known, texts: Mapping[str, str] | None, *, nft: bool) -> dict[st
 
     now = known.standing()
     in_force = known.ruleset(now)
-    desired, changes = (in_force, None) if texts is None else known.planned(texts, now)
+    wanted = texts if texts is None or replace else merged(now.texts, texts)
+    desired, changes = (in_force, None) if wanted is None else known.planned(wanted, now)
     told: dict[str, Any] = {
         "at": now.at / 1e6,
         "changes": [] if changes is None else words(changes),

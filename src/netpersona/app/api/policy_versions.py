@@ -35,9 +35,10 @@ def plan(
     known: Known,
     texts: models.Texts,
     nft: Annotated[bool, Query(description="The nft text too.")] = False,
+    replace: Annotated[bool, Query(description="They are all policies; else only those of the same names go.")] = True,
 ) -> Response:
-    """What would change if these were all policies, and what the VMs normally do that would be stopped."""
-    return _planned(policies.plan(known, texts.texts, nft=nft))
+    """What would change if these were the policies, and what the VMs normally do that would be stopped."""
+    return _planned(policies.plan(known, texts.texts, nft=nft, replace=replace))
 
 
 @router.get("/policy-plans/current", summary="Show what the policies come to", response_model=models.PolicyPlan)

@@ -82,6 +82,7 @@ def web(place):
         ["policy", "plan"],
         ["policy", "plan", "--nft"],
         ["policy", "plan", "FILE"],
+        ["policy", "plan", "FILE", "--replace"],
     ],
 )
 def test_a_command_says_the_same_of_a_store_and_of_a_controller(run, place, web, service, command, output, monkeypatch):
@@ -161,6 +162,16 @@ def test_what_a_person_changes(run):
     assert json.loads(run("persona", "show", "web-1", "-o", "json"))["metadata"]["labels"] == {"tier": "front"}
     assert "forgotten" in run("persona", "reset", "web-1", "--yes")
     assert "(root)" in run("persona", "history", "web-1") or os.geteuid() != 0
+
+
+def test_a_plan_says_what_the_same_command_would_apply(run, web):
+    for options in ([], ["--replace"]):
+        planned = json.loads(run("policy", "plan", web, *options, "-o", "json"))["changes"]
+        assert any("no-web/https@1 begins" in each for each in planned)
+        assert any("no-low-reputation@1 ends" in each for each in planned) is bool(options)
+        applied = json.loads(run("policy", "apply", web, *options, "-o", "json"))["changes"]
+        assert [each for each in applied if "no-web" in each] == [each for each in planned if "no-web" in each]
+        run("policy", "rollback")
 
 
 def test_policies_are_applied_confirmed_staged_and_rolled_back(run, web, place):
