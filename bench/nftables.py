@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import resolve as world
+from msgspec import structs
 
 from netpersona.adapters.enforcers.nftables import Nftables, nftables, wire
 from netpersona.adapters.enforcers.nftables import attributes as a
@@ -134,7 +135,7 @@ def one_vm(enforcer: Nftables, resolver: Resolver, personas: list[Persona], trac
     taken, looked = [], []
     for turn in range(6 * len(personas)):
         persona = personas[turn // 2 % len(personas)]
-        resolver.put(replace(persona, risk_prior=0.9 if turn % 2 else 0.03))
+        resolver.put(structs.replace(persona, risk_prior=0.9 if turn % 2 else 0.03))
         changed = resolver.ruleset()
         taken.append(timed(lambda changed=changed: enforcer.apply(changed)))
         looked.append(timed(enforcer.settle))

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from msgspec import structs
 
 from netpersona.flow.vm import vm_id
 from netpersona.flow.window import DAY, MINUTE
@@ -278,7 +279,7 @@ def changes(resolver: Resolver, changing: Persona) -> Callable[[], None]:
     risks = iter([0.01 * i for i in range(1, 60)])
 
     def change() -> None:
-        resolver.put(replace(changing, risk_prior=next(risks)))
+        resolver.put(structs.replace(changing, risk_prior=next(risks)))
         resolver.ruleset()
 
     return change

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import polars as pl
+from msgspec import structs
 
 from netpersona.flow.orient import first_activity, oriented, owner_table
 from netpersona.flow.vm import Vm, VmId, owners, vm_id_of_address
@@ -143,7 +144,7 @@ def followed(state: VmState, vm: Vm) -> VmState:
     persona, base = state.persona, _base(vm)
     if vm.inferred or (persona.base == base and persona.labels == dict(vm.labels)):
         return state
-    changed = replace(persona, base=base, labels=dict(vm.labels), version=persona.version + 1)
+    changed = structs.replace(persona, base=base, labels=dict(vm.labels), version=persona.version + 1)
     return VmState(changed, state.memory)
 
 
@@ -152,7 +153,7 @@ def on_timer(state: VmState, at: int, ground: Ground) -> VmState:
     persona = ground.exposures.on(state.persona)
     if triggers.stateful(ground.policies, persona):
         held = triggers.advance(persona, ground.policies, at, persona.mitigations)
-        persona = persona if held == persona.mitigations else replace(persona, mitigations=held)
+        persona = persona if held == persona.mitigations else structs.replace(persona, mitigations=held)
     return state if persona is state.persona else VmState(persona, state.memory)
 
 
@@ -187,7 +188,7 @@ def step(state: VmState, observation: Observation, fleet: frozenset[str], ground
     changes = [f"mitigation {policy}/{rule} began" for policy, rule in sorted(now - then)]
     changes += [f"mitigation {policy}/{rule} ended" for policy, rule in sorted(then - now)]
     version = persona.version + (bool(changes) and not done.changes)
-    persona = replace(persona, mitigations=held, version=version)
+    persona = structs.replace(persona, mitigations=held, version=version)
     return done._replace(state=VmState(persona, done.state.memory), changes=(*done.changes, *changes))
 
 
@@ -201,5 +202,5 @@ def _exposed(done: Step, ground: Ground) -> Step:
     changes = [f"exposed: {kind}" for kind in sorted(now - then)] + [
         f"exposed no longer: {kind}" for kind in sorted(then - now)
     ]
-    after = replace(after, version=after.version + (bool(changes) and not done.changes))
+    after = structs.replace(after, version=after.version + (bool(changes) and not done.changes))
     return done._replace(state=VmState(after, done.state.memory), changes=(*done.changes, *changes))

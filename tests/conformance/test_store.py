@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from netpersona.adapters.stores.edit import VERSIONS_KEPT
 from netpersona.adapters.stores.memory import MemoryStore
@@ -372,7 +373,7 @@ def take(store, step):
         return store.forget(*step)._replace(changes=0)  # not every store has an audit
     vm, learning = step
     known = store.personas().get(vm, persona(vm, 0))
-    return store.put_persona(replace(known, version=known.version + 1, learning=learning), 7, learning)
+    return store.put_persona(structs.replace(known, version=known.version + 1, learning=learning), 7, learning)
 
 
 def everything(store):

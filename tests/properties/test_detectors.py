@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import msgspec
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields
 
 from netpersona.flow.window import SECOND, WINDOW, Window
 from netpersona.intel.indicator import Indicator, IndicatorType
-from netpersona.observation.model import Conversation, NameUse, Observation, Probe, Sighting
+from netpersona.observation.model import (
+    Conversation,
+    NameUse,
+    Observation,
+    Probe,
+    Sighting,
+    conversation_order,
+    name_order,
+)
 from netpersona.persona.memory import Memory, remember
 from netpersona.persona.model import Completeness, Persona, TrafficProfile
 from netpersona.persona.profile import BINS
@@ -98,8 +105,8 @@ def probes(draw, start):
 @st.composite
 def observations(draw, number=0):
     start = START + number * WINDOW
-    talks = {c[:5]: c for c in draw(st.lists(conversations(start), max_size=12))}
-    said = {n[:3]: n for n in draw(st.lists(names(start), max_size=12))}
+    talks = {conversation_order(c): c for c in draw(st.lists(conversations(start), max_size=12))}
+    said = {name_order(n): n for n in draw(st.lists(names(start), max_size=12))}
     return Observation(
         vm=VM,
         window=Window(start, start + WINDOW),

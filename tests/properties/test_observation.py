@@ -234,11 +234,8 @@ def slowly(flows, transactions, listed, allow):
             names=tuple(slow_name(key, rows) for key, rows in sorted(names[where].items())),
             sightings=tuple(sorted((slow_sighting(*item) for item in sightings[where].items()), key=sighting_order)),
             fingerprints=tuple(
-                sorted(
-                    FingerprintUse(*key, sum(map(begins, rows)))
-                    for key, rows in prints[where].items()
-                    if key[1] is not None
-                )
+                FingerprintUse(*key, sum(map(begins, rows)))
+                for key, rows in sorted((k, r) for k, r in prints[where].items() if k[1] is not None)
             ),
             mac=least(macs[where]),
         )

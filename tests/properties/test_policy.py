@@ -1,9 +1,8 @@
 """Whatever text comes: policies raise nothing but PolicyError, conditions raise nothing at all, and both repeat."""
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from netpersona.errors import PolicyError
 from netpersona.persona.model import BehavioralSignature, Persona

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from netpersona.persona.model import Persona
 from netpersona.policy.model import Action, Direction, Mode, Policy, PolicySet
@@ -30,7 +31,7 @@ def test_the_order_of_what_is_given_changes_nothing(world: World, random: object
 
     policies = replace(world.policies, policies=shuffled(world.policies.policies), allow=shuffled(world.policies.allow))
     personas = tuple(
-        replace(p, profile=replace(p.profile, kinds=dict(shuffled(tuple(p.profile.kinds.items())))))
+        structs.replace(p, profile=structs.replace(p.profile, kinds=dict(shuffled(tuple(p.profile.kinds.items())))))
         for p in shuffled(world.personas)
     )
     interfaces = dict(shuffled(tuple(world.interfaces.items())))

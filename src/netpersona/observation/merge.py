@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from netpersona.observation.model import (
     Conversation,
     FingerprintUse,
@@ -16,6 +18,8 @@ from netpersona.observation.model import (
     Observation,
     Probe,
     Sighting,
+    conversation_order,
+    name_order,
     sighting_order,
 )
 
@@ -31,11 +35,13 @@ def merge(one: Observation, other: Observation) -> Observation:
     return Observation(
         vm=one.vm,
         window=one.window,
-        conversations=_merged(one.conversations, other.conversations, lambda c: c[:5], _conversation),
+        conversations=_merged(one.conversations, other.conversations, conversation_order, _conversation),
         probes=_merged(one.probes, other.probes, lambda p: p.peer, _probe),
-        names=_merged(one.names, other.names, lambda n: n[:3], _name),
-        sightings=_merged(one.sightings, other.sightings, lambda s: s[:6], _sighting, sighting_order),
-        fingerprints=_merged(one.fingerprints, other.fingerprints, lambda f: f[:2], _fingerprint),
+        names=_merged(one.names, other.names, name_order, _name),
+        sightings=_merged(
+            one.sightings, other.sightings, lambda s: (s.indicator, *sighting_order(s)[:5]), _sighting, sighting_order
+        ),
+        fingerprints=_merged(one.fingerprints, other.fingerprints, lambda f: (f.kind, f.value), _fingerprint),
         mac=_first(one.mac, other.mac),
     )
 
@@ -56,7 +62,8 @@ def _merged(
 
 
 def _conversation(one: Conversation, other: Conversation) -> Conversation:
-    return one._replace(
+    return replace(
+        one,
         flows=one.flows + other.flows,
         answered=one.answered + other.answered,
         refused=one.refused + other.refused,
@@ -92,7 +99,8 @@ def _probe(one: Probe, other: Probe) -> Probe:
 
 
 def _name(one: NameUse, other: NameUse) -> NameUse:
-    return one._replace(
+    return replace(
+        one,
         detail=_first(one.detail, other.detail),
         agent=_first(one.agent, other.agent),
         uses=one.uses + other.uses,
@@ -103,8 +111,13 @@ def _name(one: NameUse, other: NameUse) -> NameUse:
     )
 
 
+def _of_sighting(s: Sighting) -> tuple[object, ...]:
+    return s.indicator, s.via, s.peer, s.direction, s.transport, s.port
+
+
 def _sighting(one: Sighting, other: Sighting) -> Sighting:
-    return one._replace(
+    return replace(
+        one,
         flows=one.flows + other.flows,
         answered=one.answered + other.answered,
         bytes_out=one.bytes_out + other.bytes_out,
@@ -115,7 +128,7 @@ def _sighting(one: Sighting, other: Sighting) -> Sighting:
 
 
 def _fingerprint(one: FingerprintUse, other: FingerprintUse) -> FingerprintUse:
-    return one._replace(flows=one.flows + other.flows)
+    return replace(one, flows=one.flows + other.flows)
 
 
 def _first(one: str | None, other: str | None) -> str | None:

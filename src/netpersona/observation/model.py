@@ -6,8 +6,7 @@ every field is a count, a smallest, a largest or a sorted collection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import msgspec
 
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import Window
@@ -17,7 +16,7 @@ from netpersona.intel.indicator import Indicator
 CHATTER = frozenset({67, 68, 137, 138, 546, 547, 1900, 3702, 5353, 5355})
 
 
-class Conversation(NamedTuple):
+class Conversation(msgspec.Struct, frozen=True):
     """The flows of a window between the VM and one peer at one service: all that the VM opened, or that it answered."""
 
     direction: str  # outbound: the VM opened them | inbound
@@ -45,7 +44,12 @@ class Conversation(NamedTuple):
     tls_fingerprint: str | None
 
 
-class Probe(NamedTuple):
+def conversation_order(c: Conversation) -> tuple[str, str, int, str, str]:
+    """By what it is sorted and told apart: its service, the peer, and the VM's address."""
+    return c.direction, c.transport, c.port, c.peer, c.vm_address
+
+
+class Probe(msgspec.Struct, frozen=True):
     """The flows of a window that one peer opened at the VM and the VM did not answer."""
 
     peer: str
@@ -58,7 +62,7 @@ class Probe(NamedTuple):
     last: int  # µs: the latest start
 
 
-class NameUse(NamedTuple):
+class NameUse(msgspec.Struct, frozen=True):
     """How often one name was used in a window: asked for in DNS, greeted in TLS, addressed in HTTP, or alerted."""
 
     kind: str  # dns | tls | http | alert
@@ -73,7 +77,12 @@ class NameUse(NamedTuple):
     answers: tuple[str, ...]  # dns: what was answered, sorted, distinct
 
 
-class Sighting(NamedTuple):
+def name_order(use: NameUse) -> tuple[str, str, str]:
+    """By what it is sorted and told apart: how the name was used, the name, and who was asked."""
+    return use.kind, use.name, use.peer
+
+
+class Sighting(msgspec.Struct, frozen=True):
     """An indicator was seen here (STIX)."""
 
     indicator: Indicator
@@ -92,11 +101,11 @@ class Sighting(NamedTuple):
 
 def sighting_order(sighting: Sighting) -> tuple[object, ...]:
     """By what it is sorted: how and where the thing was seen, then what lists it."""
-    listed = sighting.indicator
-    return (*sighting[1:6], listed.value, listed.feed, listed.line, repr(listed))
+    s, listed = sighting, sighting.indicator
+    return (s.via, s.peer, s.direction, s.transport, s.port, listed.value, listed.feed, listed.line, repr(listed))
 
 
-class FingerprintUse(NamedTuple):
+class FingerprintUse(msgspec.Struct, frozen=True):
     """One stack fingerprint that the VM itself showed."""
 
     kind: str  # tcp | tls
@@ -104,8 +113,7 @@ class FingerprintUse(NamedTuple):
     flows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """What one window says of one VM.  Every tuple is sorted, so that equal content is equal."""
 
     vm: VmId

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
@@ -40,7 +39,7 @@ TRANSACTION_COLUMNS = [
     *("start", "transport", "originator", "responder", "responder_port"),
     *("kind", "name", "detail", "status", "answers", "agent"),
 ]
-_Row = TypeVar("_Row", bound=tuple[Any, ...])
+_Row = TypeVar("_Row")
 _Key = tuple[int, str]  # (window start, VM)
 _CONVERSATION = ["direction", "transport", "port", "peer", "vm_address"]
 _NAME = ["kind", "name", "peer"]
@@ -292,9 +291,8 @@ def _indicators(table: pl.DataFrame, rows: pl.Series) -> dict[int, Indicator]:
 
 def _by_key(table: pl.DataFrame, row: type[_Row]) -> dict[_Key, tuple[_Row, ...]]:
     """The table's rows, sorted by window and vm, as tuples of `row` by (window, VM)."""
-    columns = [_values(table[name]) for name in table.columns if name not in {"window", "vm"}]
-    make: Callable[[Any], _Row] = partial(tuple.__new__, row)
-    rows = tuple(map(make, zip(*columns, strict=True)))
+    columns = [_values(column) for column in table.drop("window", "vm").iter_columns()]
+    rows = tuple(map(row, *columns))
     found: dict[_Key, tuple[_Row, ...]] = {}
     begin = 0
     for window, vm, count in table.group_by(["window", "vm"], maintain_order=True).len().iter_rows():
@@ -305,6 +303,8 @@ def _by_key(table: pl.DataFrame, row: type[_Row]) -> dict[_Key, tuple[_Row, ...]
 
 def _values(column: pl.Series) -> Sequence[Any]:
     """The column's values; lists as tuples, and equal texts as one object, which makes them quick to compare."""
+    if column.null_count() == len(column):
+        return [None] * len(column)
     if column.dtype == pl.List:
         flat = tuple(column.explode(empty_as_null=False).to_list())
         return [flat[begin:end] for begin, end in pairwise(accumulate(column.list.len().to_list(), initial=0))]

@@ -48,7 +48,7 @@ class Codec:
     def encode(self, value: object) -> bytes:
         """The value's one text in bytes.
 
-        The value is a dataclass or a named tuple, made of such, of dicts, tuples, texts, numbers and bytes.
+        The value is a struct, a dataclass or a named tuple, made of such, of dicts, tuples, texts, numbers and bytes.
         Raises StoreError where it holds something that its own types do not allow.
         """
         kind = _any(type(value))
@@ -146,7 +146,7 @@ def _order_of(kind: Any, above: frozenset[Any]) -> _Order | None:
         return _order_set
     if origin in (tuple, list):
         return _order_items(origin, arguments, above)
-    if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
+    if _has_fields(kind):
         return _order_fields(kind, above | {kind})
     return _order_anything if kind in (dict, list, tuple) else None
 
@@ -178,11 +178,19 @@ def _order_fields(kind: Any, above: frozenset[Any]) -> _Order | None:
     orders = {name: order for name in hints if (order := _order_of(hints[name], above)) is not None}
     if not orders:
         return None
-    if dataclasses.is_dataclass(kind):
-        return lambda value: dataclasses.replace(
-            value, **{name: order(getattr(value, name)) for name, order in orders.items()}
-        )
-    return lambda value: value._replace(**{name: order(getattr(value, name)) for name, order in orders.items()})
+    with_fields = _replace_of(kind)
+    return lambda value: with_fields(value, **{name: order(getattr(value, name)) for name, order in orders.items()})
+
+
+def _has_fields(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind) or hasattr(kind, "_fields") or hasattr(kind, "__struct_fields__")
+
+
+def _replace_of(kind: Any) -> Callable[..., Any]:
+    """How to get a value of the type with other values in some of its fields."""
+    if hasattr(kind, "__struct_fields__"):
+        return msgspec.structs.replace
+    return dataclasses.replace if dataclasses.is_dataclass(kind) else kind._replace
 
 
 def _order_dict_of(order: _Order, inner: _Order) -> _Order:
@@ -221,6 +229,6 @@ def _order_anything(value: Any) -> Any:
         return _order_set(value)
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return [_order_anything(item) for item in value]
-    if dataclasses.is_dataclass(value) or hasattr(value, "_fields"):
+    if _has_fields(value):
         return _ordered(_any(type(value)))(value)
     return value

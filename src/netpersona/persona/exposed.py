@@ -7,9 +7,10 @@ loses it as soon as its evidence says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec.structs import replace
 
 from netpersona.flow.vm import VmId
 from netpersona.intel.exposure import Exposure, exposures, kinds, ports

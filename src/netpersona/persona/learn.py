@@ -7,8 +7,9 @@ not its behaviour and is not learned.  Decay is applied when an entry is touched
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from netpersona.flow.window import DAY, HOUR
 from netpersona.observation.model import Conversation, NameUse, Observation, Probe
@@ -27,7 +28,6 @@ from netpersona.persona.profile import (
 _K = TypeVar("_K", Kind, str)
 _N = TypeVar("_N", int, float)
 _WEEK = 7 * DAY
-_new = tuple.__new__  # makes a NamedTuple without checking its arity: one is made for each conversation
 
 
 class _Heavy(NamedTuple, Generic[_K]):
@@ -124,13 +124,16 @@ def _grown(
 
 def _touched(before: Usage | None, flows: int, bytes_out: int, bytes_in: int, first: int, last: int) -> Usage:
     if before is None:
-        return _new(Usage, (float(flows), float(bytes_out), float(bytes_in), first, last))
-    old_flows, old_out, old_in, begun, touched = before
-    if last > touched:
-        fade = 2.0 ** ((touched - last) / HALF_LIFE)
-        old_flows, old_out, old_in, touched = old_flows * fade, old_out * fade, old_in * fade, last
-    begun = first if first < begun else begun  # noqa: FURB136 - hot
-    return _new(Usage, (old_flows + flows, old_out + bytes_out, old_in + bytes_in, begun, touched))
+        return Usage(float(flows), float(bytes_out), float(bytes_in), first, last)
+    later = last > before.last
+    fade = 2.0 ** ((before.last - last) / HALF_LIFE) if later else 1.0
+    return Usage(
+        before.flows * fade + flows,
+        before.bytes_out * fade + bytes_out,
+        before.bytes_in * fade + bytes_in,
+        first if first < before.first else before.first,  # noqa: FURB136 - hot
+        last if later else before.last,
+    )
 
 
 def _names(

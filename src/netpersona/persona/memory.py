@@ -17,10 +17,11 @@ Times are µs since the epoch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from zlib import crc32
+
+import msgspec
 
 from netpersona.flow.window import DAY, HOUR, MINUTE
 from netpersona.observation.model import CHATTER, Conversation, NameUse, Observation, Probe
@@ -50,13 +51,12 @@ _MANY = 10  # answered flows in one window to one port: worth counting as log-in
 
 _NO_GAPS: tuple[int, ...] = ()
 _PORTED = frozenset({"tcp", "udp"})
-_new = tuple.__new__  # makes a NamedTuple without checking its arity: the two hottest lines of a window
 
 _K = TypeVar("_K", str, int, tuple[str, int], tuple[str, int, str], tuple[str, str, int])
 _V = TypeVar("_V")
 
 
-class Contact(NamedTuple):
+class Contact(msgspec.Struct, frozen=True, array_like=True):
     """How the VM called one peer at one service, within a day of the first call."""
 
     flows: int
@@ -68,7 +68,7 @@ class Contact(NamedTuple):
     gaps: tuple[int, ...]  # ms between the latest starts, in order
 
 
-class Probing(NamedTuple):
+class Probing(msgspec.Struct, frozen=True, array_like=True):
     """Flows between one peer and the VM that were not answered."""
 
     ports: tuple[int, ...]  # sorted, distinct, the first PORTS_KEPT, whatever the transport
@@ -77,7 +77,7 @@ class Probing(NamedTuple):
     last: int
 
 
-class Spread(NamedTuple):
+class Spread(msgspec.Struct, frozen=True, array_like=True):
     """Which peers did not answer at one service that the VM called."""
 
     peers: tuple[int, ...]  # CRC-32 of the addresses, sorted, distinct, the first PEERS_KEPT
@@ -86,7 +86,7 @@ class Spread(NamedTuple):
     last: int
 
 
-class Logins(NamedTuple):
+class Logins(msgspec.Struct, frozen=True, array_like=True):
     """Attempts to log in, of which the outcome is known for some."""
 
     flows: int
@@ -99,7 +99,7 @@ class Logins(NamedTuple):
     last: int
 
 
-class Subnames(NamedTuple):
+class Subnames(msgspec.Struct, frozen=True, array_like=True):
     """Long names asked for below one registered domain."""
 
     seen: tuple[int, ...]  # CRC-32 of the names, sorted, distinct, the first SUBNAMES_KEPT
@@ -109,7 +109,7 @@ class Subnames(NamedTuple):
     last: int
 
 
-class Episode(NamedTuple):
+class Episode(msgspec.Struct, frozen=True, array_like=True):
     """One finding that goes on."""
 
     first: int  # the first instant it rests on
@@ -121,18 +121,17 @@ _Contacts = dict[tuple[str, int, str], Contact]  # (transport, port, peer)
 _Logins = dict[tuple[str, str, int], Logins]  # (direction, peer, port)
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """The working memory of one VM; see the module's table."""
 
-    contacts: _Contacts = field(default_factory=dict)
-    sources: dict[str, Probing] = field(default_factory=dict)
-    targets: dict[str, Probing] = field(default_factory=dict)
-    spreads: dict[tuple[str, int], Spread] = field(default_factory=dict)  # (transport, port)
-    logins: _Logins = field(default_factory=dict)
-    unresolved: dict[str, int] = field(default_factory=dict)  # -> when last asked for
-    subnames: dict[str, Subnames] = field(default_factory=dict)
-    episodes: dict[int, Episode] = field(default_factory=dict)
+    contacts: _Contacts = {}
+    sources: dict[str, Probing] = {}
+    targets: dict[str, Probing] = {}
+    spreads: dict[tuple[str, int], Spread] = {}  # (transport, port)
+    logins: _Logins = {}
+    unresolved: dict[str, int] = {}  # -> when last asked for
+    subnames: dict[str, Subnames] = {}
+    episodes: dict[int, Episode] = {}
     until: int = 0  # the end of the last window remembered
 
 
@@ -192,29 +191,26 @@ def _calls(memory: Memory, conversations: Sequence[Conversation]) -> tuple[_Cont
 def _called(old: Contact | None, c: Conversation) -> Contact:
     """How the VM called a contact, with one more conversation."""
     began, starts = c.first, c.starts
-    if old is None or began - old.last > DAY:
-        flows, answered, bytes_out, bytes_in, first, last, gaps = 0, 0, 0, 0, began, began, _NO_GAPS
-    else:
-        flows, answered, bytes_out, bytes_in, first, last, gaps = old
+    newest = last = starts[-1] if starts else began
+    gaps = _gaps(starts) if len(starts) > 1 else _NO_GAPS
+    if old is not None and began - old.last <= DAY:
         if starts:
-            gaps += ((began - last) // 1000 if began > last else 0,)
-        if began - first > DAY:
-            flows, answered, bytes_out, bytes_in, first = 0, 0, 0, 0, began
-    if len(starts) > 1:
-        gaps += _gaps(starts)
-    newest, bytes_out, bytes_in = starts[-1] if starts else began, bytes_out + c.bytes_out, bytes_in + c.bytes_in
-    return _new(
-        Contact,
-        (
-            flows + c.flows,
-            answered + c.answered,
-            bytes_out if bytes_out < CEILING else CEILING,  # noqa: FURB136 - hot
-            bytes_in if bytes_in < CEILING else CEILING,  # noqa: FURB136 - hot
-            first,
-            newest if newest > last else last,  # noqa: FURB136 - hot
-            gaps if len(gaps) <= GAPS_KEPT else gaps[-GAPS_KEPT:],
-        ),
-    )
+            gaps = (*old.gaps, (began - old.last) // 1000 if began > old.last else 0, *gaps)[-GAPS_KEPT:]
+        else:
+            gaps = old.gaps
+        last = newest if newest > old.last else old.last  # noqa: FURB136 - hot
+        if began - old.first <= DAY:
+            bytes_out, bytes_in = old.bytes_out + c.bytes_out, old.bytes_in + c.bytes_in
+            return Contact(
+                old.flows + c.flows,
+                old.answered + c.answered,
+                bytes_out if bytes_out < CEILING else CEILING,  # noqa: FURB136 - hot
+                bytes_in if bytes_in < CEILING else CEILING,  # noqa: FURB136 - hot
+                old.first,
+                last,
+                gaps,
+            )
+    return Contact(c.flows, c.answered, min(c.bytes_out, CEILING), min(c.bytes_in, CEILING), began, last, gaps)
 
 
 def _newest(c: Conversation) -> int:
@@ -238,11 +234,11 @@ def _probed(sources: dict[str, Probing], probes: Sequence[Probe]) -> dict[str, P
 
 def _tried(old: Probing | None, p: Probe) -> Probing:
     if old is None or p.first - old.last > DAY:
-        return _new(Probing, (p.ports[:PORTS_KEPT], p.flows, p.first, p.last))
+        return Probing(p.ports[:PORTS_KEPT], p.flows, p.first, p.last)
     ports, last = old.ports, p.last
     if ports != p.ports and len(ports) < PORTS_KEPT:
         ports = tuple(sorted((*ports, *sorted(set(p.ports).difference(ports))[: PORTS_KEPT - len(ports)])))
-    return _new(Probing, (ports, old.flows + p.flows, old.first, last if last > old.last else old.last))  # noqa: FURB136
+    return Probing(ports, old.flows + p.flows, old.first, last if last > old.last else old.last)  # noqa: FURB136 - hot
 
 
 def _failures(
@@ -265,9 +261,8 @@ def _missed_at(old: Probing | None, c: Conversation) -> Probing:
     """What the VM tried at a peer, with one conversation that was not answered."""
     port, missed = c.port, c.flows - c.answered
     if old is None or c.first - old.last > HOUR:
-        return _new(Probing, ((port,), missed, c.first, _newest(c)))
-    ports, flows, first, last = old
-    return _new(Probing, (_with(ports, port, PORTS_KEPT), flows + missed, first, max(last, _newest(c))))
+        return Probing((port,), missed, c.first, _newest(c))
+    return Probing(_with(old.ports, port, PORTS_KEPT), old.flows + missed, old.first, max(old.last, _newest(c)))
 
 
 def _missed(old: Spread | None, c: Conversation) -> Spread:
@@ -278,8 +273,7 @@ def _missed(old: Spread | None, c: Conversation) -> Spread:
 
 
 def _met(old: Spread, c: Conversation) -> Spread:
-    peers, answered, first, last = old
-    return _new(Spread, (peers, answered + 1, first, last)) if c.first - last <= HOUR else old
+    return Spread(old.peers, old.answered + 1, old.first, old.last) if c.first - old.last <= HOUR else old
 
 
 def _like_logins(c: Conversation) -> bool:
@@ -356,9 +350,10 @@ def _bounded(table: dict[_K, _V], limit: int, useful: Callable[[Iterable[_V]], l
         return table
     keep, ranks = limit * 3 // 4, useful(table.values())
     edge = sorted(ranks)[-keep]
-    best = {key: table[key] for key, rank in zip(table, ranks, strict=True) if rank > edge}
-    alike = sorted(key for key, rank in zip(table, ranks, strict=True) if rank == edge)
-    return best | {key: table[key] for key in alike[len(best) - keep :]}
+    best = {key: value for (key, value), rank in zip(table.items(), ranks, strict=True) if rank > edge}
+    alike = sorted([key for key, rank in zip(table, ranks, strict=True) if rank == edge])
+    best.update((key, table[key]) for key in alike[len(best) - keep :])
+    return best
 
 
 # How useful each entry is: when it was last touched, and later the more it holds.

@@ -7,12 +7,16 @@
     mitigation_rules       this VM's own rules; `mitigations` are those in force now
 
 Bounded: the canonical text of a persona stays within 8 KiB whatever the traffic.
+
+Structs rather than frozen dataclasses, as every window of every VM makes some anew, and these are made in a fraction
+of the time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from netpersona.flow.vm import VmId
 
@@ -29,7 +33,7 @@ class Kind(NamedTuple):
     peer: str
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True, array_like=True):
     """How much of one kind was seen, decaying, and when."""
 
     flows: float  # decayed count
@@ -39,13 +43,12 @@ class Usage(NamedTuple):
     last: int  # µs
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficProfile:
+class TrafficProfile(msgspec.Struct, frozen=True):
     """What the VM normally does: heavy hitters with decay, a rest bucket, bands of volume, hours, fingerprints."""
 
-    kinds: dict[Kind, Usage] = field(default_factory=dict)
-    names: dict[str, Usage] = field(default_factory=dict)  # registered domains asked for or named in TLS and HTTP
-    fingerprints: dict[str, Usage] = field(default_factory=dict)  # "tls:<ja3>", "tcp:<signature>"
+    kinds: dict[Kind, Usage] = {}
+    names: dict[str, Usage] = {}  # registered domains asked for or named in TLS and HTTP
+    fingerprints: dict[str, Usage] = {}  # "tls:<ja3>", "tcp:<signature>"
     hours: tuple[float, ...] = (0.0,) * 24  # decayed flows by hour of the day, UTC
     volumes_out: tuple[
         int, ...
@@ -58,8 +61,7 @@ class TrafficProfile:
     dropped_flows: float = 0.0  # the rest bucket: decayed flows of the kinds that went
 
 
-@dataclass(frozen=True, slots=True)
-class Completeness:
+class Completeness(msgspec.Struct, frozen=True):
     """How much of what the VM does we have seen: Good-Turing's estimate that the next flow is of an unseen kind.
 
     `low` and `high` bound it at 95 %.  Source: I. J. Good, Biometrika 40 (1953).
@@ -75,8 +77,7 @@ class Completeness:
         return 1.0 - self.unseen
 
 
-@dataclass(frozen=True, slots=True)
-class BehavioralSignature:
+class BehavioralSignature(msgspec.Struct, frozen=True):
     """A known behaviour that was recognised in the VM's traffic."""
 
     name: str  # a finding's kind: c2_beacon, scan_vertical, ...
@@ -95,8 +96,7 @@ class Exempt(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class RiskTerm:
+class RiskTerm(msgspec.Struct, frozen=True):
     """One reason to worry, with its owner: `weight` in log-odds at the instant `at`, halved every `half_life`."""
 
     detector: str
@@ -112,8 +112,7 @@ class RiskTerm:
     exempt: Exempt | None = None  # None: it counts
 
 
-@dataclass(frozen=True, slots=True)
-class Mitigation:
+class Mitigation(msgspec.Struct, frozen=True):
     """A rule that was triggered and holds for a while; it always ends."""
 
     policy: str
@@ -124,8 +123,7 @@ class Mitigation:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BaseNetworkConfig:
+class BaseNetworkConfig(msgspec.Struct, frozen=True):
     """How the VM stands in the network.  `inferred`: no inventory said so, the traffic did."""
 
     addresses: tuple[str, ...] = ()
@@ -137,13 +135,12 @@ class BaseNetworkConfig:
     inferred: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Persona:
+class Persona(msgspec.Struct, frozen=True):
     """One VM's persona.  Versions count what a person would call a change; counters alone make none."""
 
     vm: VmId
     version: int = 1
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = {}
     base: BaseNetworkConfig = BaseNetworkConfig()
     learning: str = "learning"  # learning | frozen
     mitigation_rules: tuple[dict[str, object], ...] = ()  # as written in spec; parsed by policy.parse_rules

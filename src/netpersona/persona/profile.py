@@ -24,8 +24,8 @@ _new = tuple.__new__  # makes a NamedTuple without checking its arity: one is ma
 
 def kind_of(conversation: Conversation) -> Kind:
     """Inbound flows are of one kind by service; outbound flows by service and peer."""
-    direction, transport, port, peer = conversation[:4]
-    return _new(Kind, (direction, transport, port, "" if direction == "inbound" else peer))
+    c, direction = conversation, conversation.direction
+    return _new(Kind, (direction, c.transport, c.port, "" if direction == "inbound" else c.peer))
 
 
 def knows(profile: TrafficProfile, kind: Kind) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from netpersona.persona.memory import Memory
 from netpersona.persona.model import Persona
 
 
-@dataclass(frozen=True, slots=True)
-class VmState:
+class VmState(msgspec.Struct, frozen=True):
     """The persona, and the detectors' working memory beside it."""
 
     persona: Persona

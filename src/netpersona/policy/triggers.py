@@ -13,7 +13,8 @@ A rule with `until` and no `for` holds for rules.DEFAULT_HOLD at a time.  A rule
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from netpersona.persona.model import Mitigation, Persona
 from netpersona.policy.conditions import evidence, holds

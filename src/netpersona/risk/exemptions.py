@@ -12,9 +12,11 @@ was; those that are over are kept for that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from netpersona.flow.window import window_of
 from netpersona.flow.words import minute

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from netpersona.observation.model import Observation
 from netpersona.persona.learn import inferred_base, learn, span

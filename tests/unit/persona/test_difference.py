@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from netpersona.flow.vm import VmId
 from netpersona.persona.difference import Change, difference

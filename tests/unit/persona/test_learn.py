@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from netpersona.flow.window import DAY, HOUR, SECOND, WINDOW
 from netpersona.observation.model import FingerprintUse
@@ -215,10 +214,10 @@ def test_what_an_inventory_says_is_never_inferred():
 def test_an_inferred_configuration_stays_bounded_and_comes_to_rest():
     base = BaseNetworkConfig()
     for i in range(12):
-        own = talk("10.77.0.1", 53)._replace(vm_address=f"10.0.0.{i + 10}")
+        own = replace(talk("10.77.0.1", 53), vm_address=f"10.0.0.{i + 10}")
         server = talk(f"10.77.0.{i + 10}", 53)
         base = inferred_base(base, window([own, server]))
     assert len(base.addresses) == 8
     assert len(base.resolvers) == 4
-    again = inferred_base(base, window([talk("10.77.0.10", 53)._replace(vm_address="10.0.0.21")]))
+    again = inferred_base(base, window([replace(talk("10.77.0.10", 53), vm_address="10.0.0.21")]))
     assert again == base

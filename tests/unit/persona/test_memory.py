@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from netpersona.flow.window import DAY, HOUR, SECOND, WINDOW
 from netpersona.persona.domains import registered_domain
@@ -62,7 +61,7 @@ def test_unanswered_inbound_flows_are_counted_by_source():
 
 
 def test_a_hostile_end_time_does_not_keep_an_entry_for_ever():
-    forged = talk(FAR, 22, answered=0)._replace(last=START + 10_000 * DAY)
+    forged = replace(talk(FAR, 22, answered=0), last=START + 10_000 * DAY)
     late = talk(FAR, 23, answered=0, at=2 * HOUR)
     assert remembered(window([forged]), window([late], number=2 * HOUR // WINDOW)).targets[FAR].ports == (23,)
 
@@ -91,7 +90,7 @@ def test_remembering_changes_nothing_in_the_memory_given():
 def test_what_was_used_most_and_latest_stays():
     rhythm = [talk(at=0, flows=20, every=10 * SECOND)]
     crowd = [talk(f"93.185.{i // 200}.{i % 200}", at=SECOND) for i in range(3 * CONTACTS_KEPT)]
-    memory = remembered(window(rhythm), window([c._replace(first=c.first + WINDOW) for c in crowd], number=1))
+    memory = remembered(window(rhythm), window([replace(c, first=c.first + WINDOW) for c in crowd], number=1))
     assert KEY in memory.contacts
     assert len(memory.contacts) <= CONTACTS_KEPT
 

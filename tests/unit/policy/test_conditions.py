@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from netpersona.errors import PolicyError
 from netpersona.persona.model import BaseNetworkConfig, BehavioralSignature, Completeness, Mitigation, Persona

@@ -1,6 +1,6 @@
 """Mitigations begin, go on while their reason does, and always end."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from netpersona.persona.model import Mitigation, Persona
 from netpersona.policy.conditions import holds

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from netpersona.errors import InventoryError
 from netpersona.flow.vm import vm_id
@@ -28,7 +29,7 @@ def persona(**fields: object) -> Persona:
     base = BaseNetworkConfig(
         addresses=("10.77.0.11/24", "fd00:77::11/64"), gateways=("10.77.0.1",), resolvers=("10.77.0.1",), inferred=False
     )
-    return replace(Persona(vm=WEB, base=base), **fields)
+    return structs.replace(Persona(vm=WEB, base=base), **fields)
 
 
 def policy(rules: str, name: str = "p", order: int = 1, mode: str = "enforce") -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from netpersona.app.answers.known import Known, UnknownError, now, the_vm
 from netpersona.app.exempted import of_store

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
+from msgspec import structs
 
 from netpersona import pipeline
 from netpersona.adapters.sensors.packets.window_meter import Report
@@ -156,7 +157,7 @@ class LiveJudge:
                 continue
             about.add(finding.vm)
             after = noticed(state.persona, finding, now)
-            self._learn(finding.vm, replace(state, persona=after.persona))
+            self._learn(finding.vm, structs.replace(state, persona=after.persona))
             self.closed.findings[finding.id] = self._first_raised(finding)
             if after.term is not None:
                 self.closed.terms.append((finding.vm, after.term))
@@ -198,7 +199,7 @@ class LiveJudge:
         then, word = (ledger.word(ledger.risk_score(each, now)) for each in (before, after.persona))
         if then == word:
             return after
-        persona = replace(after.persona, version=after.persona.version + 1)
+        persona = structs.replace(after.persona, version=after.persona.version + 1)
         why = f"risk went from {then} to {word}, by what is allowed, or known of feeds, from now on"
         self.closed.versions.append(PersonaVersion(persona, now, why))
         return VmState(persona, after.memory)
@@ -299,7 +300,9 @@ class LiveJudge:
         sources = [tap for tap, vm in self._taps.items() if vm in vms]
         for start in self.windows.starts() if sources else ():
             for observation in self._observations(self.windows.table(start, sources), vms):
-                so_far = replace(observation, window=Window(start, max(start + 1, min(observation.window.end, now))))
+                so_far = structs.replace(
+                    observation, window=Window(start, max(start + 1, min(observation.window.end, now)))
+                )
                 verdicts = self.open.setdefault(observation.vm, Verdicts())
                 before = verdicts.states.get(observation.vm, self.closed.states.get(observation.vm))
                 verdicts.take(self._step(before, so_far), so_far.window.end)

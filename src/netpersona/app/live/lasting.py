@@ -6,9 +6,8 @@ had packets in the window's last minute.  Who is silent longest goes first.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import polars as pl
+from msgspec.structs import replace
 
 from netpersona.flow.window import MINUTE
 from netpersona.observation.model import Observation
@@ -56,7 +55,7 @@ def stretched(observation: Observation, lengths: dict[_Service, int]) -> Observa
     if not lengths:
         return observation
     changed = [
-        c._replace(longest=longest)
+        replace(c, longest=longest)
         if (longest := lengths.get(_service(c.direction, c.vm_address, c.peer, c.transport, c.port), 0)) > c.longest
         else c
         for c in observation.conversations

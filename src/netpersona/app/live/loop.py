@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from msgspec import structs
+
 from netpersona.adapters.sensors.packets.window_meter import Report
 from netpersona.app.live import notify
 from netpersona.app.live.clock import Clock
@@ -250,7 +252,7 @@ class Loop:
         judge.stored()
         now = judge.persona(persona.vm)
         if persona.version != now.version + 1:  # judged meanwhile: the change is kept, and what was learned too
-            persona = replace(persona, version=now.version + 1)
+            persona = structs.replace(persona, version=now.version + 1)
         if now.risk_ledger and not persona.risk_ledger:
             judge.set_aside(persona.vm, self.now)
             self.threats.trust.acquitted(store.findings(persona.vm), told)

@@ -6,9 +6,10 @@ pile up.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import fsum
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from netpersona.persona.model import Persona, RiskTerm
 from netpersona.risk import ledger

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from netpersona.flow.window import DAY
 from netpersona.intel.indicator import Indicator, IndicatorType
 from netpersona.observation.model import Sighting
@@ -83,7 +85,7 @@ def _topmost(name: str, listed: Collection[str]) -> str:
 def _finding(scene: Scene, sightings: list[Sighting], vm_address: str) -> Finding:
     s = max(sightings, key=lambda s: (s.indicator.confidence, s.indicator.feed, -_breadth(s.indicator)))
     widest = max((x for x in sightings if x.transport == s.transport), key=lambda x: x.flows)
-    so_far = _so_far(scene, widest._replace(indicator=s.indicator))
+    so_far = _so_far(scene, replace(widest, indicator=s.indicator))
     feeds = sorted({sighting.indicator.feed for sighting in sightings})
     confidence = _combined(sighting.indicator for sighting in sightings)
     outbound, alone = s.direction == "outbound", s.via.endswith(_HOST)
@@ -171,7 +173,7 @@ def _so_far(scene: Scene, s: Sighting) -> Sighting:
     if contact is None or s.via != "address" or s.direction != "outbound":
         return s
     counts = {name: getattr(contact, name) for name in ("flows", "answered", "bytes_out", "bytes_in")}
-    return s._replace(**counts)
+    return replace(s, **counts)
 
 
 def _counts(s: Sighting) -> dict[str, int]:

@@ -8,6 +8,8 @@ whereas a person's mail program does both.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from netpersona.flow.window import DAY
 from netpersona.flow.words import counted
 from netpersona.observation.model import Conversation
@@ -55,7 +57,8 @@ def _with_files(scene: Scene, control: Contact, peer: str) -> Contact:
         for (transport, port, other), contact in scene.memory.contacts.items()
         if other == peer and transport == "tcp" and port >= PASSIVE
     ]
-    return control._replace(
+    return replace(
+        control,
         bytes_out=control.bytes_out + sum(contact.bytes_out for contact in data),
         bytes_in=control.bytes_in + sum(contact.bytes_in for contact in data),
     )

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from netpersona.app.live.rules import ANSWERS_KEPT
 from netpersona.errors import (
@@ -305,7 +306,7 @@ def test_a_vm_that_is_acquitted_is_let_out_at_once_and_only_what_it_does_next_co
     rig.turns()
     assert not passes(rig, DESK, FINE)
     now = rig.ask(rig.controller.vms)["desk-1"]
-    clean = replace(now, risk_ledger=(), signatures=(), mitigations=(), version=now.version + 1)
+    clean = structs.replace(now, risk_ledger=(), signatures=(), mitigations=(), version=now.version + 1)
     rig.ask(lambda: rig.controller.edit(clean, "ann", "acquitted"))
     rig.turns(3)
     assert passes(rig, DESK, FINE)
@@ -324,7 +325,9 @@ def test_a_persona_is_frozen_where_it_stands(tmp_path):
     rig.sensor.flow("tap-web-1", "10.77.0.11", FINE, 443)
     rig.turns()
     now = rig.ask(rig.controller.vms)["web-1"]
-    rig.ask(lambda: rig.controller.edit(replace(now, learning="frozen", version=now.version + 1), "ann", "frozen"))
+    rig.ask(
+        lambda: rig.controller.edit(structs.replace(now, learning="frozen", version=now.version + 1), "ann", "frozen")
+    )
     assert rig.ask(rig.controller.vms)["web-1"].learning == "frozen"
 
 

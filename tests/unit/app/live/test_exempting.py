@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from msgspec import structs
+
 from netpersona.app.answers.ask import Answered
 from netpersona.app.answers.known import InService
 from netpersona.app.answers.personas import EDITS
@@ -119,7 +121,7 @@ def test_what_a_person_refutes_by_acquitting_one_vm_speaks_against_no_other(tmp_
     rig.turns(3)
     assert not passes(rig, WEB, FINE)
     persona = rig.controller.vms()["web-1"]
-    clean = replace(persona, **EDITS["acquit"][0], version=persona.version + 1)
+    clean = structs.replace(persona, **EDITS["acquit"][0], version=persona.version + 1)
     rig.ask(lambda: rig.controller.edit(clean, "ada", EDITS["acquit"][1]))
     rig.until(lambda: passes(rig, DESK, FINE))
     assert "a person refuted" in explained(rig)["exempt"][0]["exempt_because"]

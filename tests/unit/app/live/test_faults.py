@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from netpersona.adapters.enforcers.plan import Plan
 from netpersona.app.live import judge
@@ -159,7 +160,7 @@ def test_a_restart_keeps_an_acquittal(tmp_path):
     rig.turns()
     infect(rig)
     now = rig.ask(rig.controller.vms)["desk-1"]
-    clean = replace(now, risk_ledger=(), signatures=(), mitigations=(), version=now.version + 1)
+    clean = structs.replace(now, risk_ledger=(), signatures=(), mitigations=(), version=now.version + 1)
     rig.ask(lambda: rig.controller.edit(clean, "ann", "acquitted"))
     again = restarted(rig, tmp_path)
     again.turns(2)

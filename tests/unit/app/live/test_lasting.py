@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from netpersona.app.judging import Judging, seen_by
 from netpersona.app.live import lasting
 from netpersona.app.live.lasting import Lasting
@@ -26,7 +28,9 @@ def frozen(tmp_path):
     rig = Rig(tmp_path, LOW_REPUTATION)
     rig.turns(2)
     now = rig.ask(rig.controller.vms)["desk-1"]
-    rig.ask(lambda: rig.controller.edit(replace(now, learning="frozen", version=now.version + 1), "ann", "frozen"))
+    rig.ask(
+        lambda: rig.controller.edit(structs.replace(now, learning="frozen", version=now.version + 1), "ann", "frozen")
+    )
     return rig
 
 

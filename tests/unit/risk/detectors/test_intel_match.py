@@ -1,3 +1,5 @@
+from msgspec.structs import replace
+
 from netpersona.intel.indicator import Indicator, IndicatorType
 from netpersona.observation.model import Sighting
 from unit.risk.detectors.windows import FAR, START, asked, judged, talk, window
@@ -110,7 +112,7 @@ def test_a_name_that_is_listed_with_a_domain_above_it_is_one_finding_and_another
 
 
 def test_flows_to_different_ports_of_a_listed_peer_stay_apart():
-    other = sighting(listing())._replace(port=8443)
+    other = replace(sighting(listing()), port=8443)
     [findings] = judged([window([talk()], sightings=[sighting(listing()), other])])
     assert [f.port for f in findings] == [443, 8443]
 

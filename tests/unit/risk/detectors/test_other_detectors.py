@@ -1,7 +1,8 @@
 """Channels, tunnels, mining, spreading, long connections."""
 
 import random
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
 from netpersona.persona.model import Kind, Usage
@@ -45,8 +46,8 @@ def test_the_port_of_a_tool_tells_inside_too_and_sooner():
 def begun_before(port, **more):
     """Two windows of one flow as a tap tells it: 2 s at the end of the first, and what it did in the second."""
     late = talk(port=port, at=WINDOW - 2 * SECOND, lasts=2 * SECOND, out=700, back=700)
-    rest = talk(port=port, at=WINDOW, lasts=4 * MINUTE, **more)._replace(
-        flows=0, starts=(), longest=4 * MINUTE + 2 * SECOND
+    rest = replace(
+        talk(port=port, at=WINDOW, lasts=4 * MINUTE, **more), flows=0, starts=(), longest=4 * MINUTE + 2 * SECOND
     )
     return [window([late]), window([rest], number=1)]
 
@@ -70,7 +71,7 @@ def test_a_session_is_not_familiar_by_its_own_beginning():
 
 
 def replace_first(usage, first):
-    return usage._replace(first=first)
+    return replace(usage, first=first)
 
 
 def test_file_sharing_with_many_is_no_channel():

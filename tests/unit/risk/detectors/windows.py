@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import SECOND, WINDOW, Window
-from netpersona.observation.model import CHATTER, Conversation, NameUse, Observation, Probe, Sighting
+from netpersona.observation.model import (
+    CHATTER,
+    Conversation,
+    NameUse,
+    Observation,
+    Probe,
+    Sighting,
+    conversation_order,
+    name_order,
+)
 from netpersona.persona.memory import Memory, remember
 from netpersona.persona.model import Persona
 from netpersona.risk.detectors import Context, judge_all, settle
@@ -93,9 +104,9 @@ def window(
     return Observation(
         vm=VM,
         window=Window(start, start + WINDOW),
-        conversations=tuple(sorted((c for c in seen if isinstance(c, Conversation)), key=lambda c: c[:5])),
+        conversations=tuple(sorted((c for c in seen if isinstance(c, Conversation)), key=conversation_order)),
         probes=joined([p for p in seen if isinstance(p, Probe)]),
-        names=tuple(sorted(names, key=lambda n: n[:3])),
+        names=tuple(sorted(names, key=name_order)),
         sightings=tuple(sightings),
     )
 
@@ -104,15 +115,16 @@ def joined(probes: Iterable[Probe]) -> tuple[Probe, ...]:
     """The probes, those of one peer as one."""
     found: dict[str, Probe] = {}
     for p in probes:
-        old = found.get(p.peer, p._replace(ports=(), flows=0, bytes_in=0))
-        found[p.peer] = p._replace(
+        old = found.get(p.peer, replace(p, ports=(), flows=0, bytes_in=0))
+        found[p.peer] = replace(
+            p,
             ports=tuple(sorted({*old.ports, *p.ports})),
             flows=old.flows + p.flows,
             bytes_in=old.bytes_in + p.bytes_in,
             first=min(old.first, p.first),
             last=max(old.last, p.last),
         )
-    return tuple(sorted(found.values()))
+    return tuple(found[peer] for peer in sorted(found))
 
 
 def judged(
