@@ -117,6 +117,6 @@ def through(net: Outside, asker: Asker, form: str, kind: str, count: int, *, tcp
             answers += 1
             asker.connect(name, answer)
     asker.out.sendto(b"end", (address_of(GOOD, 0, asker.version), SINK))
-    until(lambda: "end" in net.arrived, "the last datagram arrives", within=5)
+    until(lambda: "end" in net.arrived, "the last datagram arrives")
     net.arrived.discard("end")
     return answers, len(net.arrived & set(names))

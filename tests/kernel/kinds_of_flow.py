@@ -136,7 +136,7 @@ class EchoFlows:
 
 def _until(expected: set, arrived: Callable[[], set]) -> set:
     """What arrives: what should is waited for, what should not gets one look."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     found = arrived()
     while expected - found and time.monotonic() < deadline:
         found = arrived()

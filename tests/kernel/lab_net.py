@@ -41,7 +41,7 @@ needs_lab = pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or "")
 
 def lab(*words: str, code: int = 0) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "netpersona", "lab", *words], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "netpersona", "lab", *words], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == code, f"lab {' '.join(words)}: {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout if code == 0 else done.stderr

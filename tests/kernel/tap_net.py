@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import time
 
-from kernel.private_net import run
+from kernel.private_net import own, run
 
-HOST = "np-test-taphost"
+HOST = own("taphost")
 
 
 def vm_of(place: int) -> str:
     """The namespace of that VM."""
-    return f"np-test-tapvm{place}"
+    return own(f"tapvm{place}")
 
 
 def addresses(place: int) -> tuple[str, str]:
@@ -47,7 +47,7 @@ def attach(place: int) -> None:
         for address in (f"10.77.{place}.{other}", f"2001:db8:{place}::{other}"):
             run("ip", "-n", space, "neigh", "replace", address, "lladdr", mac, "dev", link, "nud", "permanent")
     for space, link in ((HOST, tap), (vm, "eth0")):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while _read(space, f"/sys/class/net/{link}/operstate") != ["up"]:
             assert time.monotonic() < deadline, f"{link} of {space} does not come up"
     run("ip", "-n", vm, "route", "add", "default", "via", f"10.77.{place}.1")

@@ -44,7 +44,7 @@ def watching_both():
 def sockets(kind, family, where, address=None):
     with inside(where):
         made = socket.socket(FAMILIES[family], kind)
-    made.settimeout(5)
+    made.settimeout(20)
     if address is not None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
@@ -63,12 +63,12 @@ class Watched:
 
     def until(self, condition):
         """Poll until the flows are as they should be."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             self.poll()
             if condition(self.flows()):
                 return self.flows()
-        raise AssertionError(f"not so within 10 s: {self.flows().to_dicts()}")
+        raise AssertionError(f"not so within 60 s: {self.flows().to_dicts()}")
 
     def tables(self):
         open_now = [self.windows.table(start) for start in self.windows.starts()]

@@ -70,7 +70,7 @@ def test_a_killed_lab_leaves_nothing(who: str) -> None:
         )
         supervisor = home.state().supervisor
         os.kill(supervisor if who == "supervisor" else parent(supervisor), signal.SIGKILL)
-        assert inside.wait(timeout=15) != 0
+        assert inside.wait(timeout=300) != 0
 
 
 @needs_lab
@@ -100,7 +100,7 @@ def test_in_the_foreground_the_lab_ends_with_its_command(sign: signal.Signals) -
     until((home.path / "state.json").exists, "it is up")
     pids = processes(home)
     command.send_signal(sign)
-    assert command.wait(timeout=15) == (0 if sign != signal.SIGKILL else -signal.SIGKILL)
+    assert command.wait(timeout=300) == (0 if sign != signal.SIGKILL else -signal.SIGKILL)
     until(lambda: not living(pids) and not home.path.exists(), "nothing is left")
 
 

@@ -14,7 +14,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the lab makes network
 @needs_root
 def test_the_story_is_told_to_its_end_and_nothing_is_left():
     words = [sys.executable, "-m", "netpersona", "demo", "--live"]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    told = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert told.returncode == 0, told.stdout + told.stderr
     order = [
         "Who is there",

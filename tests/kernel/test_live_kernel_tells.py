@@ -7,7 +7,9 @@ import pytest
 
 from kernel.live_host import BAD, GOOD, HOST, OWN, TAPS, A, B, Datagrams, net, nft, reaches, up
 from kernel.private_net import needs_kernel, run, socket_in
+from netpersona.adapters.stores import open_store
 from netpersona.app.answers.ask import Traffic, Wanted
+from netpersona.app.live.told import Told
 from waiting import until
 
 pytestmark = needs_kernel
@@ -44,9 +46,9 @@ def test_a_tap_that_is_put_into_a_bridge_takes_its_rules_along_at_once(running, 
     time.sleep(1)  # so that nothing else has to be applied
     assert not bridged()
     run("ip", "-n", HOST, "link", "set", TAPS[A], "master", bridge)
-    assert until(bridged, "the rules follow the tap into the bridge") < 3
+    until(bridged, "the rules follow the tap into the bridge", within=20)
     run("ip", "-n", HOST, "link", "set", TAPS[A], "nomaster")
-    assert until(lambda: not bridged(), "the rules follow the tap out of it") < 3
+    until(lambda: not bridged(), "the rules follow the tap out of it", within=20)
     assert running.ask.verify()["well"]
 
 
@@ -78,7 +80,8 @@ def test_why_names_the_receipts_after_a_restart(running):
         denied.stop()
     asked = Traffic(A[-1], f"{BAD}:9001", "outbound", "udp", established=False)
     assert running.ask.why(asked, None)["receipts"]["packets"]
-    time.sleep(6)  # a checkpoint
+    store = str(running.folder / "netpersona.db")
+    until(lambda: Told(open_store(store).context("receipts")).of(A[-1]), "they are stored")
     running.kill()
     running.start()
     running.ready()

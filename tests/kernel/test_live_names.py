@@ -72,7 +72,7 @@ def test_the_first_connection_after_an_answer_is_stopped():
             assert held["well"], held
             words = [sys.executable, "-c", BROWSE, *denied, *allowed]
             said = enter.spawn(Home(NAME), "desktop-1", words, stdout=subprocess.PIPE, text=True).communicate(
-                timeout=120
+                timeout=600
             )[0]
     finally:
         end(NAME)

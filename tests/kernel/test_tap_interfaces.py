@@ -37,7 +37,7 @@ def test_an_interface_that_vanishes_is_reported_and_may_come_again(sensor):
     watched = Watched(sensor)
     client = sockets(socket.SOCK_DGRAM, V4, vm_of(2))
     detach(1)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while watched.last is None or watched.last.vanished == ():
         assert time.monotonic() < deadline
         watched.poll()
@@ -59,7 +59,7 @@ def test_an_interface_that_is_renamed_is_watched_under_its_new_name(sensor):
     assert set(sensor.taps) == {"renamed", "tap2"}
     run("ip", "-n", HOST, "link", "set", "tap2", "down")
     run("ip", "-n", HOST, "link", "set", "tap2", "name", "other")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while watched.last is None or watched.last.vanished == ():
         assert time.monotonic() < deadline
         watched.poll()
@@ -108,7 +108,7 @@ def test_many_interfaces_in_one_ring(host):
         frame = udp("10.0.0.1", 5, "10.0.0.2", 6)
         mine = pl.col("responder_port") == 6
         missing = {f"many{n}" for n in range(150)}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while missing:  # an interface whose carrier is not up yet sends nothing
             assert time.monotonic() < deadline, sorted(missing)
             for name in missing:

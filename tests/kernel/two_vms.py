@@ -85,7 +85,7 @@ class Transfer:
         listening.bind((target, port))
         listening.listen()
         self._client = socket_in(source, socket.AF_INET, socket.SOCK_STREAM)
-        self._client.settimeout(5)
+        self._client.settimeout(20)
         self._client.bind((OWN.get(source, BAD), next(_ports)))
         self._client.connect((target, port))
         self._server, _ = listening.accept()
