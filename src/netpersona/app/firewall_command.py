@@ -163,22 +163,14 @@ def _vm_lines(vm: Mapping[str, Any], counters: Mapping[tuple[Any, ...], Mapping[
 
 def _sentence(rule: Mapping[str, Any]) -> str:
     """`outbound deny of every peer, tcp 443`."""
-    peers = " or ".join(_peers(peer) for peer in rule["peers"]) or "nobody"
+    from netpersona.ruleset.words import peers_said
+
     services = " ".join([*rule["protocols"], *map(str, rule["ports"])])
-    parts = [f"{rule['direction']} {rule['action']} of {peers}", *([services] if services else [])]
+    parts = [f"{rule['direction']} {rule['action']} of {peers_said(rule['peers'])}", *([services] if services else [])]
     parts += [f"at most {rule['rate']}"] if "rate" in rule else []
     parts += [f"to {rule['to']}"] if "to" in rule else []
     parts += ["cuts established flows"] if rule["existing"] == "cut" else []
     return ("would " if rule["mode"] == "stage" else "") + ", ".join(parts)
-
-
-def _peers(peer: Mapping[str, Any]) -> str:
-    if peer.get("any"):
-        return "every peer"
-    said = [f"{'not ' if each['not'] else ''}{each['set']} ({each['size']})" for each in peer["sets"]]
-    if "services" in peer:
-        said.append("new services" if peer["services"]["not"] else "known services")
-    return " and ".join(said)
 
 
 def _met(count: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from netpersona.policy.model import Mode, Rate
 from netpersona.ruleset.model import Match, ResolvedRule, Ruleset, VmRules
@@ -30,6 +31,24 @@ def plan(ruleset: Ruleset) -> list[dict[str, object]]:
 def listing(ruleset: Ruleset) -> str:
     """The ruleset to be read on a terminal, a rule a line with its reason below it."""
     return "\n".join(line for rules in ruleset.vms.values() for line in _vm_lines(ruleset, rules)) + "\n"
+
+
+def peers_said(peers: Sequence[Mapping[str, Any]]) -> str:
+    """`each peer that has a reputation below 0.3 (12)`: whom a rule concerns, as `plan` tells it."""
+    told = {each["set"] for peer in peers for each in peer.get("sets", ()) if not each["not"]}
+    return " or ".join(_alternative(peer, told) for peer in peers) or "nobody"
+
+
+def _alternative(peer: Mapping[str, Any], told: Collection[str]) -> str:
+    """Peers for which all of this holds; of what another alternative concerns anyway it is not said that it is none."""
+    sets = peer.get("sets", ())
+    said = [f"each peer that {each['why']} ({each['size']:,})" for each in sets if not each["not"]]
+    besides = [f" except any that {each['why']}" for each in sets if each["not"] and each["set"] not in told]
+    whom = (" and ".join(said) or "every peer") + "".join(besides)
+    if "services" not in peer:
+        return whom
+    services = "new services" if peer["services"]["not"] else "known services"
+    return services if whom == "every peer" else f"{whom}, {services}"
 
 
 def _rule(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> dict[str, object]:
@@ -107,8 +126,11 @@ def _vm_lines(ruleset: Ruleset, rules: VmRules) -> Iterator[str]:
 
 
 def _sentence(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> str:
-    """`outbound deny to 12 peers (reputation_below_0.3), tcp 80, 443; cuts established flows`."""
-    parts = [f"{rule.direction} {rule.action}", _peers_said(ruleset, rules, rule)]
+    """`outbound deny of each peer that has a reputation below 0.3 (12) for tcp 80, 443; cuts established flows`."""
+    parts = [
+        f"{rule.direction} {rule.action}",
+        f"of {peers_said([_peers(ruleset, rules, match) for match in rule.peers])}",
+    ]
     services = " ".join([*rule.transports, *(str(a) if a == b else f"{a}-{b}" for a, b in rule.ports)])
     parts += [f"for {services}"] if services else []
     parts += [f"at most {_rate(rule.rate)}"] if rule.rate is not None else []
@@ -117,19 +139,3 @@ def _sentence(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> str:
     end = "" if rule.drains_until is None else f"; cuts established flows from {instant(rule.drains_until)}"
     staged = "would " if rule.mode is Mode.STAGE else ""
     return staged + " ".join(parts) + (end or tail.get(_existing(rule), ""))
-
-
-def _peers_said(ruleset: Ruleset, rules: VmRules, rule: ResolvedRule) -> str:
-    if not rule.peers:
-        return "for nobody"
-    return " or ".join(_match_said(ruleset, rules, match) for match in rule.peers)
-
-
-def _match_said(ruleset: Ruleset, rules: VmRules, match: Match) -> str:
-    said = [
-        f"{'not ' if ref.negated else ''}{ref.of(rules.vm)} ({len(ruleset.sets[ref.of(rules.vm)])} members)"
-        for ref in match.sets
-    ]
-    if match.known_service is not None:
-        said.append("known services" if match.known_service else "new services")
-    return "of " + " and ".join(said) if said else "of every peer"
