@@ -6,7 +6,8 @@ a while, drain, or name its ports.  So rules are put together once for all VMs t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from netpersona.flow.vm import VmId
@@ -23,6 +24,7 @@ Began = Mapping[tuple[VmId, str, str], int]
 """When (µs) a VM's rule, named by policy and rule, came into force; what is not in it begins now."""
 
 
+_OWN = 256  # VMs' own conditions that are remembered; those of one role mostly have the same
 _KEPT = 4096  # combinations of rules; drains begin and end, so that new ones come for ever
 
 
@@ -36,22 +38,36 @@ class Chosen(NamedTuple):
 
 
 class Choice:
-    """Policies in their order, of which it chooses the rules of one VM after the other."""
+    """Policies in their order, of which it chooses the rules of one VM after the other.
+
+    `asked` makes conditions ready: one that remembers lets choices that ask the same share the answers.
+    """
 
     def __init__(
-        self, policies: Sequence[Policy], redirects: Mapping[str, str], began: Began, *, by_name: bool
+        self,
+        policies: Sequence[Policy],
+        redirects: Mapping[str, str],
+        began: Began,
+        *,
+        by_name: bool,
+        asked: Callable[[tuple[Condition | None, ...]], Asked] = Asked,
     ) -> None:
         self.policies = tuple(policies)
-        self._began = began
+        self._redirects, self._began, self._by_name = redirects, began, by_name
+        self._own_asked = lru_cache(maxsize=_OWN)(Asked)
         self._ready = tuple((policy, templates(policy, redirects, by_name=by_name)) for policy in policies)
         self._of_vm = tuple(template for _, rules in self._ready for template in rules if template.of_vm)
         shared = (c for p, rules in self._ready for c in (p.selector, *(t.when for t in rules if not t.of_vm)))
         self._conditions: tuple[Condition | None, ...] = (None, *dict.fromkeys(c for c in shared if c is not None))
         own = [c for template in self._of_vm for c in (template.origin.policy.selector, template.when)]
         every = list(dict.fromkeys((*self._conditions, *own)))
-        self._asked = Asked(every)
+        self._asked = asked(tuple(every))
         self._places = [(every.index(t.origin.policy.selector), every.index(t.when)) for t in self._of_vm]
         self._made: dict[tuple[tuple[bool, ...], tuple[Variant | None, ...]], Chosen] = {}
+
+    def alone(self, own: Policy) -> Choice:
+        """A choice of a VM's own rules; VMs whose rules ask the same share the answers."""
+        return Choice((own,), self._redirects, self._began, by_name=self._by_name, asked=self._own_asked)
 
     def of(self, persona: Persona, facts: Facts) -> Chosen:
         """What is in force for this VM, of which these are the facts."""

@@ -197,13 +197,19 @@ def _noted(notes: list[tuple[str, str]], why: str) -> PeerSet:
 
 def _in_force(answers: Answers, at: int) -> tuple[InForce, int | None]:
     """The answers that have not ended, and when the first of them does."""
-    found = {domain: _canonical(each, None) for domain, each in answers.items()}
-    ends = [end for _, end in found.values() if end is not None]
-    first = min(ends, default=None)
-    if first is not None and first <= at:
-        found = {domain: _canonical(each, at) for domain, each in answers.items()}
-        first = min((end for _, end in found.values() if end is not None), default=None)
-    return {domain: addresses for domain, (addresses, _) in found.items()}, first
+    found, first = _addresses(answers, None)
+    return (found, first) if first is None or first > at else _addresses(answers, at)
+
+
+def _addresses(answers: Answers, at: int | None) -> tuple[InForce, int | None]:
+    """Of all the answers what _canonical says of one."""
+    found: dict[str, tuple[str, ...]] = {}
+    first: int | None = None
+    for domain, each in answers.items():
+        found[domain], end = _canonical(each, at)
+        if end is not None and (first is None or end < first):
+            first = end
+    return found, first
 
 
 @lru_cache(maxsize=1 << 11)  # resolving 1,000 VMs asks for some 540; answers change for ever, so more only grows

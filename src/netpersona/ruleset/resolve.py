@@ -86,12 +86,10 @@ class Resolver:
         self._policies = policies
         acting = (policy for policy in policies.policies if policy.mode is not Mode.OFF)
         in_order = sorted(acting, key=lambda policy: (policy.order, policy.name, policy.version))
-        self._by_name = intel.lists_names
-        self._choice = Choice(in_order, policies.redirects, began, by_name=self._by_name)
+        self._choice = Choice(in_order, policies.redirects, began, by_name=intel.lists_names)
         self._at = at
         self._interfaces = _checked(interfaces)
         self._names = names
-        self._began = began
         self._members = Members(policies, intel, at)
         self._vms: dict[VmId, _Resolved] = {}
         self._sets: dict[tuple[Criterion, ...], tuple[frozenset[str], tuple[str, ...]]] = {}
@@ -165,8 +163,7 @@ class Resolver:
         chosen, policies = self._choice.of(persona, known), self._choice.policies
         own = own_policy(persona)
         if own is not None:
-            alone = Choice((own,), self._policies.redirects, self._began, by_name=self._by_name)
-            first = alone.of(persona, known)
+            first = self._choice.alone(own).of(persona, known)
             chosen, policies = _joined(first, chosen), (own, *policies)
         rules = self._vm_rules(persona, chosen, Asked(policies, known))
         shared, names = self._sets_of(chosen.criteria)
