@@ -1,5 +1,6 @@
 """Several processes judge as one does."""
 
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from netpersona.adapters.inventories.yaml_file import YamlInventory
 from netpersona.adapters.sensors.recognise import sensors
 from netpersona.app.judging import Judging, Verdicts, seen_by
-from netpersona.app.lots import lot_of
+from netpersona.app.lots import Lots, lot_of
 from netpersona.app.sample import write_sample
 from netpersona.app.shards import Shards
 from netpersona.app.spool import Spool
@@ -66,6 +67,34 @@ def test_they_go_on_where_a_store_stands(hours):
     assert together.closed.states == alone.closed.states
     assert together.closed.findings == alone.closed.findings
     assert together.names == alone.names
+
+
+@pytest.mark.parametrize("limit", [0, 1_000, 1_000_000])
+def test_lots_judge_alike_here_and_there_held_and_written_down(hours, limit, tmp_path):
+    ground, parts, last = hours
+    alone, together = (judged(ground, last - last % HOUR) for _ in range(2))
+    lots = Lots(tmp_path, 3, limit)
+    for hour in parts:
+        alone.judge(hour)
+        lots.add(hour)
+    lots.close(together)
+    first, *rest = lots.by_size()
+    lots.write(first)
+    pickle.loads(pickle.dumps(lots)).judge(first, together)
+    for lot in rest:
+        lots.judge(lot, together)
+    assert together.closed.outcome() == alone.closed.outcome()
+    assert together.open.outcome() == alone.open.outcome()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{first}-begin"]
+
+
+def test_lots_of_nothing_judge_nothing(tmp_path):
+    lots, judging = Lots(tmp_path, 2), judged(Ground(IndicatorSet.merge([]), PolicySet()), None)
+    lots.close(judging)
+    lots.write(0)
+    for lot in lots.by_size():
+        lots.judge(lot, judging)
+    assert (judging.at, judging.closed.states) == (None, {})
 
 
 def test_every_vm_has_one_lot():

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from netpersona import __version__
+from netpersona.app.collector import no_collector
 from netpersona.app.group import Commands
 from netpersona.errors import ConfigError, FeedError, InventoryError, NetpersonaError, PolicyError, SourceError
 
@@ -86,7 +87,8 @@ class _Commands(Commands):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with no_collector():
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -153,18 +151,3 @@ def _address(answer: str) -> str | None:
         return canonical_address(answer)
     except ValueError:
         return None
-
-
-@contextmanager
-def no_collector() -> Iterator[None]:
-    """Without Python's cycle collector: judging makes millions of tuples and no cycles, and it costs a third.
-
-    For the whole of a run, not for each hour: switched on again it would first walk over all that is kept.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -15,12 +15,13 @@ import polars as pl
 
 from netpersona.adapters.software import evidence
 from netpersona.app import software
+from netpersona.app.collector import no_collector
 from netpersona.app.history_view import by_address
-from netpersona.app.judging import Judging, Seen, Verdicts, no_collector, seen_by
+from netpersona.app.judging import Judging, Seen, Verdicts, seen_by
 from netpersona.app.progress import Meter
 from netpersona.app.report import Intake
 from netpersona.app.shards import Shards, processors
-from netpersona.app.spool import IN_MEMORY, Slice, Spool
+from netpersona.app.spool import Slice, Spool
 from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
@@ -28,6 +29,7 @@ from netpersona.flow.window import HOUR, window_of
 from netpersona.pipeline import Fleet, Ground, exempted
 from netpersona.ports import Checkpoint, History, Sensor, Store
 
+ALONE = 400_000  # rows; more are judged by several processes, where there are processors for them
 LATENESS = HOUR  # µs of event time for which a flow may come late
 ASTRAY = "its time is years away from all other traffic: a clock was wrong"
 LEARNED = "its window was learned by an earlier replay into this store"
@@ -75,13 +77,17 @@ def _read(sensors: Sequence[Sensor], spool: Spool, shards: Shards, store: Store,
     accounts: list[SourceAccount] = []
     for sensor in sensors:
         for part in sensor.batches():
-            flows = part.flows.with_columns(pl.col("source").fill_null(sensor.path))
-            spool.add(FlowBatch(flows, part.transactions, banners=part.banners))
-            meter.advance(flows.height)
-            if spool.total > IN_MEMORY:
+            spool.add(FlowBatch(_of_source(part.flows, sensor.path), part.transactions, banners=part.banners))
+            meter.advance(part.flows.height)
+            if spool.total > ALONE:
                 shards.start()  # they are ready when everything is read
         accounts.extend(sensor.accounts())
     return accounts
+
+
+def _of_source(flows: pl.DataFrame, path: str) -> pl.DataFrame:
+    """The flows, each with a source: where the sensor names none, that is its path."""
+    return flows.with_columns(pl.col("source").fill_null(path)) if flows["source"].null_count() else flows
 
 
 def _check_readable(accounts: Sequence[SourceAccount]) -> None:
@@ -144,7 +150,7 @@ def _passed(
     done = _Passed(fleet, judging, astray=astray, pending_before=store.pending().flows.height)
     meter.stage("judging flows", spool.total)
     hours = _hours(spool, done, store.closed_until(), history, meter)
-    if spool.total <= IN_MEMORY or not shards.start():
+    if spool.total <= ALONE or not shards.start():
         for seen in hours:
             judging.judge(seen)
         return done

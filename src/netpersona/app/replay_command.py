@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from netpersona.app.collector import no_collector
 from netpersona.app.report import Stopwatch
 from netpersona.errors import ConfigError
 
@@ -50,7 +51,8 @@ def replay(
     addresses that open or answer flows.
     """
     watch = Stopwatch.started()
-    from netpersona.app.run import Request, run
+    with no_collector():
+        from netpersona.app.run import Request, run
 
     until = None if learn_until is None else parse_time(learn_until)
     request = Request(sources, vms, inventory, feeds, policies, config, store, until, history)

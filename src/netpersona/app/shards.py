@@ -1,8 +1,8 @@
 """Judging on several processors: the VMs in lots, each judged from its first hour to its last by one process.
 
-    hours --Lots--> Arrow files --lot 3--> process 1: Judging --.
-                                --lot 0--> process 2: Judging --+--> joined
-                                --lot 2--> this process --------'
+    hours --Lots--> lot 3 --Arrow file--> process 1: Judging --.
+                    lot 0 --Arrow file--> process 2: Judging --+--> joined
+                    lot 2 --------------> this process --------'
 
 Who is done with a lot takes the next, so all are busy to the end.  Which process judges which lot is chance and changes
 nothing: no VM depends on another, and each one's windows are judged in order.
@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from netpersona.app.judging import Judging, Seen, no_collector
+from netpersona.app import shard
+from netpersona.app.judging import Judging, Seen
 from netpersona.app.lots import Lots
 from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
@@ -64,7 +65,7 @@ class Shards:
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of the processes to come: they are as many as processors
         while len(self._helpers) < self._count:
             here, there = spawn.Pipe()
-            process = spawn.Process(target=_help, args=(there,), daemon=True)
+            process = spawn.Process(target=shard.main, args=(there,), daemon=True)
             process.start()
             there.close()
             self._helpers.append((process, here))
@@ -83,13 +84,13 @@ class Shards:
         for connection in connections:
             _tell(connection, (self._lots, whole))
             for _ in range(_AHEAD):
-                _give(waiting, connection)
+                self._give(waiting, connection)
         while waiting:
             self._lots.judge(waiting.pop(), whole)
             for connection in connections:
                 while waiting and connection.poll():
                     _answer(connection)
-                    _give(waiting, connection)
+                    self._give(waiting, connection)
         for connection in connections:
             _tell(connection, None)
             while (answer := _answer(connection)) is None:
@@ -99,11 +100,12 @@ class Shards:
             self.memory += memory
         return whole
 
-
-def _give(waiting: deque[int], connection: Connection) -> None:
-    """Let another process judge the largest lot that waits; the smallest are judged here."""
-    if waiting:
-        _tell(connection, waiting.popleft())
+    def _give(self, waiting: deque[int], connection: Connection) -> None:
+        """Let another process judge the largest lot that waits; the smallest are judged here."""
+        if waiting:
+            lot = waiting.popleft()
+            self._lots.write(lot)
+            _tell(connection, lot)
 
 
 def _tell(connection: Connection, what: object) -> None:
@@ -123,15 +125,14 @@ def _answer(connection: Connection) -> Any:
     return answer
 
 
-def _help(connection: Connection) -> None:
+def judge_lots(connection: Connection) -> None:
     """Another process: lots in, a word for each that is done, and at the end what was judged."""
     try:
         lots, whole = connection.recv()
-        with no_collector():
-            while (lot := connection.recv()) is not None:
-                lots.judge(lot, whole)
-                connection.send(None)
-            connection.send(((whole.closed, whole.open, whole.names, whole.at), peak_memory()))
+        while (lot := connection.recv()) is not None:
+            lots.judge(lot, whole)
+            connection.send(None)
+        connection.send(((whole.closed, whole.open, whole.names, whole.at), peak_memory()))
     except NetpersonaError as error:
         connection.send(error)
     except (EOFError, KeyboardInterrupt):

@@ -16,12 +16,21 @@ from typing import NamedTuple, Self
 import polars as pl
 
 from netpersona.flow.distinct import TOLERANCE, distinct, union
-from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, FlowBatch, latest_banners, no_banners
+from netpersona.flow.table import (
+    FLOW_SCHEMA,
+    TRANSACTION_SCHEMA,
+    FlowBatch,
+    conform,
+    latest_banners,
+    no_banners,
+    telling,
+)
 from netpersona.flow.window import DAY, HOUR
 
 _FLOWS, _TRANSACTIONS = "flows", "transactions"
 _FLOWS_BEFORE, _TRANSACTIONS_BEFORE = "flows-before", "transactions-before"
-IN_MEMORY = 400_000  # rows; beyond this the spool goes to disk
+IN_MEMORY = 1_200_000  # flows, some 300 MB; beyond this the spool goes to disk
+_HEAVY = 3  # flows that take the memory of one transaction, which has long texts
 FAR = 1_000 * DAY  # from the middle of all rows, or from what the store holds: no traffic, but a clock that was wrong
 _FEW, _SHARE = 100, 0.1  # rows that are taken for astray; more of them are taken for traffic of another time
 
@@ -37,7 +46,8 @@ class Slice(NamedTuple):
 class Spool:
     """Takes batches in any order, gives hours in order.  A context manager: its files go when it ends.
 
-    Beyond `limit` rows it goes to disk, below `directory` (the system's own for temporary files, where none is given).
+    Beyond `limit` flows, or what weighs as much, it goes to disk, below `directory` (the system's own for temporary
+    files, where none is given).
     """
 
     def __init__(self, directory: Path | None = None, limit: int = IN_MEMORY) -> None:
@@ -46,7 +56,7 @@ class Spool:
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._held: dict[tuple[str, int], list[pl.DataFrame]] = defaultdict(list)
         self._files: dict[tuple[str, int], list[Path]] = defaultdict(list)
-        self._rows = 0
+        self._rows = 0  # held, transactions weighted
         self._counts: Counter[int] = Counter()  # rows by hour
         self.first: int | None = None  # µs: the earliest start
         self.last: int | None = None  # µs: the latest start
@@ -122,10 +132,9 @@ class Spool:
         assert isinstance(last, int)
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
-        self._rows += frame.height
+        self._rows += frame.height * (1 if table in {_FLOWS, _FLOWS_BEFORE} else _HEAVY)
         self.total += frame.height
-        hours = frame.with_columns(hour=pl.col("start") - pl.col("start") % HOUR)
-        for (hour,), part in hours.partition_by("hour", as_dict=True, include_key=False).items():
+        for hour, part in _by_hour(frame):
             self._held[table, hour].append(part)
             self._counts[hour] += part.height
 
@@ -134,7 +143,7 @@ class Spool:
             self._directory = tempfile.TemporaryDirectory(prefix="netpersona-", dir=self._parent)
         for (table, hour), parts in self._held.items():
             path = Path(self._directory.name) / f"{table}-{hour}-{len(self._files[table, hour])}.arrow"
-            pl.concat(parts).write_ipc(path, compression="uncompressed")
+            telling(pl.concat(parts)).write_ipc(path, compression="uncompressed")
             self._files[table, hour].append(path)
         self._held.clear()
         self._rows = 0
@@ -143,10 +152,23 @@ class Spool:
         """What is kept of an hour's table; it is kept no longer."""
         parts = []
         for path in self._files.pop((table, hour), []):
-            parts.append(pl.read_ipc(path))
+            parts.append(conform(pl.read_ipc(path), schema))
             path.unlink()
         parts += self._held.pop((table, hour), [])
         return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+
+
+def _by_hour(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The frame's rows by the hour in which they start; nothing is copied where the hours are in order."""
+    hours = frame["start"] - frame["start"] % HOUR
+    if not hours.is_sorted():
+        parts = frame.with_columns(hour=hours).partition_by("hour", as_dict=True, include_key=False)
+        yield from ((hour, part) for (hour,), part in parts.items())
+        return
+    begin = 0
+    for hour, rows in hours.rle().struct.unnest().select("value", "len").iter_rows():
+        yield hour, frame.slice(begin, rows)
+        begin += rows
 
 
 def _once(tail: pl.DataFrame, flows: pl.DataFrame) -> pl.DataFrame:

@@ -65,7 +65,7 @@ def union(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
     So flows that were replayed before and are given again change nothing.
     """
     if not first.height or not second.height:
-        return pl.concat([first, second])
+        return first if first.height else second
     columns = [name for name, dtype in first.schema.items() if dtype != pl.List(pl.String)]
     nth = pl.int_range(pl.len()).over(columns).alias("nth")
     rows = pl.concat([first.with_columns(nth), second.with_columns(nth)])

@@ -35,20 +35,21 @@ def oriented(table: pl.DataFrame, owners: pl.DataFrame, window: int = WINDOW) ->
         port=pl.col("responder_port").cast(pl.Int32).fill_null(0),
         window=pl.col("start") - pl.col("start") % window,
     )
+    since = pl.col("since") - pl.col("since") % window
+    all_counted = owners.filter(since > pl.lit(table["start"].min(), pl.Int64)).is_empty()
     sides = []
     for direction, own, other in ((OUTBOUND, "originator", "responder"), (INBOUND, "responder", "originator")):
         side = common.join(owners, left_on=own, right_on="address", how="inner")
-        named = side.rename({own: "vm_address", other: "peer"}).with_columns(direction=pl.lit(direction))
-        sides.append(
-            named.filter(pl.col("since").is_null() | (pl.col("start") >= pl.col("since") - pl.col("since") % window))
-        )
+        if not all_counted:
+            side = side.filter(pl.col("since").is_null() | (pl.col("start") >= since))
+        sides.append(side.rename({own: "vm_address", other: "peer"}).with_columns(direction=pl.lit(direction)))
     return pl.concat([side.select(sides[0].columns) for side in sides]).drop("since")
 
 
 def first_activity(flows: pl.DataFrame) -> pl.DataFrame:
     """When each private address first opened or answered a flow: columns address, start (µs)."""
     opened = flows.select(address="originator", start="start")
-    answered = flows.filter(answered_by_responder()).select(address="responder", start="start")
+    answered = flows.lazy().filter(answered_by_responder()).select(address="responder", start="start").collect()
     first = pl.concat([opened, answered]).group_by("address").agg(pl.col("start").min())
     private = pl.col("address").str.contains(PRIVATE) & ~pl.col("address").str.contains(_BROADCAST)
     return first.filter(private).sort("address")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_interface
 from typing import NewType
 
@@ -50,7 +51,12 @@ class Vm:
     @property
     def hosts(self) -> tuple[str, ...]:
         """The addresses without their prefixes, in canonical text."""
-        return tuple(str(ip_interface(address).ip) for address in self.addresses)
+        return _hosts(self.addresses)
+
+
+@lru_cache(maxsize=65_536)  # every fleet that grows by a VM asks it of all others again
+def _hosts(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ip_interface(address).ip) for address in addresses)
 
 
 def is_address(text: str) -> bool:

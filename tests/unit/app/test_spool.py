@@ -72,6 +72,28 @@ def test_a_spool_on_disk_gives_what_one_in_memory_gives(limit, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_was_on_the_disk_has_all_columns_in_their_types(tmp_path):
+    sights = [given(flow(at), said=[asked(at)]) for at in (0, 5, HOUR)]
+    tables = []
+    for limit in (1000, 0):
+        with Spool(tmp_path, limit) as spool:
+            for sight in sights:
+                spool.add(sight)
+            tables.append([(part.start, part.flows.rows(), part.transactions.rows()) for part in spool.hours()])
+            assert spool.total == 6
+    assert tables[0] == tables[1]
+    with Spool(tmp_path, 0) as spool:
+        spool.add(sights[0])
+        [part] = spool.hours()
+    assert (part.flows.schema, part.transactions.schema) == (FLOW_SCHEMA, TRANSACTION_SCHEMA)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_rows_of_one_batch_go_to_their_hours_whatever_their_order(order):
+    rows = [flow(5), flow(HOUR - 1), flow(HOUR), flow(3 * HOUR + 7)]
+    assert starts(hours(given(*(rows[i] for i in order)))[0]) == [[5, HOUR - 1], [HOUR], [3 * HOUR + 7]]
+
+
 def test_files_go_when_the_work_is_broken_off(tmp_path):
     def broken_off():
         with Spool(tmp_path, limit=0) as spool:
