@@ -31,6 +31,7 @@ from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.gate import Protected, refuse
 from netpersona.intel.indicators import AllowEntry, AllowList, IndicatorSet
+from netpersona.intel.warning import NO_LISTS
 from netpersona.persona.model import Persona
 from netpersona.pipeline import Fleet, Ground
 from netpersona.policy.model import PolicySet
@@ -165,6 +166,10 @@ def _vm(text: str) -> Vm:
 
 
 def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnapshot]:
+    feeds: list[Feed] = [source.feed for source in config.feeds]
+    feeds += [FileFeed(path, FeedSettings(name)) for path, name in _feed_names(request.feeds, feeds).items()]
+    if not feeds:
+        return []
     protected = Protected.of(
         fleet.vms.values(),
         config.always_allow.management,
@@ -172,8 +177,6 @@ def _snapshots(request: Request, config: Config, fleet: Fleet) -> list[FeedSnaps
         warning_lists(),
         config.gate.admitted,
     )
-    feeds: list[Feed] = [source.feed for source in config.feeds]
-    feeds += [FileFeed(path, FeedSettings(name)) for path, name in _feed_names(request.feeds, feeds).items()]
     return [refuse(feed.fetch(), protected) for feed in feeds]
 
 
@@ -206,7 +209,7 @@ def _indicators(snapshots: Sequence[FeedSnapshot], allow: AllowList, store: Stor
     """What the feeds say; where none is named, what those said that the store was filled with."""
     stored = None if snapshots else store.context("indicators")
     if stored is None:
-        return IndicatorSet.merge(snapshots, allow, warning_lists())
+        return IndicatorSet.merge(snapshots, allow, warning_lists() if snapshots else NO_LISTS)
     try:
         return replace(IndicatorSet.from_bytes(stored), allow=allow, lists=warning_lists())
     except ValueError as error:
