@@ -45,7 +45,7 @@ class Taxii:
         self.url = url
         self.discovery = f"{url}/taxii2/"
         self.root = f"{url}/api1/"
-        self._http = httpx.Client(base_url=url, auth=(USER, PASSWORD), headers=ACCEPT)
+        self._http = httpx.Client(base_url=url, auth=(USER, PASSWORD), headers=ACCEPT, timeout=300)
 
     def add(self, *objects: dict[str, object]) -> None:
         """Add objects to the collection, as another client would."""

@@ -62,7 +62,11 @@ def collected(server):
     found, more = [], {"limit": "1000"}
     while True:
         answer = httpx.get(
-            f"{server.root}collections/{COLLECTION}/objects/", params=more, auth=(USER, PASSWORD), headers=ACCEPT
+            f"{server.root}collections/{COLLECTION}/objects/",
+            params=more,
+            auth=(USER, PASSWORD),
+            headers=ACCEPT,
+            timeout=300,
         ).json()
         found += answer.get("objects", [])
         if not answer.get("more"):

@@ -59,5 +59,6 @@ def server(service, place):
 @pytest.fixture
 def http(server):
     """What asks that server."""
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(server.path)), base_url="http://netpersona/api/v1") as asks:
+    way = httpx.HTTPTransport(uds=str(server.path))
+    with httpx.Client(transport=way, base_url="http://netpersona/api/v1", timeout=300) as asks:
         yield asks

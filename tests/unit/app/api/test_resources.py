@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +17,7 @@ from netpersona.app.api import application as api
 from netpersona.app.api import models
 from service_samples import receipt
 
+ME = pwd.getpwuid(os.geteuid()).pw_name
 VICTIM, CONTROL = "desk-2", "203.0.113.66"
 NO_MAIL = """\
 # what nobody should use
@@ -100,7 +103,7 @@ def test_what_a_person_changes_of_a_persona(ask, service):
     assert ask("GET", "/personas/web-1", params={"view": "summary"})["status"]["completeness"]["flows"] == 0
     versions = ask("GET", "/personas/web-1/history")["items"]
     assert versions[-1]["status"]["why"].startswith("reset")
-    assert "(root)" in versions[-1]["status"]["why"]
+    assert f"({ME})" in versions[-1]["status"]["why"]
     before = versions[0]["metadata"]["version"]
     changes = ask("GET", "/persona-differences", params={"one": f"web-1@{before}", "other": "web-1"})
     assert "metadata.labels.tier" in {change["path"] for change in changes["status"]["changes"]}
@@ -150,7 +153,7 @@ def test_a_policy_is_checked_planned_defined_staged_and_deleted(ask):
 
     defined = ask("PUT", "/policies/no-mail", 201, content=NO_MAIL, headers={"content-type": "application/yaml"})
     assert "no-mail.yaml" in defined["spec"]["files"]
-    assert defined["status"]["who"] == "root"
+    assert defined["status"]["who"] == ME
     assert [p["metadata"]["name"] for p in ask("GET", "/policies")["items"]] == [
         "isolate-command-and-control",
         "no-mail",
