@@ -110,7 +110,7 @@ class ServiceHost:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a program on the host, as root."""
         into = ["nsenter", "-t", str(self._first), "-a", "env", "-C", "/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
-        return subprocess.run([*into, *words], capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run([*into, *words], capture_output=True, text=True, check=False, timeout=600)
 
     def says(self, *words: str) -> str:
         """What a program says that succeeds."""
@@ -126,7 +126,7 @@ class ServiceHost:
         """What systemd knows of the service."""
         return self.says("systemctl", "show", "--property", name, "--value", "netpersona").strip()
 
-    def until(self, condition, why: str, seconds: float = 60.0) -> None:
+    def until(self, condition, why: str, seconds: float = 300.0) -> None:
         """Wait until it holds; where it does not, the service's log says why."""
         try:
             waiting.until(condition, why, seconds)
@@ -162,7 +162,7 @@ def service_host(stage: Path, texts: dict[str, str]) -> Iterator[ServiceHost]:
 
 def _first_of(started: subprocess.Popen[bytes], stage: Path) -> int:
     """The process that is systemd there, once it is."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and started.poll() is None:
         children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
         if children and Path(f"/proc/{children[0]}/comm").read_text().strip() == "systemd":

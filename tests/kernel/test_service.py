@@ -60,11 +60,11 @@ def test_stopped_it_leaves_the_rules_and_started_it_goes_on(host):
 
 
 def test_a_trial_ends_although_the_controller_is_killed_and_cannot_start_again(host):
-    host.netpersona("policy", "apply", "/etc/netpersona/nothing-out.yaml", "--confirm-within", "5s")
+    host.netpersona("policy", "apply", "/etc/netpersona/nothing-out.yaml", "--confirm-within", "15s")
     assert denies(host, "nothing_out_all")
     host.says("mv", "/etc/netpersona/netpersona.yaml", "/etc/netpersona/away")
     host.says("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "netpersona")
-    host.until(lambda: not denies(host, "nothing_out_all"), "the trial did not end", 20)
+    host.until(lambda: not denies(host, "nothing_out_all"), "the trial did not end")
     assert not host.is_up()
     assert denies(host, "low_reputation_listed")
     host.says("mv", "/etc/netpersona/away", "/etc/netpersona/netpersona.yaml")
