@@ -16,7 +16,7 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList(accept_unknown=False)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 13)  # of names that are asked about in a row; a day brings ever new ones
 def registered_domain(name: str) -> str | None:
     """The registered domain of a lower-case name; None where its ending is on no public suffix list.
 

@@ -81,7 +81,7 @@ def _model() -> tuple[dict[str, float], float]:
     return table, math.log(smooth / (200 + smooth * _ALPHABET))
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 12)  # labels that are asked about in a row
 def strangeness(label: str) -> float:
     """How unlike a chosen name a label is, 0 to 1; one half for a label too short to tell apart.
 

@@ -22,7 +22,7 @@ linkedin.com
 _KNOWN = frozenset(_MAKERS.split())
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)  # names that are asked about in a row
 def well_known(name: str) -> bool:
     """Whether a lower-case name is one of theirs, or below one of theirs."""
     labels = name.rstrip(".").split(".")
