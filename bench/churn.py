@@ -125,7 +125,7 @@ def measure(folder: Path, listed: int, feeds: int, churn: float) -> None:
         thread = threading.Thread(target=controller.run)
         thread.start()
         try:
-            wait(lambda: max(map(len, enforcer.in_force().sets.values()), default=0) >= listed)
+            wait(lambda: enforcer.changed >= listed)
             hour(enforcer, list(zip(paths, fresh, expected, strict=True)))
         finally:
             controller.stop()

@@ -331,7 +331,7 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
 
     Feeds that stand in the order of their names, and list each value once, need no look at anything but values.
     """
-    by_value = rows.sort("type", "value", maintain_order=True)
+    by_value = rows.sort("value", maintain_order=True).sort("type", maintain_order=True)  # half as dear as by both
     same = [by_value[name].to_physical() == by_value[name].to_physical().shift(1) for name in ("type", "value")]
     feed = by_value["feed"]
     if not (same[0] & same[1] & (feed <= feed.shift(1))).any():
