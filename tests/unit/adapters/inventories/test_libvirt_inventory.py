@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from importlib.util import find_spec
+from urllib.parse import quote
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_without_an_address_a_vm_is_there_with_its_tap_and_mac(inventory, driver
 @needs_libvirt
 def test_what_is_not_there_is_an_error_and_comes_when_it_is(tmp_path):
     path = tmp_path / "node.xml"
-    with contextlib.closing(LibvirtInventory(f"test://{path}")) as inventory:
+    with contextlib.closing(LibvirtInventory(f"test://{quote(str(path))}")) as inventory:
         with pytest.raises(InventoryError, match=r"node\.xml"):
             inventory.vms()
         path.write_text("<node/>")

@@ -1,6 +1,7 @@
 """Records that others wrapped are refused with a command that unwraps them; the command does."""
 
 import json
+import shlex
 import shutil
 import subprocess
 
@@ -54,7 +55,7 @@ def flows_of(file):
 def test_the_command_that_is_advised_unwraps(tmp_path, wrapped, format_):
     file, plain = tmp_path / "wrapped.json", tmp_path / "plain"
     file.write_text(wrapped)
-    command = advised(file).split("`")[1].replace("FILE", str(file))
+    command = advised(file).split("`")[1].replace("FILE", shlex.quote(str(file)))
     if shutil.which(command.split()[0]) is None:
         pytest.skip(f"{command.split()[0]} is not installed")
     plain.write_bytes(subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout)
