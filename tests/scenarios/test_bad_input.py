@@ -1,15 +1,26 @@
 """Bad input never loses good data: a wrong clock, a source of which nothing can be read, a capture cut short."""
 
 import gzip
+import io
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from netpersona.app.account import tell
 from netpersona.app.replay import ASTRAY
 from netpersona.app.report import Stopwatch
 from netpersona.app.run import Request, run
 from netpersona.app.sample import write_sample
 from netpersona.errors import SourceError
+
+TIMELESS = "\n".join(
+    json.dumps({"ts": "never", "uid": "C1", "id.orig_h": "10.77.0.11", "id.resp_h": "192.0.2.1", "conn_state": "SF"})
+    for _ in range(5)
+)
+CUT_CAPTURE = bytes.fromhex("d4c3b2a1020004000000")
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +60,38 @@ def test_a_wrong_clock_among_good_flows_is_left_out(sample, future):
 
 
 def test_a_source_of_which_nothing_can_be_read_is_refused(sample, tmp_path):
-    rows = [{"ts": "never", "uid": "C1", "id.orig_h": "10.77.0.11", "id.resp_h": "192.0.2.1", "conn_state": "SF"}] * 5
-    (tmp_path / "conn.json").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(SourceError, match=r"conn\.json.*not one of its records.*\(5\).*expected"):
+    (tmp_path / "conn.json").write_text(TIMELESS)
+    with pytest.raises(SourceError, match=r"conn\.json:1: .*not one of its records.*\(5\).*expected"):
         replayed(sample, [tmp_path / "conn.json"])
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_refused(sample, tmp_path):
+    (tmp_path / "conn.json").write_text(TIMELESS)
+    (tmp_path / "cut.pcap").write_bytes(CUT_CAPTURE)
+    with pytest.raises(SourceError, match=r"no file in this directory can be read; .*conn\.json:1: .*expected"):
+        replayed(sample, [tmp_path, sample.logs])
+
+
+def test_of_a_folder_all_that_can_be_read_is_judged_and_the_rest_is_told(sample, tmp_path):
+    good = replayed(sample, [sample.logs])
+    logs = tmp_path / "logs"
+    shutil.copytree(sample.logs, logs)
+    (logs / "older.json").write_text(TIMELESS)
+    (logs / "cut.pcap").write_bytes(CUT_CAPTURE)
+    done = run(Request([logs], inventory=sample.inventory), Stopwatch.started())
+    unread = {Path(file["path"]).name: file["reason"] for file in done.report["input"]["unread"]}
+    assert set(unread) == {"older.json", "cut.pcap"}
+    assert unread["older.json"].startswith("1: recognised as zeek, but not one of its records could be read")
+    assert unread["cut.pcap"] == "ends after 10 bytes; expected a pcap header of 24"
+    assert done.report["personas"] == good["personas"]
+    assert done.report["findings"] == good["findings"]
+    with pytest.raises(SourceError, match=r"cut\.pcap: ends after 10 bytes"):
+        replayed(sample, [logs, logs / "cut.pcap"])
+    out = io.StringIO()
+    tell(done, Console(file=out, width=400))
+    told = out.getvalue()
+    assert f"not read: {logs / 'cut.pcap'}: ends after 10 bytes" in told
+    assert f"from {len(good['input']['sources'])} files" in told
 
 
 def test_a_cut_gzip_gives_all_that_it_still_holds(sample, tmp_path):

@@ -27,6 +27,7 @@ _POINTS = 32  # of a risk line
 _ALERTS = 12  # shown; the report holds all
 _VMS = 20
 _REFUSED = 5  # refusals of a feed that are shown
+_UNREAD = 5  # files that are named
 _RULED = 5  # VMs whose rules are shown
 _COLOURS = {"low": "green", "elevated": "yellow", "high": "bold red"}
 
@@ -71,7 +72,9 @@ def _read(done: Done) -> Group:
     intake = done.replayed.intake
     formats = sorted({account.format for account in intake.accounts if account.flows})
     what = ", ".join(formats) or "nothing that speaks of flows"
-    lines = [f"{counted(intake.flows, 'flow')} from {counted(len(intake.accounts), 'file')} ({what})"]
+    unread = {path for path, _ in intake.unread}
+    files = sum(account.path not in unread for account in intake.accounts)
+    lines = [f"{counted(intake.flows, 'flow')} from {counted(files, 'file')} ({what})"]
     if intake.first is not None:
         lines.append(f"from {clock(intake.first)} to {clock(intake.last)} UTC")
     if intake.duplicates:
@@ -79,7 +82,9 @@ def _read(done: Done) -> Group:
         lines.append(f"{again} came again, from another sensor or replayed before: each counts once")
     lines += [f"{account.path}: {note}" for account in intake.accounts for note in account.notes]
     lines += [f"skipped {count:,}: {reason}" for reason, count in sorted(intake.skipped.items())]
-    lines += [f"not read: {path}: {reason}" for path, reason in list(done.unread)[:5]]
+    lines += [f"not read: {path}: {reason}" for path, reason in intake.unread[:_UNREAD]]
+    if len(intake.unread) > _UNREAD:
+        lines.append(f"not read: {counted(len(intake.unread) - _UNREAD, 'more file')}, which the report names")
     for snapshot in done.snapshots:
         held = f", {snapshot.refused_total:,} refused" if snapshot.refused_total else ""
         lines.append(f"feed {snapshot.settings.name}: {counted(snapshot.indicators.height, 'indicator')}{held}")

@@ -13,16 +13,17 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from netpersona.adapters.sensors.recognise import Recognised
 from netpersona.adapters.software import evidence
 from netpersona.app import software
 from netpersona.app.collector import no_collector
 from netpersona.app.history_view import by_address
 from netpersona.app.judging import Judging, Seen, Verdicts, seen_by
 from netpersona.app.progress import Meter
+from netpersona.app.readable import Readable
 from netpersona.app.report import Intake
 from netpersona.app.shards import Shards, processors
 from netpersona.app.spool import Slice, Spool
-from netpersona.errors import SourceError
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
 from netpersona.flow.window import HOUR, window_of
@@ -46,7 +47,7 @@ class Replayed:
 
 
 def replay(
-    sensors: Sequence[Sensor],
+    found: Recognised,
     fleet: Fleet,
     ground: Ground,
     store: Store,
@@ -54,29 +55,32 @@ def replay(
     meter: Meter,
     history: History | None = None,
 ) -> Replayed:
-    """Read every sensor to its end, judge what it saw, and write one checkpoint into the store.
+    """Read every sensor found to its end, judge what it saw, and write one checkpoint into the store.
 
     The history takes what it does not have yet.  Interrupted at any point before the last, the store is as it was.
     Raises SourceError and StoreError.
     """
     with Spool() as spool, Shards(processors() - 1) as shards:
-        accounts = _read(sensors, spool, shards, store, meter)
-        _check_readable(accounts)
+        readable = Readable(found.given)
+        accounts = _read(found.sensors, readable, spool, shards, store, meter)
+        unread = [*((str(path), reason) for path, reason in found.unread), *readable.unread(accounts)]
         runs = software.joined(ground.software, software.heard(spool.banners, fleet))
         with no_collector():
             passed = _passed(spool, shards, fleet, replace(ground, software=runs), store, meter, history)
-        intake = _intake(accounts, spool, passed, fleet)
+        intake = _intake(accounts, unread, spool, passed, fleet)
     store.commit(passed.checkpoint({**context, "software": evidence.to_bytes(runs)}))
     return Replayed(intake, passed.fleet, passed.judging.at, passed.memory_beside)
 
 
-def _read(sensors: Sequence[Sensor], spool: Spool, shards: Shards, store: Store, meter: Meter) -> list[SourceAccount]:
+def _read(
+    sensors: Sequence[Sensor], readable: Readable, spool: Spool, shards: Shards, store: Store, meter: Meter
+) -> list[SourceAccount]:
     """Everything that the sensors have to say, into the spool, with the flows that a former run left open."""
     meter.stage("reading flows")
     spool.resume(store.pending())
     accounts: list[SourceAccount] = []
     for sensor in sensors:
-        for part in sensor.batches():
+        for part in readable.parts(sensor):
             spool.add(FlowBatch(_of_source(part.flows, sensor.path), part.transactions, banners=part.banners))
             meter.advance(part.flows.height)
             if spool.total > ALONE:
@@ -88,22 +92,6 @@ def _read(sensors: Sequence[Sensor], spool: Spool, shards: Shards, store: Store,
 def _of_source(flows: pl.DataFrame, path: str) -> pl.DataFrame:
     """The flows, each with a source: where the sensor names none, that is its path."""
     return flows.with_columns(pl.col("source").fill_null(path)) if flows["source"].null_count() else flows
-
-
-def _check_readable(accounts: Sequence[SourceAccount]) -> None:
-    """Refuse a source of which not one record could be read, though it has some.  Raises SourceError."""
-    for account in accounts:
-        if account.flows == 0 and account.skipped and not any(map(_no_fault, account.skipped)):
-            said = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(account.skipped.items()))
-            raise SourceError(
-                f"{account.path}: recognised as {account.format}, but not one of its records could be read: {said};"
-                " expected records with a time, two addresses and counters as that format has them"
-            )
-
-
-def _no_fault(reason: str) -> bool:
-    """Whether records skipped for this reason are sound, and only say nothing of flows."""
-    return reason.startswith(("not IP", "not an IP packet", "NODATA", "SKIPDATA"))
 
 
 @dataclass(slots=True)
@@ -206,7 +194,9 @@ def _joined(parts: Sequence[FlowBatch]) -> FlowBatch:
     return FlowBatch(pl.concat([p.flows for p in parts]), pl.concat([p.transactions for p in parts]))
 
 
-def _intake(accounts: Sequence[SourceAccount], spool: Spool, passed: _Passed, fleet: Fleet) -> Intake:
+def _intake(
+    accounts: Sequence[SourceAccount], unread: Sequence[tuple[str, str]], spool: Spool, passed: _Passed, fleet: Fleet
+) -> Intake:
     skipped = {reason: count for reason, count in ((LEARNED, passed.learned_before), (ASTRAY, passed.astray)) if count}
     for account in accounts:
         for reason, count in account.skipped.items():
@@ -217,4 +207,4 @@ def _intake(accounts: Sequence[SourceAccount], spool: Spool, passed: _Passed, fl
     ]
     first, last = (min(sound), max(sound)) if sound else (spool.first, spool.last)
     flows = passed.flows - passed.pending_before
-    return Intake(accounts, flows, spool.repeated, skipped, first, last, fleet.inferred)
+    return Intake(accounts, flows, spool.repeated, skipped, first, last, fleet.inferred, unread)

@@ -70,7 +70,7 @@ class Intake:
     first: int | None  # µs
     last: int | None
     inferred: bool  # no inventory named the VMs
-    unread: Sequence[tuple[str, str]] = ()  # files in the folders named that nobody recognised, and why
+    unread: Sequence[tuple[str, str]] = ()  # files in the folders named that could not be read, and why
 
 
 def report(

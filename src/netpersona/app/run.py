@@ -65,7 +65,6 @@ class Done:
     personas: Mapping[VmId, Persona]
     ruleset: Ruleset
     snapshots: Sequence[FeedSnapshot]
-    unread: Sequence[tuple[Path, str]]  # files in the given folders that nobody recognised
     store: Store
     store_url: str | None
     at: int  # µs: the event time at which risk and rules are stated
@@ -96,15 +95,14 @@ def run(request: Request, watch: Stopwatch) -> Done:
     }
     place = HistoryPlace(request.history) if request.history is not None else config.history
     with Meter() as meter, place.opened() if place is not None else nullcontext() as history:
-        replayed = replay(found.sensors, fleet, ground, store, context, meter, history)
+        replayed = replay(found, fleet, ground, store, context, meter, history)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
     enforcer = Plan()
     enforcer.apply(ruleset)
     planned = {"vms": plan(enforcer.in_force()), "nft": enforcer.text()}
-    intake = replace(replayed.intake, unread=[(str(path), reason) for path, reason in found.unread])
-    outcome = report(intake, personas, store.findings(), planned, at, watch.timing(replayed.memory_beside))
-    return Done(outcome, replayed, personas, ruleset, snapshots, found.unread, store, url, at)
+    outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.memory_beside))
+    return Done(outcome, replayed, personas, ruleset, snapshots, store, url, at)
 
 
 def in_force(

@@ -62,10 +62,11 @@ _MAKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """The sensors of some sources, and the files in named directories that none of them can read, each with why."""
+    """The sensors of the sources given, and the files in directories that none of them can read, each with why."""
 
     sensors: list[Sensor]
     unread: list[tuple[Path, str]]
+    given: Sequence[Path]
 
 
 class EmptySource:
@@ -110,7 +111,7 @@ def recognise(paths: Sequence[Path]) -> Recognised:
             found.setdefault(path, _maker(path))
         else:
             raise SourceError(f"{path}: neither a file nor a directory; expected {_EXPECTED}")
-    return Recognised(_made(_once(found)), sorted(set(unread)))
+    return Recognised(_made(_once(found)), sorted(set(unread)), paths)
 
 
 def _mode(path: Path, is_such: Callable[[int], bool]) -> bool:
