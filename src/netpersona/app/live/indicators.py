@@ -136,6 +136,7 @@ class LiveIndicators:
         if feed not in self.pushed:
             raise ConfigError(f"there is no feed {feed[:64]}; 'netpersona feed list' names the feeds")
         del self.pushed[feed]
+        self._at.pop(feed, None)
         self._stale.add(feed)
         self._generation += 1
 
@@ -176,12 +177,17 @@ class LiveIndicators:
 
     def context(self) -> dict[str, bytes]:
         """What the store keeps of it."""
-        return {"pushed": json.dumps(self.pushed).encode(), "feeds": self.feeds.context()}
+        return {
+            "pushed": json.dumps(self.pushed).encode(),
+            "pushed_at": json.dumps(self._at).encode(),
+            "feeds": self.feeds.context(),
+        }
 
-    def resume(self, pushed: bytes | None, feeds: bytes | None = None) -> None:
-        """Take back what the store kept."""
-        self.pushed = {} if pushed is None else json.loads(pushed)
-        self.feeds.resume(feeds)
+    def resume(self, kept: Callable[[str], bytes | None]) -> None:
+        """Take back what the store kept; `kept` gives it by the names that context() has."""
+        self.pushed = json.loads(kept("pushed") or "{}")
+        self._at = json.loads(kept("pushed_at") or "{}")
+        self.feeds.resume(kept("feeds"))
 
     def _gated(self, feed: str) -> Gated | None:
         return _passed(feed, self.feeds, self.pushed, self._protected, self._snapshots.get(feed))

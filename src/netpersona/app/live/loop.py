@@ -68,7 +68,7 @@ class Loop:
         self._stored_pushes = 0  # how many pushes were made before the last checkpoint
         self._told_taps: set[str] = set()
         policies = self.policies.understood(self.policies.texts)
-        parts.indicators.resume(store.context("pushed"), store.context("feeds"))
+        parts.indicators.resume(store.context)
         self.threats.trust.resume(store.context("precision"))
         intel = self.threats.load(store.vms(), policies).intel
         self._exemptions = LiveExemptions(store, parts.window)

@@ -259,3 +259,5 @@ def test_what_was_pushed_is_stored_within_a_second(tmp_path):
     again = Rig(tmp_path, "", store=rig.store, at=rig.sensor.at + SECOND)  # killed: no last checkpoint
     again.turns(2)
     assert not passes(again, DESK, "8.19.44.7")
+    read = [{state.name: state.read for state in each.ask(each.controller.feeds)}["ours"] for each in (rig, again)]
+    assert read[0] == read[1] is not None
