@@ -41,10 +41,9 @@ def test_equal_to_one_process(hours):
     alone = judged(ground, horizon)
     with Shards(2) as shards:
         assert shards.start()
-        for hour in parts:
-            alone.judge(hour)
-            shards.add(hour)
-        together = shards.judged(judged(ground, horizon))
+        together = shards.judged(parts, judged(ground, horizon))
+    for hour in parts:
+        alone.judge(hour)
     assert together.closed.outcome() == alone.closed.outcome()
     assert together.open.outcome() == alone.open.outcome()
     assert together.names == alone.names
@@ -60,10 +59,9 @@ def test_they_go_on_where_a_store_stands(hours):
     alone = Judging(ground, horizon, Verdicts(dict(before.closed.states)), names=deepcopy(before.names))
     with Shards(1) as shards:
         shards.start()
-        for hour in parts[4:]:
-            alone.judge(hour)
-            shards.add(hour)
-        together = shards.judged(before)
+        together = shards.judged(parts[4:], before)
+    for hour in parts[4:]:
+        alone.judge(hour)
     assert together.closed.states == alone.closed.states
     assert together.closed.findings == alone.closed.findings
     assert together.names == alone.names
@@ -72,28 +70,37 @@ def test_they_go_on_where_a_store_stands(hours):
 @pytest.mark.parametrize("limit", [0, 1_000, 1_000_000])
 def test_lots_judge_alike_here_and_there_held_and_written_down(hours, limit, tmp_path):
     ground, parts, last = hours
-    alone, together = (judged(ground, last - last % HOUR) for _ in range(2))
-    lots = Lots(tmp_path, 3, limit)
-    for hour in parts:
+    alone, here, there = (judged(ground, last - last % HOUR) for _ in range(3))
+    lots = Lots(tmp_path, 6, here, limit)
+    for number, hour in enumerate(parts):
         alone.judge(hour)
         lots.add(hour)
-    lots.close(together)
-    first, *rest = lots.by_size()
-    lots.write(first)
-    pickle.loads(pickle.dumps(lots)).judge(first, together)
-    for lot in rest:
-        lots.judge(lot, together)
-    assert together.closed.outcome() == alone.closed.outcome()
-    assert together.open.outcome() == alone.open.outcome()
-    assert [path.name for path in tmp_path.iterdir()] == [f"{first}-begin"]
+        if number % 4 == 0:
+            judge_there(lots, range(2), there)  # by and by
+    judge_there(lots, range(2), there)
+    rest = [lot for lot in lots.by_size() if lot >= 2]
+    judge_there(lots, rest[:1], there)
+    for lot in rest[1:]:
+        lots.judge(lot, here)
+    assert there.closed.states
+    assert here.closed.states
+    here.join(there)
+    assert here.closed.outcome() == alone.closed.outcome()
+    assert here.open.outcome() == alone.open.outcome()
+    assert not list(tmp_path.iterdir())
+
+
+def judge_there(lots, some, judging):
+    """As another process does."""
+    work = pickle.loads(pickle.dumps(lots.hand_over(some)))
+    work.judge(judging, lots.fleets)
 
 
 def test_lots_of_nothing_judge_nothing(tmp_path):
-    lots, judging = Lots(tmp_path, 2), judged(Ground(IndicatorSet.merge([]), PolicySet()), None)
-    lots.close(judging)
-    lots.write(0)
-    for lot in lots.by_size():
-        lots.judge(lot, judging)
+    judging = judged(Ground(IndicatorSet.merge([]), PolicySet()), None)
+    lots = Lots(tmp_path, 3, judging)
+    judge_there(lots, [0, 1], judging)
+    lots.judge(2, judging)
     assert (judging.at, judging.closed.states) == (None, {})
 
 

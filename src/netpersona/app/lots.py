@@ -1,16 +1,15 @@
 """Many hours of flows, sorted by lots of VMs, so that each lot can be judged by itself, by any process.
 
-They are held in memory while they are few.  What is more, and a lot that another process is to judge, is written down.
+They are held in memory while they are few.  What is more, and what another process is to judge, is written down.
 """
 
 from __future__ import annotations
 
 import pickle
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
 import polars as pl
 
@@ -20,95 +19,154 @@ from netpersona.flow.vm import VmId
 from netpersona.persona.state import VmState
 from netpersona.pipeline import Fleet
 
-_T = TypeVar("_T")
-_Begin = tuple[dict[VmId, VmState], Names]  # the states, and the names known, from which a lot is judged
 _HELD = 1_000_000  # rows
-_TABLES = ("flows", "transactions")
+_Begin = tuple[dict[VmId, VmState], Names]  # the states, and the names known, from which VMs are judged
+_Part = list[list[Path]]  # the files of some hours: of flows, and of transactions
+_Layout = dict[str, pl.DataType | type[pl.DataType]]
+
+
+class Work(NamedTuple):
+    """Hours of some lots, written down for another process, to which it pickles.  Judging uses the files up."""
+
+    begin: Path | None  # from where the VMs are judged; None: from where earlier work left them
+    parts: Sequence[_Part]  # in order of time
+    layouts: Sequence[_Layout]  # of flows, and of transactions
+
+    def judge(self, judging: Judging, fleets: Mapping[int, Fleet]) -> None:
+        """Judge the hours; `fleets` has which VMs were known by each of them."""
+        if self.begin is not None:
+            _start(judging, pickle.loads(self.begin.read_bytes()))  # noqa: S301 - written by hand_over()
+            self.begin.unlink()
+        for part in self.parts:
+            _judge(judging, _read(part, self.layouts), fleets)
 
 
 class Lots:
-    """All that is to be judged, in `count` lots.  Another process, to which it pickles, judges what is written down.
+    """All that is to be judged from where `judging` stands, in `count` lots.
 
-    What goes beyond `limit` rows is written down too, below `directory`.
+    What goes beyond `limit` rows is written down, below `directory`.
     """
 
-    def __init__(self, directory: Path, count: int, limit: int = _HELD) -> None:
+    def __init__(self, directory: Path, count: int, judging: Judging, limit: int = _HELD) -> None:
+        self.fleets: dict[int, Fleet] = {}  # by hour, µs
         self._directory = directory
-        self._count = count
         self._limit = limit
-        self._held: dict[tuple[int, str], list[pl.DataFrame]] = defaultdict(list)
-        self._begin: dict[int, _Begin] = {}  # by lot, once all hours are there
-        self._rows: Counter[int] = Counter()  # by lot
-        self._written = 0  # of these rows
-        self._times = 0  # how often what was held of all lots went to the disk
-        self._fleets: dict[int, Fleet] = {}  # by hour, µs
-        self._nothing: dict[str, pl.DataFrame] = {}  # each table with no row in it
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": {}, "_begin": {}}
+        self._begin = _begin(judging, count)  # by lot
+        self._held: list[list[list[pl.DataFrame]]] = [[[], []] for _ in range(count)]  # lot -> flows, transactions
+        self._held_rows = [0] * count
+        self._written: list[list[_Part]] = [[] for _ in range(count)]
+        self._rows = [0] * count
+        self._files = 0
+        self._layouts: list[_Layout] = [{}, {}]
 
     def add(self, seen: Seen) -> None:
         """Take some hours; they come in order."""
-        self._fleets.update(seen.fleets)
-        lots = {vm: lot_of(vm, self._count) for fleet in seen.fleets.values() for vm in fleet.vms}
-        for name, table in zip(_TABLES, (seen.flows, seen.transactions), strict=True):
-            self._nothing[name] = table.clear()
-            for lot, part in _by_lot(table, lots):
-                self._held[lot, name].append(part)
-                self._rows[lot] += part.height
-        if self._rows.total() - self._written > self._limit:
-            for lot, name in list(self._held):
-                self._write(lot, name)
-            self._written = self._rows.total()
-            self._times += 1
-
-    def close(self, judging: Judging) -> None:
-        """All hours are there; they will be judged from where `judging` stands."""
-        for lot in range(self._count):
-            states, names = _of(lot, self._count, judging.closed.states), _of(lot, self._count, judging.names)
-            self._begin[lot] = states, names
+        self.fleets.update(seen.fleets)
+        lots = {vm: lot_of(vm, len(self._rows)) for fleet in seen.fleets.values() for vm in fleet.vms}
+        self._layouts = [dict(seen.flows.schema), dict(seen.transactions.schema)]
+        for index, table in enumerate((seen.flows, seen.transactions)):
+            for lot, rows in _by_lot(table, lots):
+                self._held[lot][index].append(rows)
+                self._held_rows[lot] += rows.height
+                self._rows[lot] += rows.height
+        if sum(self._held_rows) > self._limit:
+            for lot in range(len(self._rows)):
+                self._write(lot)
 
     def by_size(self) -> list[int]:
         """The lots, the largest first."""
-        return sorted(range(self._count), key=lambda lot: (-self._rows[lot], lot))
+        return sorted(range(len(self._rows)), key=lambda lot: (-self._rows[lot], lot))
 
-    def write(self, lot: int) -> None:
-        """Write down what is held of the lot, for another process to judge it."""
-        for name in _TABLES:
-            self._write(lot, name)
-        self._path(lot, "begin").write_bytes(pickle.dumps(self._begin.pop(lot)))
+    def held(self, lots: Sequence[int]) -> int:
+        """How many rows of these lots are held in memory."""
+        return sum(self._held_rows[lot] for lot in lots)
+
+    def hand_over(self, lots: Sequence[int]) -> Work:
+        """What there is of these lots by now and was not handed over yet, for another process, and always the same."""
+        for lot in lots:
+            self._write(lot)
+        times = zip(*(self._written[lot] for lot in lots), strict=True)
+        parts = [[[path for part in time for path in part[index]] for index in range(2)] for time in times]
+        for lot in lots:
+            self._written[lot] = []
+        return Work(self._written_begin(lots), parts, self._layouts)
 
     def judge(self, lot: int, judging: Judging) -> None:
-        """Judge the lot's VMs, from their first hour to their last."""
-        states, names = self._begin.pop(lot) if lot in self._begin else self._written_begin(lot)
-        judging.closed.states.update(states)
-        judging.names.update(names)
-        for time in range(self._times + 1):
-            flows, transactions = (self._read(lot, name, time) for name in _TABLES)
-            if flows.height or transactions.height:
-                judging.judge(Seen(flows, transactions, self._fleets))
+        """Judge a lot, of which nothing was handed over, in this process."""
+        _start(judging, self._begin.pop(lot))
+        for part in self._written[lot]:
+            _judge(judging, _read(part, self._layouts), self.fleets)
+        held, self._held[lot] = self._held[lot], [[], []]
+        _judge(
+            judging, [_joined(frames, layout) for frames, layout in zip(held, self._layouts, strict=True)], self.fleets
+        )
 
-    def _write(self, lot: int, name: str) -> None:
-        if parts := self._held.pop((lot, name), []):
-            path = self._path(lot, f"{name}-{self._times}")
-            telling(pl.concat(parts)).write_ipc(path, compression="uncompressed")
+    def _write(self, lot: int) -> None:
+        """Write down what is held of the lot; lots that are written down together have their parts in step."""
+        part: _Part = [[], []]
+        for files, frames in zip(part, self._held[lot], strict=True):
+            if frames:
+                files.append(self._new_path())
+                telling(pl.concat(frames)).write_ipc(files[0], compression="uncompressed")
+        self._written[lot].append(part)
+        self._held[lot], self._held_rows[lot] = [[], []], 0
 
-    def _read(self, lot: int, name: str, time: int) -> pl.DataFrame:
-        """What of a lot's table was written down at this time, or is held yet."""
-        path = self._path(lot, f"{name}-{time}")
-        if path.exists():
-            table = conform(pl.read_ipc(path), dict(self._nothing[name].schema))
+    def _written_begin(self, lots: Sequence[int]) -> Path | None:
+        begins = [self._begin.pop(lot) for lot in lots if lot in self._begin]
+        if not begins:
+            return None
+        whole: _Begin = ({}, {})
+        for states, names in begins:
+            whole[0].update(states)
+            whole[1].update(names)
+        path = self._new_path()
+        path.write_bytes(pickle.dumps(whole))
+        return path
+
+    def _new_path(self) -> Path:
+        self._files += 1
+        return self._directory / str(self._files)
+
+
+def lot_of(vm: VmId, count: int) -> int:
+    """Which of `count` lots the VM is in; the same everywhere."""
+    return zlib.crc32(vm.encode()) % count
+
+
+def _begin(judging: Judging, count: int) -> dict[int, _Begin]:
+    """Where each lot begins."""
+    begin: dict[int, _Begin] = {lot: ({}, {}) for lot in range(count)}
+    for vm, state in judging.closed.states.items():
+        begin[lot_of(vm, count)][0][vm] = state
+    for vm, names in judging.names.items():
+        begin[lot_of(vm, count)][1][vm] = names
+    return begin
+
+
+def _start(judging: Judging, begin: _Begin) -> None:
+    states, names = begin
+    judging.closed.states.update(states)
+    judging.names.update(names)
+
+
+def _judge(judging: Judging, tables: Sequence[pl.DataFrame], fleets: Mapping[int, Fleet]) -> None:
+    flows, transactions = tables
+    if flows.height or transactions.height:
+        judging.judge(Seen(flows, transactions, fleets))
+
+
+def _read(part: _Part, layouts: Sequence[_Layout]) -> list[pl.DataFrame]:
+    """The tables of a part; its files are used up."""
+    tables = []
+    for paths, layout in zip(part, layouts, strict=True):
+        tables.append(_joined([conform(pl.read_ipc(path), layout) for path in paths], layout))
+        for path in paths:
             path.unlink()
-            return table
-        parts = self._held.pop((lot, name), []) if time == self._times else []
-        return pl.concat(parts) if parts else self._nothing.get(name, pl.DataFrame())
+    return tables
 
-    def _written_begin(self, lot: int) -> _Begin:
-        begin: _Begin = pickle.loads(self._path(lot, "begin").read_bytes())  # noqa: S301 - written by write()
-        return begin
 
-    def _path(self, lot: int, what: str) -> Path:
-        return self._directory / f"{lot}-{what}"
+def _joined(frames: Sequence[pl.DataFrame], layout: _Layout) -> pl.DataFrame:
+    return pl.concat(frames) if frames else pl.DataFrame(schema=layout)
 
 
 def _by_lot(table: pl.DataFrame, lots: Mapping[VmId, int]) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -120,12 +178,3 @@ def _by_lot(table: pl.DataFrame, lots: Mapping[VmId, int]) -> Iterator[tuple[int
     for lot, rows in runs.iter_rows():
         yield lot, ordered.slice(begin, rows)
         begin += rows
-
-
-def lot_of(vm: VmId, count: int) -> int:
-    """Which of `count` lots the VM is in; the same everywhere."""
-    return zlib.crc32(vm.encode()) % count
-
-
-def _of(lot: int, count: int, by_vm: Mapping[VmId, _T]) -> dict[VmId, _T]:
-    return {vm: value for vm, value in by_vm.items() if lot_of(vm, count) == lot}

@@ -142,9 +142,7 @@ def _passed(
         for seen in hours:
             judging.judge(seen)
         return done
-    for seen in hours:
-        shards.add(seen)
-    done.judging = shards.judged(judging)
+    done.judging = shards.judged(hours, judging)
     done.memory_beside = shards.memory
     return done
 

@@ -11,7 +11,7 @@ from netpersona.app.collector import no_collector
 def main(connection: Connection) -> None:
     """Judge as the other process asks.  Ends at once: who takes a million objects apart is waited for."""
     with no_collector():
-        from netpersona.app.shards import judge_lots  # loads all of judging
+        from netpersona.app.shards import judge_works  # loads all of judging
 
-        judge_lots(connection)
+        judge_works(connection)
         os._exit(0)

@@ -1,11 +1,12 @@
-"""Judging on several processors: the VMs in lots, each judged from its first hour to its last by one process.
+r"""Judging on several processors: the VMs in lots, each judged from its first hour to its last by one process.
 
-    hours --Lots--> lot 3 --Arrow file--> process 1: Judging --.
-                    lot 0 --Arrow file--> process 2: Judging --+--> joined
-                    lot 2 --------------> this process --------'
+    hours --Lots--> early lots, by and by --> process 1: Judging --.
+               \--> lot 12 --Arrow file-----> process 1            +--> joined
+                \-> lot 9 ------------------> this process --------'
 
-Who is done with a lot takes the next, so all are busy to the end.  Which process judges which lot is chance and changes
-nothing: no VM depends on another, and each one's windows are judged in order.
+Some lots another process has from the first hours on, so that it judges while this one still sorts the later hours.  Of
+the rest, who is done with a lot takes the next, so all are busy to the end.  Which process judges which lot is chance
+and changes nothing: no VM depends on another, and each one's windows are judged in order.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ import multiprocessing
 import os
 import tempfile
 from collections import deque
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from netpersona.app import shard
 from netpersona.app.judging import Judging, Seen
-from netpersona.app.lots import Lots
+from netpersona.app.lots import Lots, Work
 from netpersona.app.report import peak_memory
 from netpersona.errors import NetpersonaError
+from netpersona.pipeline import Fleet
 
 _LOTS = 16  # for each process: so many that all end at nearly the same time
+_EARLY = 4  # lots that each other process has from the first hours on
+_PORTION = 30_000  # rows of its early lots that a process is given at a time: fewer are dear to group
+_AHEAD = 2  # works that a process has at a time: while it is told of one it judges the other
 _ENDED = "a judging process ended before its work was done; is there enough memory?"
-_AHEAD = 2  # lots that a process beside this one has at a time: while it is told of one it judges the other
 
 
 def processors() -> int:
@@ -41,10 +45,8 @@ class Shards:
 
     def __init__(self, count: int) -> None:
         self.memory = 0  # bytes: the sum of the other processes' peaks, once they are done
-        self._directory = tempfile.TemporaryDirectory(prefix="netpersona-")
-        self._lots = Lots(Path(self._directory.name), (count + 1) * _LOTS)
         self._count = count
-        self._helpers: list[tuple[BaseProcess, Connection]] = []
+        self._helpers: list[_Helper] = []
 
     def __enter__(self) -> Self:
         return self
@@ -52,85 +54,122 @@ class Shards:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process, connection in self._helpers:
-            connection.close()
-            if kind is not None:
-                process.terminate()
-            process.join()
-        self._directory.cleanup()
+        for helper in self._helpers:
+            helper.end(at_once=kind is not None)
 
     def start(self) -> bool:
         """Start the processes, once, and say whether there are any: there is much to judge."""
-        spawn = multiprocessing.get_context("spawn")
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of the processes to come: they are as many as processors
         while len(self._helpers) < self._count:
-            here, there = spawn.Pipe()
-            process = spawn.Process(target=shard.main, args=(there,), daemon=True)
-            process.start()
-            there.close()
-            self._helpers.append((process, here))
+            self._helpers.append(_Helper())
         return bool(self._helpers)
 
-    def add(self, seen: Seen) -> None:
-        """Take some hours to be judged; they come in order."""
-        self._lots.add(seen)
-
-    def judged(self, judging: Judging) -> Judging:
-        """What comes of judging all that was added, from where `judging` stands."""
-        self._lots.close(judging)
-        waiting = deque(self._lots.by_size())
+    def judged(self, hours: Iterable[Seen], judging: Judging) -> Judging:
+        """What comes of judging the hours, which come in order, from where `judging` stands."""
         whole = Judging(judging.ground, judging.horizon)
-        connections = [connection for _, connection in self._helpers]
-        for connection in connections:
-            _tell(connection, (self._lots, whole))
-            for _ in range(_AHEAD):
-                self._give(waiting, connection)
-        while waiting:
-            self._lots.judge(waiting.pop(), whole)
-            for connection in connections:
-                while waiting and connection.poll():
-                    _answer(connection)
-                    self._give(waiting, connection)
-        for connection in connections:
-            _tell(connection, None)
-            while (answer := _answer(connection)) is None:
-                pass
-            outcome, memory = answer
-            whole.join(Judging(judging.ground, judging.horizon, *outcome))
-            self.memory += memory
+        with tempfile.TemporaryDirectory(prefix="netpersona-") as directory:
+            lots = Lots(Path(directory), (self._count + 1) * _LOTS, judging)
+            waiting = self._sorted(hours, lots, whole)
+            self._judge(lots, waiting, whole)
+            for helper in self._helpers:
+                outcome, memory = helper.outcome()
+                whole.join(Judging(judging.ground, judging.horizon, *outcome))
+                self.memory += memory
         return whole
 
-    def _give(self, waiting: deque[int], connection: Connection) -> None:
-        """Let another process judge the largest lot that waits; the smallest are judged here."""
-        if waiting:
-            lot = waiting.popleft()
-            self._lots.write(lot)
-            _tell(connection, lot)
+    def _sorted(self, hours: Iterable[Seen], lots: Lots, whole: Judging) -> deque[int]:
+        """Sort the hours into lots, and hand over the early ones meanwhile; gives the rest, the largest first."""
+        early = {helper: range(n * _EARLY, (n + 1) * _EARLY) for n, helper in enumerate(self._helpers)}
+        for helper in self._helpers:
+            helper.begin(whole)
+        for seen in hours:
+            lots.add(seen)
+            for helper, its in early.items():
+                if lots.held(its) >= _PORTION and helper.free():
+                    helper.give(lots, its)
+        for helper, its in early.items():
+            helper.give(lots, its)
+        return deque(lot for lot in lots.by_size() if lot >= len(self._helpers) * _EARLY)
+
+    def _judge(self, lots: Lots, waiting: deque[int], whole: Judging) -> None:
+        """Judge the lots, here and there."""
+        while waiting:
+            for helper in self._helpers:
+                while waiting and helper.free():
+                    helper.give(lots, [waiting.popleft()])
+            if waiting:
+                lots.judge(waiting.popleft(), whole)
 
 
-def _tell(connection: Connection, what: object) -> None:
+class _Helper:
+    """Another process, from this one's side."""
+
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, there = spawn.Pipe()
+        self._process = spawn.Process(target=shard.main, args=(there,), daemon=True)
+        self._process.start()
+        there.close()
+        self._ahead = 0  # works that it was given and has not done
+        self._told: set[int] = set()  # the hours whose fleet it knows
+
+    def begin(self, judging: Judging) -> None:
+        """Tell it what to judge with."""
+        self._tell(judging)
+
+    def free(self) -> bool:
+        """Whether it should be given more."""
+        while self._connection.poll():
+            self._answer()
+            self._ahead -= 1
+        return self._ahead < _AHEAD
+
+    def give(self, lots: Lots, its: Sequence[int]) -> None:
+        """Have it judge what there is of these lots."""
+        fleets = {hour: fleet for hour, fleet in lots.fleets.items() if hour not in self._told}
+        self._told.update(fleets)
+        self._tell((lots.hand_over(its), fleets))
+        self._ahead += 1
+
+    def outcome(self) -> Any:
+        """What it judged, once it is done, and its peak of memory in bytes."""
+        self._tell(None)
+        while (answer := self._answer()) is None:
+            pass
+        return answer
+
+    def end(self, *, at_once: bool) -> None:
+        """Wait until it has ended."""
+        self._connection.close()
+        if at_once:
+            self._process.terminate()
+        self._process.join()
+
+    def _tell(self, what: object) -> None:
+        try:
+            self._connection.send(what)
+        except OSError as error:
+            raise NetpersonaError(_ENDED) from error
+
+    def _answer(self) -> Any:
+        try:
+            answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise NetpersonaError(_ENDED) from error
+        if isinstance(answer, NetpersonaError):
+            raise answer
+        return answer
+
+
+def judge_works(connection: Connection) -> None:
+    """Another process: works in, a word for each that is done, and at the end what was judged."""
     try:
-        connection.send(what)
-    except OSError as error:
-        raise NetpersonaError(_ENDED) from error
-
-
-def _answer(connection: Connection) -> Any:
-    try:
-        answer = connection.recv()
-    except (EOFError, OSError) as error:
-        raise NetpersonaError(_ENDED) from error
-    if isinstance(answer, NetpersonaError):
-        raise answer
-    return answer
-
-
-def judge_lots(connection: Connection) -> None:
-    """Another process: lots in, a word for each that is done, and at the end what was judged."""
-    try:
-        lots, whole = connection.recv()
-        while (lot := connection.recv()) is not None:
-            lots.judge(lot, whole)
+        whole: Judging = connection.recv()
+        fleets: dict[int, Fleet] = {}
+        while (told := connection.recv()) is not None:
+            work: Work = told[0]
+            fleets.update(told[1])
+            work.judge(whole, fleets)
             connection.send(None)
         connection.send(((whole.closed, whole.open, whole.names, whole.at), peak_memory()))
     except NetpersonaError as error:
