@@ -36,5 +36,9 @@ class EnforcerError(NetpersonaError):
     """The kernel refused a transaction: nothing of it is in force, the rules before it still are."""
 
 
+class StoppedError(NetpersonaError):
+    """The operator stopped it before it was done; the message says what became of it."""
+
+
 class SinkError(NetpersonaError):
     """Findings cannot be told: they wait, and are told again later; nothing else is held up by it."""

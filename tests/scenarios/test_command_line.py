@@ -188,6 +188,7 @@ def test_interrupted_the_store_is_as_it_was(sample, store, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
+    assert "the store is as it was" in errors
     assert "Traceback" not in errors
     assert call("persona", "export", "--store", store, "-o", "json").stdout == before
 

@@ -16,7 +16,15 @@ import click
 from netpersona import __version__
 from netpersona.app.collector import no_collector
 from netpersona.app.group import Commands
-from netpersona.errors import ConfigError, FeedError, InventoryError, NetpersonaError, PolicyError, SourceError
+from netpersona.errors import (
+    ConfigError,
+    FeedError,
+    InventoryError,
+    NetpersonaError,
+    PolicyError,
+    SourceError,
+    StoppedError,
+)
 
 _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help imports nothing else)
     "replay": ("netpersona.app.replay_command:replay", "Learn and judge recorded traffic; report what was found."),
@@ -41,8 +49,8 @@ _COMMANDS = {  # name -> where it lives, what it does (read here, so that --help
     "demo": ("netpersona.app.demo_command:demo", "Generate sample traffic and tell its story."),
     "lab": ("netpersona.app.lab_command:lab", "Machines of network namespaces, with traffic and attacks."),
 }
-# What an operator wrote is refused: 2.  What comes from elsewhere cannot be read: 3.  Any other error of ours: 1.
-_EXIT = {SourceError: 3, FeedError: 3, PolicyError: 2, ConfigError: 2, InventoryError: 2}
+# What an operator wrote is refused: 2.  What comes from elsewhere cannot be read: 3.  Interrupted: 130.  Any other: 1.
+_EXIT = {SourceError: 3, FeedError: 3, PolicyError: 2, ConfigError: 2, InventoryError: 2, StoppedError: 130}
 _READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
 
 
@@ -116,7 +124,7 @@ def main(argv: list[str] | None = None) -> Any:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the store is as it was before this command", err=True)
+        click.echo("interrupted", err=True)
         sys.exit(130)
     except NetpersonaError as error:
         click.echo(f"netpersona: {error}", err=True)

@@ -10,6 +10,7 @@ import click
 
 from netpersona.app.asking import SOCKET, controlled, controller_or_none, socket_option
 from netpersona.app.clock import clock
+from netpersona.app.confirm import confirm
 from netpersona.app.group import Commands
 from netpersona.app.output import emit, listing, output_option
 from netpersona.app.policy_version_tables import applied_table
@@ -85,7 +86,7 @@ def uninstall(yes: bool, direct: bool, socket: str | None) -> None:
     kernel is asked directly, which needs CAP_NET_ADMIN.
     """
     if not yes:
-        click.confirm("Take every rule of netpersona out of the kernel?", abort=True, err=True)
+        confirm("Take every rule of netpersona out of the kernel?")
     if not direct and _uninstalled(socket):
         click.echo("Every rule is out of the kernel; 'netpersona policy apply' puts rules there again.")
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netpersona.app.asking import answered, instant
+from netpersona.app.confirm import confirm
 from netpersona.app.group import Commands
 from netpersona.app.output import emit, json_text, output_option, yaml_text
 from netpersona.errors import ConfigError
@@ -104,7 +105,7 @@ def reset(vm: str, yes: bool, ask: Answers, output: str) -> None:
     if not yes:
         known = ask.personas([vm])[0]
         flows = counted(known["completeness"]["flows"], "learned flow")
-        click.confirm(f"Forget what is normal for {known['vm']} ({flows})?", abort=True, err=True)
+        confirm(f"Forget what is normal for {known['vm']} ({flows})?")
     emit(ask.edit(vm, "reset"), output, _said)
 
 

@@ -6,7 +6,7 @@ Request -> configuration, inventory, feeds, policies -> Fleet, Ground -> replay(
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -26,7 +26,7 @@ from netpersona.app.history_config import HistoryPlace
 from netpersona.app.progress import Meter
 from netpersona.app.replay import Replayed, replay
 from netpersona.app.report import Stopwatch, report
-from netpersona.errors import ConfigError, InventoryError, StoreError
+from netpersona.errors import ConfigError, InventoryError, StoppedError, StoreError
 from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id_of_address
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
 from netpersona.intel.gate import Protected, refuse
@@ -72,30 +72,31 @@ class Done:
 
 def run(request: Request, watch: Stopwatch) -> Done:
     """Replay what the request names.  Raises NetpersonaError; then the store is as it was."""
-    config = read_config(request.config)
-    url = request.store if request.store is not None else config.store
-    named = _named_vms(request, config)
-    found = recognise(request.sources)
-    store = open_store(url if url is not None else "memory:")
-    fleet = named if named is not None else _known_fleet(store)
-    snapshots = _snapshots(request, config, fleet)
-    policies, stored_policies = _policies(request, config, store)
-    intel = _indicators(snapshots, allowed(policies), store)
-    runs = software.joined(
-        evidence.of_bytes(store.context("software")),
-        software.seen(request.sources, fleet),
-        software.billed(fleet.vms.values()),
-    )
-    exemptions = exempted_replay.of_replay(store, intel, config.window)
-    ground = Ground(intel, policies, request.learn_until, config.window, runs, exemptions)
-    context = {
-        "policies": stored_policies,
-        "indicators": ground.intel.to_bytes(),
-        exempted.CONTEXT: exempted.to_bytes(exemptions),
-    }
-    place = HistoryPlace(request.history) if request.history is not None else config.history
-    with Meter() as meter, place.opened() if place is not None else nullcontext() as history:
-        replayed = replay(found, fleet, ground, store, context, meter, history)
+    with _interrupted_whole():
+        config = read_config(request.config)
+        url = request.store if request.store is not None else config.store
+        named = _named_vms(request, config)
+        found = recognise(request.sources)
+        store = open_store(url if url is not None else "memory:")
+        fleet = named if named is not None else _known_fleet(store)
+        snapshots = _snapshots(request, config, fleet)
+        policies, stored_policies = _policies(request, config, store)
+        intel = _indicators(snapshots, allowed(policies), store)
+        runs = software.joined(
+            evidence.of_bytes(store.context("software")),
+            software.seen(request.sources, fleet),
+            software.billed(fleet.vms.values()),
+        )
+        exemptions = exempted_replay.of_replay(store, intel, config.window)
+        ground = Ground(intel, policies, request.learn_until, config.window, runs, exemptions)
+        context = {
+            "policies": stored_policies,
+            "indicators": ground.intel.to_bytes(),
+            exempted.CONTEXT: exempted.to_bytes(exemptions),
+        }
+        place = HistoryPlace(request.history) if request.history is not None else config.history
+        with Meter() as meter, place.opened() if place is not None else nullcontext() as history:
+            replayed = replay(found, fleet, ground, store, context, meter, history)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
     enforcer = Plan()
@@ -103,6 +104,15 @@ def run(request: Request, watch: Stopwatch) -> Done:
     planned = {"vms": plan(enforcer.in_force()), "nft": enforcer.text()}
     outcome = report(replayed.intake, personas, store.findings(), planned, at, watch.timing(replayed.memory_beside))
     return Done(outcome, replayed, personas, ruleset, snapshots, store, url, at)
+
+
+@contextmanager
+def _interrupted_whole() -> Iterator[None]:
+    """Ctrl-C here comes before anything is stored."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError("interrupted; the store is as it was before this command") from None
 
 
 def in_force(

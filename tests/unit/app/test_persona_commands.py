@@ -239,7 +239,8 @@ def test_reset_forgets_what_is_normal_and_nothing_else(store, run):
 def test_reset_asks_first(store, run, monkeypatch, answer):
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
     code, _, err = run("reset", "web-1")
-    assert code == 130
+    assert code == 1
+    assert "not confirmed, so nothing was changed" in err
     assert "Forget what is normal for web-1 (100 learned flows)?" in err
     assert open_store(str(store)).personas()[WEB.vm] == WEB
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -204,7 +205,7 @@ def test_policies_are_applied_confirmed_staged_and_rolled_back(run, web, place):
     assert "60x" in run("policy", "apply", web, "--confirm-within", "60x", code=2)
 
 
-def test_the_firewall(run, web):
+def test_the_firewall(run, web, monkeypatch):
     told = run("firewall", "show")
     assert "desk-2 (tap-desk-2)" in told
     assert "block-outbound-low-reputation/no-low-reputation@1" in told
@@ -213,6 +214,9 @@ def test_the_firewall(run, web):
     assert "holds what was applied" in run("firewall", "verify")
     run("policy", "apply", web)
     assert "Version 3" in run("firewall", "rollback")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "not confirmed, so nothing was changed" in run("firewall", "uninstall", code=1)
+    assert "desk-2 (tap-desk-2)" in run("firewall", "show")
     assert "out of the kernel" in run("firewall", "uninstall", "--yes")
     assert "Nothing is installed" in run("firewall", "show")
 
