@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 
 import polars as pl
 
-from netpersona.flow.distinct import TOLERANCE, distinct, union
+from netpersona.flow.distinct import TOLERANCE, distinct, uncopied, union
 from netpersona.flow.table import (
     FLOW_SCHEMA,
     TRANSACTION_SCHEMA,
@@ -173,6 +173,7 @@ def _by_hour(frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
 
 def _once(tail: pl.DataFrame, flows: pl.DataFrame) -> pl.DataFrame:
     """An hour's flows, each once, where `tail` are the last flows of the hour before."""
+    flows = uncopied(flows)
     if pl.concat([tail["source"], flows["source"]]).n_unique() < 2:
         return flows  # as distinct() has it, and nothing is copied
     whole = pl.concat([tail.with_columns(carried=True), flows.with_columns(carried=False)])

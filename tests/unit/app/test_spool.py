@@ -135,8 +135,14 @@ def test_what_was_left_open_stays_when_nothing_comes():
     assert (spool.first, spool.last) == (START + 5, START + 5)
 
 
-def test_equal_flows_of_one_log_all_count():
-    assert starts(hours(given(flow(5), flow(5)), given(flow(5)))[0]) == [[5, 5, 5]]
+def test_a_flow_that_a_log_holds_twice_counts_once():
+    slices, spool = hours(given(flow(5), flow(5)), given(flow(5)))
+    assert (starts(slices), spool.repeated) == ([[5]], 2)
+
+
+def test_flows_of_one_log_that_differ_at_all_count_each():
+    rows = [flow(5), flow(6), flow(5, state="S0"), flow(5, port=50001)]
+    assert starts(hours(given(*rows))[0]) == [[5, 5, 5, 6]]
 
 
 def test_first_and_last_are_of_all_that_came():

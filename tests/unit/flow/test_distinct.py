@@ -56,6 +56,23 @@ def test_parts_of_one_sensors_log_give_no_proof_and_nothing_is_taken_from_them()
     assert len(left(*parts)) == len(parts)
 
 
+def knocks(source, late=0, ports=range(12)):
+    """Flows to many ports that nobody answers, `late` ms after the other sensors."""
+    return [flow(100 * i + late, source, responder_port=1000 + i, state="S0") for i in ports]
+
+
+def test_where_nobody_answers_it_is_proof_that_most_is_seen_twice():
+    assert len(left(*knocks("tap"), *knocks("agent", 12))) == 12
+    assert len(left(*knocks("tap"), *knocks("agent", 12, range(1, 11)))) == 12
+    assert len(left(*knocks("tap", ports=range(9)), *knocks("agent", 12, range(9)))) == 18  # nine are no proof
+
+
+def test_twins_that_fell_into_two_parts_of_a_log_are_no_proof():
+    twins = [row for i in range(60) for row in (*knocks("a", 0, [i]), *knocks("a", 20, [i]))]
+    parts = [row | {"source": "ab"[i * 7919 // 64 % 2]} for i, row in enumerate(twins)]
+    assert len(left(*parts)) == 120
+
+
 def test_within_one_source_every_row_counts():
     assert len(left(flow(0, "tap"), flow(1, "tap"), flow(2, "tap"))) == 3
 
