@@ -25,6 +25,7 @@ _why = click.option("--why", required=True, help="The reason, for the record.")
 
 @click.command()
 @click.argument("name")
+@click.argument("unnamed", nargs=-1, metavar="")  # no way to say where it is read: it is told which is
 @click.option("--url", help="A list at an http or https URL.")
 @click.option("--file", help="A file; it is watched.")
 @click.option("--folder", help="A folder; all its files are one feed, and are watched.")
@@ -51,8 +52,13 @@ _why = click.option("--why", required=True, help="The reason, for the record.")
 @_wait
 @controlled
 @output_option
-def add(name: str, wait: bool, controller: Controller, output: str, **said: Any) -> None:
-    """Read feed NAME from now on, also after a restart."""
+def add(name: str, unnamed: tuple[str, ...], wait: bool, controller: Controller, output: str, **said: Any) -> None:
+    """Read feed NAME from now on, also after a restart.
+
+    One of --url, --file, --folder, --taxii, --misp and --misp-feed says where.
+    """
+    if unnamed:
+        raise click.UsageError(_how_to_say(name, unnamed[0]))
     told = controller.add_feed({"name": name, **_keys(said)})
     emit(_once_read(controller, told, wait=wait), output, _shown)
 
@@ -111,6 +117,15 @@ def refuse(name: str, why: str, controller: Controller, output: str) -> None:
 def instant(text: str | None) -> str:
     """An instant of the API for people."""
     return "never" if text is None else text[:19].replace("T", " ")
+
+
+def _how_to_say(name: str, place: str) -> str:
+    """What to write instead of a place alone, which is not repeated: it may hold a secret."""
+    if place.startswith(("http://", "https://")):
+        option = "--url URL (or --taxii, --misp, --misp-feed)"
+    else:
+        option = "--folder FOLDER" if Path(place).is_dir() else "--file FILE"
+    return f"an option says what is read: netpersona feed add {name} {option}"
 
 
 def _keys(said: Mapping[str, Any]) -> dict[str, Any]:
