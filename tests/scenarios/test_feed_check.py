@@ -109,6 +109,19 @@ def test_a_list_of_refusals_that_was_cut_says_how_many_there_are(tmp_path):
     assert (len(told["refused"]), told["refused_total"]) == (10_000, 10_500)
 
 
+def test_what_expired_is_told_with_when(tmp_path):
+    path = tmp_path / "shared.json"
+    lasting = {"type": "indicator", "pattern_type": "stix", "valid_from": "2020-01-01T00:00:00Z"}
+    over = lasting | {"pattern": "[ipv4-addr:value = '45.66.77.1']", "valid_until": "2024-01-01T00:00:00Z"}
+    always = lasting | {"pattern": "[ipv4-addr:value = '45.66.77.2']"}
+    path.write_text(json.dumps({"type": "bundle", "id": "bundle--1", "objects": [over, always]}))
+    told = json.loads(check(path, "-o", "json").stdout)
+    assert told["indicators"]["address"] == 2
+    assert told["refused"] == []
+    assert told["expired"] == [{"line": 1, "value": "45.66.77.1", "reason": "expired at 2024-01-01 00:00:00 UTC"}]
+    assert "1 indicator of these expired: nothing rests on it now" in check(path).stdout
+
+
 def test_what_would_steer_a_terminal_is_shown_as_its_escape(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes(b"8.8.4.1\n\x1b[2Jbad\x07 thing\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from netpersona.app.clock import clock
 from netpersona.app.output import emit, output_option
 from netpersona.flow.words import counted
 
@@ -34,11 +36,12 @@ def check(file: Path, column: str | None, output: str) -> None:
     from netpersona.intel.gate import Protected, refuse
 
     read = FileFeed(file, column=column).fetch()
-    emit(told(str(file), read, refuse(read, Protected(lists=warning_lists()))), output, _table)
+    gated = refuse(read, Protected(lists=warning_lists()))
+    emit(told(str(file), read, gated, time.time_ns() // 1000), output, _table)
 
 
-def told(name: str, read: FeedSnapshot, gated: FeedSnapshot) -> dict[str, Any]:
-    """What a feed gives: `read` before the gate, `gated` after it."""
+def told(name: str, read: FeedSnapshot, gated: FeedSnapshot, at: int) -> dict[str, Any]:
+    """What a feed gives at an instant (µs): `read` before the gate, `gated` after it."""
     from netpersona.intel.indicator import IndicatorType
 
     counts = dict(read.indicators.group_by("type").len().rows())
@@ -53,7 +56,23 @@ def told(name: str, read: FeedSnapshot, gated: FeedSnapshot) -> dict[str, Any]:
     }
     if gated.refused_total > len(gated.refused):
         said["refused_total"] = gated.refused_total  # the list was cut
-    return said
+    return said | _expired(gated, at)
+
+
+def _expired(gated: FeedSnapshot, at: int) -> dict[str, Any]:
+    """Which of its indicators count no longer, where any do: they are read, and have an end that is over."""
+    import polars as pl
+
+    from netpersona.intel.values import KEPT
+
+    over = gated.indicators.filter(pl.col("valid_until") <= at).sort("line", maintain_order=True)
+    if over.is_empty():
+        return {}
+    rows = over.head(KEPT).select("line", "value", "valid_until").rows()
+    expired = [
+        {"line": line, "value": value, "reason": f"expired at {clock(until)} UTC"} for line, value, until in rows
+    ]
+    return {"expired": expired} | ({"expired_total": over.height} if over.height > len(expired) else {})
 
 
 def _table(said: Mapping[str, Any]) -> Group:
@@ -70,18 +89,31 @@ def _table(said: Mapping[str, Any]) -> Group:
         if count:
             counts.add_row(kind, f"{count:,}")
     total = said.get("refused_total", len(said["refused"]))
-    parts: list[RenderableType] = [
-        Text(heading),
-        counts,
-        Text(f"{total:,} refused" if total else "Nothing is refused."),
-    ]
-    if total:
-        refused = Table(box=None, pad_edge=False, header_style="dim")
+    parts: list[RenderableType] = [Text(heading), counts]
+    if "expired" in said:
+        over = said.get("expired_total", len(said["expired"]))
+        parts += _listing(
+            f"{counted(over, 'indicator')} of these expired: nothing rests on {'it' if over == 1 else 'them'} now",
+            over,
+            said["expired"],
+        )
+    parts += _listing(f"{total:,} refused" if total else "Nothing is refused.", total, said["refused"])
+    return Group(*parts)
+
+
+def _listing(heading: str, total: int, lines: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """What is said of a feed's lines: the first of them, and how many there are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(heading)]
+    if lines:
+        table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("line", "value", "reason"):
-            refused.add_column(name, overflow="fold")
-        for each in said["refused"][:_SHOWN]:
-            refused.add_row(str(each["line"]), each["value"], each["reason"])
-        parts.append(refused)
+            table.add_column(name, overflow="fold")
+        for each in lines[:_SHOWN]:
+            table.add_row(str(each["line"]), each["value"], each["reason"])
+        parts.append(table)
     if total > _SHOWN:
         parts.append(Text(f"and {total - _SHOWN:,} more; -o json shows them"))
-    return Group(*parts)
+    return parts
