@@ -124,7 +124,15 @@ def as_each_vm_sees(rows):
 
 def was_answered(row):
     said = any((row[name] or 0) > 0 for name in ("packets_resp", "bytes_resp", "payload_resp"))
-    return (said or row["state"] in SPOKEN) and row["state"] not in REFUSALS
+    return (said or row["state"] in SPOKEN) and row["state"] not in REFUSALS and not reset_at_once(row)
+
+
+def reset_at_once(row):
+    counted = [row[f"{what}_{end}"] for what in ("packets", "bytes") for end in ("orig", "resp")]
+    if row["transport"] != "tcp" or row["state"] is not None or None in counted:
+        return False
+    openings, resets, opened, reset = counted
+    return 1 <= openings <= resets <= 3 and opened <= 84 * openings and reset <= 60 * resets
 
 
 def begins(row):
@@ -146,7 +154,7 @@ def slow_conversation(key, rows):
         *key,
         flows=sum(begins(row) for row in rows),
         answered=sum(was_answered(row) for row in rows),
-        refused=sum(row["state"] in {"REJ", "RSTOS0", "RSTRH"} and begins(row) for row in rows),
+        refused=sum((row["state"] in {"REJ", "RSTOS0", "RSTRH"} or reset_at_once(row)) and begins(row) for row in rows),
         bytes_out=total("bytes", out),
         bytes_in=total("bytes", back),
         payload_out=total("payload", out),

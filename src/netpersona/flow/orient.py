@@ -15,6 +15,10 @@ from netpersona.flow.window import WINDOW
 OUTBOUND, INBOUND = "outbound", "inbound"
 PRIVATE = r"^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|f[cd][0-9a-f]{2}:)"  # RFC 1918, RFC 4193
 _BROADCAST = r"\.255$"
+_REFUSED = ["REJ", "RSTOS0", "RSTRH"]
+_TRIES = 3  # packets: a connection is tried so often, or a little more
+_RESET = 60  # bytes at most, with what headers a sensor counts: no options, no payload
+_OPENING = 84  # the same of a SYN with options
 
 
 def owner_table(owners: Mapping[str, str], since: Mapping[str, int] | None = None) -> pl.DataFrame:
@@ -57,7 +61,23 @@ def first_activity(flows: pl.DataFrame) -> pl.DataFrame:
 
 def answered_by_responder() -> pl.Expr:
     """Whether the responder sent anything that was not a refusal."""
-    refused = pl.col("state").is_in(["REJ", "RSTOS0", "S0", "SH", "RSTRH"]).fill_null(value=False)
+    silent = pl.col("state").is_in([*_REFUSED, "S0", "SH"]).fill_null(value=False)
     said = pl.max_horizontal("packets_resp", "bytes_resp", "payload_resp").fill_null(0) > 0
     spoken = pl.col("state").is_in(["SF", "S1", "S2", "S3", "RSTO", "RSTR"]).fill_null(value=False)
-    return (said | spoken) & ~refused
+    return (said | spoken) & ~silent & ~_reset_at_once()
+
+
+def refused_by_responder() -> pl.Expr:
+    """Whether all that the responder sent was a refusal."""
+    return pl.col("state").is_in(_REFUSED).fill_null(value=False) | _reset_at_once()
+
+
+def _reset_at_once() -> pl.Expr:
+    """Whether a TCP flow without a state, as NetFlow without flags has it, looks like a reset for each opening packet.
+
+    Who opens a connection acknowledges it, and so sends more packets than who lets it be opened.
+    """
+    openings, resets = pl.col("packets_orig"), pl.col("packets_resp")
+    alone = resets.is_between(1, _TRIES) & openings.is_between(1, resets)
+    small = (pl.col("bytes_resp") <= _RESET * resets) & (pl.col("bytes_orig") <= _OPENING * openings)
+    return ((pl.col("transport") == "tcp") & pl.col("state").is_null() & alone & small).fill_null(value=False)

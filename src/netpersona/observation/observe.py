@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from netpersona.flow.orient import OUTBOUND, answered_by_responder
+from netpersona.flow.orient import OUTBOUND, answered_by_responder, refused_by_responder
 from netpersona.flow.vm import VmId
 from netpersona.flow.window import WINDOW, Window
 from netpersona.intel.indicator import Indicator
@@ -81,7 +81,7 @@ def observe(
 def _conversations(flows: pl.DataFrame) -> pl.DataFrame:
     """One row for each conversation, columns: window, vm and those of Conversation, sorted by them."""
     out = pl.col("direction") == OUTBOUND
-    refused = ~pl.col("was_answered") & pl.col("state").is_in(["REJ", "RSTOS0", "RSTRH"])
+    refused = ~pl.col("was_answered") & refused_by_responder()
     failed, ok = pl.col("auth_success").eq(False), pl.col("auth_success").eq(True)  # noqa: FBT003
     end = pl.col("start") + pl.col("duration").fill_null(0)
 

@@ -103,6 +103,32 @@ def test_an_answer_is_seen_by_packets_where_there_is_no_state():
     assert active(("9.9.9.9", "10.0.0.1", {"state": None, "packets_resp": 1})) == [("10.0.0.1", START)]
 
 
+def counted(out, back, **more):
+    """What a sensor without states counts of a flow: (packets, bytes) each way."""
+    names = ("packets_orig", "bytes_orig", "packets_resp", "bytes_resp")
+    return {"state": None, **dict(zip(names, (*out, *back), strict=True)), **more}
+
+
+@pytest.mark.parametrize("resets", [((1, 60), (1, 40)), ((3, 180), (3, 120)), ((1, 74), (1, 60)), ((2, 88), (2, 108))])
+def test_a_reset_for_each_opening_packet_is_no_answer_where_there_is_no_state(resets):
+    assert active(("9.9.9.9", "10.0.0.1", counted(*resets))) == []
+
+
+@pytest.mark.parametrize(
+    "spoken",
+    [
+        counted((3, 164), (2, 112)),  # a connection opened and closed, and nothing said
+        counted((1, 60), (1, 400)),
+        counted((2, 300), (2, 104)),
+        counted((5, 300), (5, 200)),
+        counted((1, 60), (1, 40), transport="udp"),
+        counted((1, 60), (1, 40), state="SF"),
+    ],
+)
+def test_what_may_be_a_connection_is_an_answer(spoken):
+    assert active(("9.9.9.9", "10.0.0.1", spoken)) == [("10.0.0.1", START)]
+
+
 def test_the_first_activity_is_the_earliest_of_either_kind():
     rows = [
         ("9.9.9.9", "10.0.0.1", {"start": START + 5, "state": "S0"}),
