@@ -91,14 +91,19 @@ class Spool:
         """Leave out the few rows whose clock was wrong, and say how many: one such row would close the store for years.
 
         `known` (µs) is the time up to which the store holds traffic.  Rows are astray where they start FAR from it, or
-        from the middle of all rows, and are few.
+        from the middle of all rows, and are few.  More that lie close together before all others close nothing: they
+        are a recording of another time.
         """
         rows = sorted(self._counts.items())
-        total = sum(count for _, count in rows)
         middle = known if known is not None else _middle(rows)
         far = [hour for hour, _ in rows if abs(hour - middle) > FAR]
         count = sum(self._counts[hour] for hour in far)
-        if not count or (count >= _SHARE * total and (known is None or count > _FEW)):
+        if count >= _SHARE * self.total and (known is None or count > _FEW):
+            return 0
+        earlier = [hour for hour in far if hour < middle]
+        if known is None and self._dense(earlier):
+            far = far[len(earlier) :]
+        if not far:
             return 0
         for table, hour in [*self._held, *self._files]:
             if hour in far:
@@ -107,7 +112,12 @@ class Spool:
         kept = [hour for hour, _ in rows if hour not in far]
         self.first = max(kept[0], self.first or 0) if kept else None
         self.last = min(kept[-1] + HOUR - 1, self.last or 0) if kept else None
-        return count
+        return sum(self._counts[hour] for hour in far)
+
+    def _dense(self, hours: Sequence[int]) -> bool:
+        """Whether these hours (in order) hold more than a few rows, and more than one a day: what a sensor recorded."""
+        count = sum(self._counts[hour] for hour in hours)
+        return count > _FEW and hours[-1] - hours[0] < count * DAY
 
     def hours(self) -> Iterator[Slice]:
         """The hours that hold anything, in order; a flow that two sensors saw comes once."""

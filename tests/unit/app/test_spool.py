@@ -3,9 +3,9 @@ from collections import Counter
 import polars as pl
 import pytest
 
-from netpersona.app.spool import Spool
+from netpersona.app.spool import FAR, Spool
 from netpersona.flow.table import FLOW_SCHEMA, TRANSACTION_SCHEMA, batch
-from netpersona.flow.window import HOUR
+from netpersona.flow.window import DAY, HOUR
 
 MS = 1000  # µs
 START = 1_760_000_000_000_000 // HOUR * HOUR
@@ -157,3 +157,39 @@ def test_nothing_gives_no_hours():
 
 def test_times_before_the_epoch_have_their_hour():
     assert starts(hours(given(flow(-START - 1)))[0]) == [[-START - 1]]
+
+
+def left(rows, known=None):
+    """How many rows are left out for their clock, and how many remain."""
+    with Spool(None, 10_000) as spool:
+        spool.add(given(*rows))
+        astray = spool.discard_astray(known)
+        return astray, sum(part.flows.height for part in spool.hours())
+
+
+TRAFFIC = [flow(i * HOUR // 100, port=i) for i in range(2000)]
+
+
+@pytest.mark.parametrize("away", [2 * FAR, -2 * FAR])
+def test_a_few_rows_years_away_are_a_wrong_clock(away):
+    assert left([*TRAFFIC, *(flow(away + i, port=i) for i in range(50))]) == (50, 2000)
+
+
+def test_a_recording_of_another_time_before_the_rest_stays():
+    assert left([*TRAFFIC, *(flow(-2 * FAR + i, port=i) for i in range(150))]) == (0, 2150)
+
+
+def test_many_rows_after_the_rest_would_close_a_store_for_years():
+    assert left([*TRAFFIC, *(flow(2 * FAR + i, port=i) for i in range(150))]) == (150, 2000)
+    both = [*(flow(-2 * FAR + i, port=i) for i in range(101)), *(flow(2 * FAR + i, port=i) for i in range(50))]
+    assert left([*TRAFFIC, *both]) == (50, 2101)
+
+
+def test_rows_scattered_over_the_years_are_no_recording():
+    assert left([*TRAFFIC, *(flow(-2 * FAR - i * 30 * DAY, port=i) for i in range(150))]) == (150, 2000)
+
+
+def test_what_lies_years_before_what_a_store_holds_is_left_out_as_before():
+    earlier = [flow(-2 * FAR + i, port=i) for i in range(150)]
+    assert left([*TRAFFIC, *earlier], known=START) == (150, 2000)
+    assert left(earlier, known=START) == (0, 150)
