@@ -227,7 +227,7 @@ def _shared_notes(shared: pl.DataFrame) -> list[Refusal]:
     ]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # of the fleet as it is and was: each VM that comes or goes makes another one
 def _grounds(peers: tuple[tuple[str, str], ...]) -> tuple[_Ground, ...]:
     """The fleet's own, and the special ranges."""
     special = [

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from hashlib import blake2s
+from itertools import islice
 from typing import Any, NamedTuple
 
 from netpersona.persona.model import Persona
@@ -105,12 +106,13 @@ def coverage(suffixes: tuple[str, ...]) -> Mapping[str, bool]:
 
 
 class _Remembered(dict[str, Any]):
-    """Answers for names: there are ever new ones, so all are forgotten now and then."""
+    """Answers for names: there are ever new ones, so the older half is forgotten now and then."""
 
     def room(self) -> None:
         """Make room for one more."""
         if len(self) >= _KEPT:
-            self.clear()
+            for name in list(islice(self, _KEPT // 2)):
+                self.pop(name, None)  # rules are prepared in another thread too
 
 
 class _Coverage(_Remembered):

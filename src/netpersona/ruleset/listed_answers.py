@@ -25,7 +25,7 @@ from netpersona.ruleset.peers import PeerSet, numerically
 
 InForce = Mapping[str, tuple[str, ...]]  # for each domain the addresses that it stands for, canonical
 
-_KEPT = 200_000  # names of which is kept whether a listing may cover them
+_KEPT = 1 << 14  # names of which is kept whether a listing may cover them, or twice those that hold
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -45,6 +45,7 @@ class ListedAnswers:
         self._intel, self._at = intel, at
         self._known: set[str] = set()  # names that were looked up
         self._listed: set[str] = set()  # those of them that a listing may cover
+        self._room = _KEPT  # names that may be known before those are forgotten that no VM is answered any more
         self._changed: dict[VmId, InForce | None] = {}  # what settle() is to take up; None: the VM is gone
         self._answers: dict[VmId, InForce] = {}
         self._own: dict[VmId, frozenset[str]] = {}  # the addresses of listed names, of VMs that were answered any
@@ -93,8 +94,11 @@ class ListedAnswers:
         )
 
     def _look_up(self, names: set[str]) -> None:
-        if len(self._known) > _KEPT:
-            self._known, self._listed = set(), set()
+        if len(self._known) > self._room:
+            held = set().union(*self._answers.values())
+            self._known &= held
+            self._listed &= held
+            self._room = max(_KEPT, 2 * len(held))
         fresh = names - self._known
         self._known |= fresh
         self._listed |= self._intel.listed_names.among(fresh)

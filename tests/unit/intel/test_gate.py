@@ -6,7 +6,7 @@ import pytest
 
 from netpersona.flow.vm import Vm, VmId
 from netpersona.intel.feed import FeedSettings, parse
-from netpersona.intel.gate import GATES, NOTHING, Protected, refuse
+from netpersona.intel.gate import GATES, NOTHING, Protected, _grounds, refuse
 
 WEB = Vm(
     VmId("web-1"),
@@ -152,3 +152,12 @@ def test_nothing_of_a_warning_list_passes():
         ("1.1.1.1", True),
         ("9.9.9.9", True),
     ]
+
+
+def test_of_fleets_that_were_no_more_than_the_last_is_remembered():
+    snapshot = parse(b"203.0.113.7\n", FeedSettings("f", 0.9, allow=("documentation",)))
+    for number in range(1, 20):
+        vms = [Vm(VmId("web"), (f"203.0.113.{number}/24",))]
+        refused = refuse(snapshot, Protected.of(vms)).refused
+        assert bool(refused) == (number == 7), number
+    assert _grounds.cache_info().currsize <= 2

@@ -7,7 +7,7 @@ that were denied are not in it: the receipts tell of them (told.py).  What repea
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ _log = logging.getLogger("netpersona.live")
 _MINUTE = 60 * SECOND
 _LINES = 20  # that one part, or all alerts together, may have in a minute
 _TELLS_ITSELF = "feed "  # feed_fetching.py
-_KEPT = 10_000  # findings and faults of which is known that they were told
+_KEPT = 10_000  # findings and faults of which is known that they were told, and parts that were ever ill
 
 
 class _Bound:
@@ -51,7 +51,7 @@ class Journal:
 
     def __init__(self, begun: int) -> None:
         self._begun = begun  # µs: what was found before was told by an earlier run
-        self._parts: defaultdict[str, _Known] = defaultdict(_Known)
+        self._parts: dict[str, _Known] = {}  # those that were ever ill: each new VM brings a tap of another name
         self._bound = _Bound()  # of all alerts together
         self._silent = 0  # alerts that were not told
         self._told: dict[str, None] = {}  # findings and faults, oldest first
@@ -60,7 +60,13 @@ class Journal:
         """A part is so at `now` (µs)."""
         if part.name.startswith(_TELLS_ITSELF):
             return
-        known = self._parts[part.name]
+        known = self._parts.get(part.name)
+        if known is None and part.well:
+            return
+        if known is None:
+            known = self._parts[part.name] = _Known()
+            if len(self._parts) > _KEPT:
+                del self._parts[next(iter(self._parts))]
         says = "" if part.well else part.says
         if (part.well, says) == (known.well, known.says):
             return

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from netpersona.app import log
-from netpersona.app.live.journal import Journal
+from netpersona.app.live.journal import _KEPT, Journal
 from netpersona.app.live.supervisor import Supervisor
 from netpersona.errors import InventoryError
 from netpersona.flow.window import SECOND
@@ -102,3 +102,14 @@ def test_the_stream_of_the_journal_is_told_by_device_and_inode(monkeypatch, tmp_
         assert log._is_journal(f"{there.st_dev}:{there.st_ino}")
         assert not log._is_journal(f"{there.st_dev}:{there.st_ino + 1}")
         assert not log._is_journal("")
+
+
+def test_of_parts_that_come_and_go_nothing_is_remembered_unless_they_were_ill():
+    supervisor = Supervisor(AT)
+    journal = supervisor.journal
+    for number in range(100):
+        supervisor.well(f"tap vnet{number}")
+    assert not journal._parts
+    for number in range(_KEPT + 100):
+        supervisor.ill(f"tap vnet{number}", "no such device")
+    assert len(journal._parts) == _KEPT
