@@ -243,11 +243,67 @@ def test_damage_without_end_is_given_up(tmp_path, monkeypatch):
     assert flows.height
 
 
-def test_a_damaged_pcapng_block_ends_the_file(tmp_path):
-    good = section() + interface() + enhanced(session()[0], T0)
-    flows, _, skipped = read(tmp_path, good + struct.pack("<III", 6, 5, 0) + bytes(100))
-    assert flows.height == 1
-    assert skipped == {"rest of the file unreadable after a damaged pcapng block": 1}
+NG = section() + interface()
+DAMAGED = "damaged pcapng block"
+UNKNOWN = "packet of an interface that was not described"
+
+
+def packets_of(flows):
+    return int((flows["packets_orig"] + flows["packets_resp"]).sum())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("length", [5, 0, 0x7FFF_FFFF, 64, 1 << 20])
+def test_behind_a_damaged_pcapng_block_reading_goes_on_at_the_next_sound_one(tmp_path, monkeypatch, order, length):
+    blocks = [enhanced(packet, T0 + at, order=order) for at, packet in enumerate(session() * 4)]
+    assert len(blocks[5]) != length
+    blocks[5] = blocks[5][:4] + struct.pack(f"{order}I", length) + blocks[5][8:]
+    content = section(order) + interface(order=order) + b"".join(blocks)
+    for size in (pcapng.BLOCK, 400):
+        monkeypatch.setattr(pcapng, "BLOCK", size)
+        flows, _, skipped = read(tmp_path, content)
+        assert packets_of(flows) == 31
+        assert skipped == {DAMAGED: 1}
+
+
+def test_a_pcapng_block_of_which_bytes_are_missing_costs_no_other(tmp_path):
+    blocks = [enhanced(packet, T0 + at) for at, packet in enumerate(session() * 4)]
+    blocks[5], blocks[20] = blocks[5][:-7], bytes(33) + blocks[20]
+    flows, _, skipped = read(tmp_path, NG + b"".join(blocks))
+    assert packets_of(flows) == 31
+    assert skipped == {DAMAGED: 2}
+
+
+def test_interfaces_described_behind_damage_are_not_believed(tmp_path):
+    """The lost block may have described one, so that numbers moved, or have begun a section."""
+    packet, junk = session()[0], struct.pack("<III", 6, 5, 0) + bytes(96)
+    good = enhanced(packet, T0)
+    flows, _, skipped = read(
+        tmp_path, NG + good + junk + good + interface() + good + enhanced(packet, T0, 1) + NG + good
+    )
+    assert packets_of(flows) == 3
+    assert skipped == {DAMAGED: 1, UNKNOWN: 2}
+    broken = section()[:8] + bytes(4) + section()[12:]
+    flows, _, skipped = read(tmp_path, NG + good + broken + interface() + good + NG + good)
+    assert packets_of(flows) == 2
+    assert skipped == {DAMAGED: 1, UNKNOWN: 1}
+
+
+def test_a_pcapng_file_that_is_only_cut_short_is_not_damaged(tmp_path):
+    blocks = [enhanced(packet, T0 + at) for at, packet in enumerate(session())]
+    flows, _, skipped = read(tmp_path, (NG + b"".join(blocks))[:-9])
+    assert packets_of(flows) == 7
+    assert skipped == {"packet cut short by the end of the file": 1}
+
+
+def test_pcapng_damage_without_end_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(pcapng, "REPAIRS", 3)
+    blocks = [enhanced(packet, T0 + at) for at, packet in enumerate(session() * 6)]
+    for at in range(4, 48, 8):
+        blocks[at] = blocks[at][:4] + struct.pack("<I", 5) + blocks[at][8:]
+    flows, _, skipped = read(tmp_path, NG + b"".join(blocks))
+    assert skipped == {DAMAGED: 4, "rest of the file unreadable after a damaged pcapng block": 1}
+    assert flows.height
 
 
 def test_damaged_compression_gives_what_could_be_unpacked(tmp_path):

@@ -2,6 +2,11 @@
 
 Each interface has its own link type, clock unit (if_tsresol) and clock offset (if_tsoffset); each section its own
 byte order.  A simple packet block has no time: it takes the time of the packet before it in the file.
+
+Every block has its length at its beginning and at its end.  Where these differ or cannot be, the block is damaged: it
+is counted, and reading goes on at the next block whose lengths agree and that another block follows.  Interfaces that
+are described behind damage may have lost their number, or belong to a section whose header was lost: from there to the
+next section, packets are of no interface that is known, and are counted.
 """
 
 from __future__ import annotations
@@ -30,8 +35,12 @@ from netpersona.errors import SourceError
 
 LONGEST_BLOCK = 16 << 20  # bytes; Wireshark's limit for a block
 INTERFACES = 1 << 16  # in one file
+REPAIRS = 64  # damaged places after which the rest of a file is given up
 
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
+_KINDS = 11  # of blocks that carry data; they are numbered from 1
+_LONGEST_FOUND = LONGEST + 4096  # bytes in a block that is found behind damage: a packet, and what is said of it
+_SEARCHED = 1 << 20  # bytes in which a block is looked for at once
 _SHORTEST = {_SECTION: 28, _INTERFACE: 20, _OLD_PACKET: 32, _SIMPLE: 16, _ENHANCED: 32}
 _DAMAGED = "damaged pcapng block"
 _GIVEN_UP = "rest of the file unreadable after a damaged pcapng block"
@@ -62,14 +71,15 @@ def read_pcapng(stream: BinaryIO, name: str, skipped: Counter[str]) -> Iterator[
         block = stream.read(BLOCK)
         buffer = rest + block + bytes(SLACK)
         end = len(buffer) - SLACK
-        at = reader.walk(buffer, end, skipped)
+        at = reader.walk(buffer, end, skipped, is_last=not block)
         packets = reader.take(np.frombuffer(buffer, np.uint8), skipped)
         if len(packets):
             yield packets
-        if not block or at is None:
-            if at is None:
-                skipped[_GIVEN_UP] += 1
-            elif at < end:
+        if reader.repairs > REPAIRS:
+            skipped[_GIVEN_UP] += 1
+            return
+        if not block:
+            if at < end and not reader.lost:
                 skipped[_CUT_SHORT] += 1
             return
         rest = buffer[at:end]
@@ -85,6 +95,9 @@ class _Pcapng:
         self.time = 0  # of the last packet, µs
         self.places: list[int] = []  # where packet blocks begin
         self.spans: list[tuple[int, bool, int, int]] = []  # from which packet on: big-endian, base, interfaces
+        self.repairs = 0
+        self.lost = False  # behind damage, and no sound block was found yet
+        self.repaired = False  # this section was damaged
 
     def open_section(self, buffer: bytes, at: int) -> int | None:
         """Begin the section whose header stands there; its length, or None where it is not a header."""
@@ -93,39 +106,105 @@ class _Pcapng:
             return None
         self.order = "<" if mark == b"\x4d\x3c\x2b\x1a" else ">"
         length, _mark, major = struct.unpack_from(f"{self.order}IIH", buffer, at + 4)
-        self.base = len(self.interfaces)
-        self._begin_span()
+        self._forget_interfaces()
+        self.repaired = False
         return int(length) if major == 1 else None
 
-    def walk(self, buffer: bytes, end: int, skipped: Counter[str]) -> int | None:
-        """Note the packet blocks of this buffer; where the first block that is not whole begins, None for damage."""
-        at, note = 0, self.places.append
-        header = struct.Struct(f"{self.order}II").unpack_from
+    def walk(self, buffer: bytes, end: int, skipped: Counter[str], *, is_last: bool) -> int:
+        """Note the packet blocks of this buffer; where the first block that is not whole begins."""
+        at = self._next_block(buffer, 0, end) if self.lost else 0
+        while not self.lost and at <= end - 12:
+            at, is_sound = self._run(buffer, at, end, skipped)
+            if at > end - 12 or (is_sound and not is_last):
+                break
+            after = self._next_block(buffer, at + 1, end)
+            if is_sound and self.lost:  # a block that the file's end cut short, and nothing behind its beginning
+                self.lost = False
+                break
+            self.repairs, self.repaired = self.repairs + 1, True
+            skipped[_DAMAGED] += 1
+            at = after
+            if self.repairs > REPAIRS:
+                break
+        return at
+
+    def _run(self, buffer: bytes, at: int, end: int, skipped: Counter[str]) -> tuple[int, bool]:
+        """Note the packet blocks from there on; where they end, and whether only the buffer ends there."""
+        note = self.places.append
+        both, one = (struct.Struct(f"{self.order}{form}").unpack_from for form in ("II", "I"))
         while at <= end - 12:
-            kind, length = header(buffer, at)
+            kind, stated = both(buffer, at)
             if kind == _SECTION:
                 if at > end - 28:
                     break
                 opened = self.open_section(buffer, at)
                 if opened is None:
-                    return None
-                length, header = opened, struct.Struct(f"{self.order}II").unpack_from
-            length = (length + 3) & ~3
+                    self._forget_interfaces()
+                    return at, False
+                stated = opened
+                both, one = (struct.Struct(f"{self.order}{form}").unpack_from for form in ("II", "I"))
+            length = (stated + 3) & ~3
             if length < _SHORTEST.get(kind, 12) or length > LONGEST_BLOCK:
-                return None
+                return at, False
             if at + length > end:
                 break
+            if stated == length and one(buffer, at + length - 4)[0] != length:
+                return at, False
             if kind in (_ENHANCED, _OLD_PACKET, _SIMPLE):
                 note(at)
             elif kind == _INTERFACE:
                 self._describe(buffer, at, length, skipped)
             at += length
-        return at
+        return at, True
+
+    def _next_block(self, buffer: bytes, first: int, end: int) -> int:
+        """Where the first sound block from `first` on begins; `lost` says that there is none, but may be from there."""
+        for start in range(first, end - 12, _SEARCHED):
+            for at in self._candidates(buffer, start, min(start + _SEARCHED, end - 12)):
+                after = at + (self._sound_length(buffer, at, end) or _LONGEST_FOUND)
+                if after <= end and (after > end - 12 or self._sound_length(buffer, after, end)):
+                    self.lost = False
+                    return at
+        self.lost = True
+        return max(first, end - _LONGEST_FOUND)
+
+    def _candidates(self, buffer: bytes, first: int, end: int) -> list[int]:
+        """Where a block of a known kind and of a length that can be may begin, in order."""
+        found = []
+        for start in range(first, min(first + 4, end)):
+            words = np.frombuffer(buffer, f"{self.order}u4", (end - start + 3) // 4 + 1, start)
+            kinds, lengths = words[:-1], words[1:]
+            known = (kinds - np.uint32(1) < _KINDS) & (lengths % 4 == 0) & (lengths >= 12) & (lengths <= _LONGEST_FOUND)
+            found += (start + 4 * np.flatnonzero(known | (kinds == _SECTION))).tolist()
+        return sorted(found)
+
+    def _sound_length(self, buffer: bytes, at: int, end: int) -> int | None:
+        """The length of the block that begins there, where it says the same at its end as far as that can be seen."""
+        kind, length = struct.unpack_from(f"{self.order}II", buffer, at)
+        if kind == _SECTION:
+            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(buffer[at + 8 : at + 12])
+            if order is None:
+                return None
+            (length,) = struct.unpack_from(f"{order}I", buffer, at + 4)
+        else:
+            order = self.order
+        if length % 4 or not _SHORTEST.get(kind, 12) <= length <= LONGEST_BLOCK:
+            return None
+        is_whole = at + length <= end
+        return None if is_whole and struct.unpack_from(f"{order}I", buffer, at + length - 4)[0] != length else length
+
+    def _forget_interfaces(self) -> None:
+        """From here on no interface is known."""
+        self.base = len(self.interfaces)
+        self._begin_span()
 
     def _begin_span(self) -> None:
         self.spans.append((len(self.places), self.order == ">", self.base, len(self.interfaces) - self.base))
 
     def _describe(self, buffer: bytes, at: int, length: int, skipped: Counter[str]) -> None:
+        if self.repaired:
+            self._forget_interfaces()
+            return
         if len(self.interfaces) >= INTERFACES:
             skipped["interface beyond the most a file may have"] += 1
             return
