@@ -78,6 +78,12 @@ def plain_name(name: str) -> str:
     return name[3:] if name.startswith(("id.", "id_")) else name
 
 
+def iso_seconds(text: pl.Expr) -> pl.Expr:
+    """ISO 8601 text (with Z or an offset) as float seconds; null where it is none."""
+    micros = text.str.replace("Z$", "+00:00").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+    return micros.dt.epoch("us") / 1_000_000
+
+
 def sound(rows: Rows) -> Rows:
     """The rows that can be records, their addresses canonical; the others are counted by reason.
 

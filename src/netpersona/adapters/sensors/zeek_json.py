@@ -28,6 +28,7 @@ from netpersona.adapters.sensors.zeek_fields import (
     TEXTS,
     TIME,
     Rows,
+    iso_seconds,
     kind_of,
     plain_name,
 )
@@ -162,12 +163,6 @@ def _plain(frame: pl.DataFrame, kind: str, *, nested: bool, iso: bool) -> pl.Dat
     at = iso_seconds(pl.col("ts")) if iso else pl.col("ts")
     flat = flat.with_columns(pl.when(at < _MILLIS).then(at).otherwise(at / 1000).alias("ts"))
     return flat.select(*FIELDS[kind], "node")
-
-
-def iso_seconds(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 text (with Z or an offset) as float seconds; null where it is none."""
-    micros = text.str.replace("Z$", "+00:00").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
-    return micros.dt.epoch("us") / 1_000_000
 
 
 def _line_by_line(block: bytes) -> list[Rows]:

@@ -2,10 +2,13 @@
 
 A block is read at once with the types its header promises.  Only where that fails, or the number of
 separators is not what it must be, are its lines looked at one by one, and the bad ones counted.
+
+Zeek's filter option `tsv` writes one line of names without #fields; `zeek-cut -u` writes times as ISO 8601.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,12 +29,14 @@ from netpersona.adapters.sensors.zeek_fields import (
     TEXTS,
     TIME,
     Rows,
+    iso_seconds,
     kind_of,
     plain_name,
 )
 from netpersona.errors import SourceError
 
 _DIRECTIVES = (b"#separator", b"#set_separator", b"#empty_field", b"#unset_field", b"#path", b"#fields")
+_NAMES = re.compile(rb"(?:[\w.]+\t)*ts\t(?:[\w.]+\t)*id[._]orig_h\t")  # of the fields, alone on the first line
 _JUNK = 5  # lines before the first header line
 _TYPES: dict[str, type[pl.DataType]] = {TIME: pl.Float64, SPAN: pl.Float64, PORT: pl.UInt16, COUNT: pl.Int64}
 _ABSENT: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -66,7 +71,8 @@ class Header:
 
 def looks_like_tsv(head: bytes) -> bool:
     """Whether the text begins as a Zeek TSV log does: with one of its header lines, perhaps after some junk."""
-    return any(line.lstrip().startswith(_DIRECTIVES) for line in head.lstrip().split(b"\n", _JUNK)[:_JUNK])
+    begins = head.lstrip().split(b"\n", _JUNK)[:_JUNK]
+    return _NAMES.match(head) is not None or any(line.lstrip().startswith(_DIRECTIVES) for line in begins)
 
 
 def looks_headerless(head: bytes) -> bool:
@@ -87,16 +93,17 @@ def headerless(path: Path, line: int) -> SourceError:
 
 def kinds_of_tsv(head: bytes) -> set[str | None]:
     """The kinds of rows whose headers the text shows; None for a log that says nothing of flows."""
-    text = head.replace(b"\r\n", b"\n")
+    text = _with_directive(head.replace(b"\r\n", b"\n"))
     kinds = {header.kind for header, _ in _segments(Header(), text) if header.fields}
     return kinds or {None}
 
 
 def read_tsv(path: Path, stream: BinaryIO, skipped: dict[str, int]) -> Iterator[Rows]:
     """The log's rows, block by block.  Raises SourceError for rows that come before the first #fields line."""
-    header, explained = Header(), False
+    header, explained, is_first = Header(), False, True
     for block in blocks(path, stream, skipped):
         text = block.replace(b"\r\n", b"\n") if b"\r\n" in block[:4096] else block
+        text, is_first = _with_directive(text) if is_first else text, False
         parts: dict[Header, list[bytes]] = {}
         for ruled_by, data in _segments(header, text):
             header = ruled_by
@@ -112,6 +119,11 @@ def read_tsv(path: Path, stream: BinaryIO, skipped: dict[str, int]) -> Iterator[
                 lost = sum(1 for line in rows.split(b"\n") if line.strip())
                 skipped["no header"] = skipped.get("no header", 0) + lost
             explained = True
+
+
+def _with_directive(text: bytes) -> bytes:
+    """The beginning of a log, whose names alone on the first line become its #fields."""
+    return b"#fields\t" + text if _NAMES.match(text) else text
 
 
 def _segments(header: Header, text: bytes) -> Iterator[tuple[Header, bytes]]:
@@ -248,16 +260,17 @@ def _typed(header: Header, frame: pl.DataFrame, names: list[str], kind: str) -> 
     unset = [pl.when(pl.col(name) != header.unset).then(pl.col(name)).alias(name) for name in names]
     text = frame.with_columns(unset)
     cast = {name: pl.col(name).cast(dtype, strict=False) for name, dtype in numbers.items()}
-    broken = text.select(
-        pl.any_horizontal([pl.lit(value=False), *(cast[n].is_null() & pl.col(n).is_not_null() for n in numbers)]).alias(
-            "no"
-        )
-    )["no"]
-    if len(broken) != text.height:
-        broken = pl.Series([False]).new_from_index(0, text.height)
-    kept = text.filter(~broken).with_columns(expr.alias(name) for name, expr in cast.items())
-    wrong = text.height - kept.height
-    return kept, {"not a number": wrong} if wrong else {}
+    timeless = pl.lit(value=False)
+    if "ts" in cast:
+        cast["ts"] = pl.coalesce(cast["ts"], iso_seconds(pl.col("ts")))
+        timeless = cast["ts"].is_null() & pl.col("ts").is_not_null()
+    broken = [cast[name].is_null() & pl.col(name).is_not_null() for name in numbers]
+    marked = text.with_columns(timeless.alias(" timeless"), pl.any_horizontal(timeless, *broken).alias(" broken"))
+    sound = marked.filter(~pl.col(" broken")).select(text.columns)
+    kept = sound.with_columns(expr.alias(name) for name, expr in cast.items())
+    without = int(marked[" timeless"].sum())
+    skipped = {"not a time": without, "not a number": text.height - kept.height - without}
+    return kept, {reason: count for reason, count in skipped.items() if count}
 
 
 def _finished(header: Header, frame: pl.DataFrame, kind: str) -> pl.DataFrame:

@@ -30,6 +30,19 @@ def test_every_microsecond_survives(tmp_path):
     assert starts == sorted(int(at.replace(".", "")) for at in times)
 
 
+@pytest.mark.parametrize("at", ["2022-06-12T21:59:58Z", "2022-06-12T21:59:58+0000", "2022-06-13T03:44:58.000+05:45"])
+def test_times_that_zeek_cut_made_readable(tmp_path, at):
+    found = read(write(tmp_path, header() + row(ts=at) + row()))
+    assert found.flows["start"].to_list() == [1655071198000000, 1655071198444458]
+    assert found.skipped == {}
+
+
+def test_names_of_fields_without_their_directive(tmp_path):
+    """Zeek writes so with the filter option tsv=T."""
+    with_directive = read(write(tmp_path, header() + row()))
+    assert read(write(tmp_path, "\t".join(FIELDS) + "\n" + row())).flows.equals(with_directive.flows)
+
+
 def test_bytes_without_headers_stand_in_where_the_others_are_missing(tmp_path):
     flow = read(write(tmp_path, header() + row(orig_ip_bytes="-", resp_ip_bytes="-"))).flows.row(0, named=True)
     assert (flow["bytes_orig"], flow["bytes_resp"]) == (1596, 4039)
@@ -141,7 +154,8 @@ def test_damaged_gzip_gives_what_it_can_and_says_so(tmp_path):
         ("1655071198.4\tC\n", "wrong number of fields"),
         (row().rstrip("\n") + "\textra\n", "wrong number of fields"),
         ("\x00\x01\x7f\n", "wrong number of fields"),
-        (row(ts="yesterday"), "not a number"),
+        (row(ts="yesterday"), "not a time"),
+        (row(ts="2022-06-12T21:59:58"), "not a time"),  # of which zone?
         (row(ts="-"), "no time"),
         (row(ts="nan"), "time out of range"),
         (row(ts="-5.0"), "time out of range"),
