@@ -4,7 +4,7 @@ the loop: begin(checkpoint) ----> writer: store.commit() ----> the loop: over(),
 who asks: wait(number), until the checkpoint of this number is written, or was refused
 
 Behind a checkpoint the store lets go what is too old, each hour, and first an hour after the start: a clock that was
-wrong at boot is set by then.
+wrong at boot is set by then.  And each ten minutes what was freed is given back to the system.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from netpersona.app.live.heap import give_back
 from netpersona.app.live.orders import PATIENCE
 from netpersona.errors import StoreError
 from netpersona.flow.vm import VmId
-from netpersona.flow.window import HOUR
+from netpersona.flow.window import HOUR, MINUTE
 from netpersona.ports import Checkpoint, Forgotten, Keep, Store
 
 _log = logging.getLogger("netpersona.live")
+_GIVE_BACK = 10 * MINUTE  # µs, event time
 _NAMED = 5  # VMs that were forgotten, of which the log tells the names
 
 
@@ -30,6 +32,7 @@ class Saving:
     def __init__(self, store: Store, keep: Keep | None = None) -> None:
         self._store, self._keep = store, keep
         self._forget_at: int | None = None  # µs, event time
+        self._given_back_at = 0  # µs, event time
         self._gone: tuple[VmId, ...] = ()  # that were forgotten, and not told by forgotten()
         self._writer = ThreadPoolExecutor(1, "store")
         self._writing: Future[None] | None = None
@@ -84,8 +87,13 @@ class Saving:
             with self._told:
                 self._ended = number
                 self._told.notify_all()
-        if self._keep is not None and checkpoint.closed_until is not None:
+        if checkpoint.closed_until is None:
+            return
+        if self._keep is not None:
             self._forget(checkpoint.closed_until, self._keep)
+        if abs(checkpoint.closed_until - self._given_back_at) >= _GIVE_BACK:  # clocks are set back too
+            give_back()
+            self._given_back_at = checkpoint.closed_until
 
     def _forget(self, at: int, keep: Keep) -> None:
         if self._forget_at is not None and at >= self._forget_at:

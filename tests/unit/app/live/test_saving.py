@@ -1,6 +1,8 @@
 """What is too old is let go behind a checkpoint: when, what the log tells, and that a failure of it is no failure of it."""
 
 import logging
+from pathlib import Path
+from resource import getpagesize
 
 import pytest
 
@@ -8,7 +10,7 @@ from conformance.test_store import DB, WEB, checkpoint, finding, state, term, th
 from netpersona.adapters.stores.memory import MemoryStore
 from netpersona.app.live.saving import Saving
 from netpersona.errors import StoreError
-from netpersona.flow.window import DAY, HOUR
+from netpersona.flow.window import DAY, HOUR, MINUTE
 from netpersona.ports import Keep, Outcome
 
 START = 100 * DAY
@@ -68,3 +70,28 @@ def test_a_store_that_cannot_forget_has_stored_all_the_same(saving, store, caplo
     del store.forget
     assert save(saving, START + HOUR + 1) == ()
     assert save(saving, START + 2 * HOUR) == (DB,)
+
+
+def test_what_was_freed_is_given_back_each_ten_minutes_and_when_the_clock_was_set_back(saving):
+    for at in (START, START + 10 * MINUTE, START - DAY):
+        kept = freed()
+        before = resident()
+        save(saving, at)
+        assert resident() < before - 16, at
+        del kept
+    kept = freed()
+    before = resident()
+    save(saving, START - DAY + 9 * MINUTE)
+    assert resident() > before - 16
+    del kept
+
+
+def freed():
+    """Free some 40 MiB of the heap, but for what lies at its end."""
+    taken = [bytes(900) for _ in range(50_000)]
+    return taken[-1]
+
+
+def resident():
+    """MiB that the process has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize() / 2**20
