@@ -99,7 +99,8 @@ def _head(told: _Object) -> Text:
     labels = "".join(f"  {name}={value}" for name, value in meta["labels"].items())
     last = status["traffic_profile"].get("last_seen")
     when = "not seen yet" if last is None else f"last seen {clock(last)} UTC"
-    return head.append(f", {frozen}{labels}\n{when}; its next flow is of a known kind with {seen:.1%}")
+    known = f"its next flow is of a known kind with {seen:.1%}" if seen else "no flow of it is of a known kind yet"
+    return head.append(f", {frozen}{labels}\n{when}; {known}")
 
 
 def _network(base: _Object) -> RenderableType:
@@ -161,7 +162,7 @@ def _told(told: Iterable[tuple[Text, str]]) -> list[RenderableType]:
 
 def _traffic(profile: _Object) -> list[RenderableType]:
     if not profile["flows"]:
-        return [Text("nothing learned yet", style="dim")]
+        return [Text("nothing learned yet: windows are learned when they are over, if they were calm", style="dim")]
     kept = len(profile["services"]) + len(profile["peers"])
     facts = [
         ("learned", f"{counted(profile['flows'], 'flow')} in {counted(profile['windows'], 'active window')}"),

@@ -49,8 +49,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "indicator", listed["words"]
     for row in listed["listings"]:
         yield "", _listing_words(row)
-    learned = f"persona version {persona['version']}, {persona['completeness']:.1%} learned"
-    yield "risk", f"{persona['risk']:.3f} ({learned})"
+    learned = f"{persona['completeness']:.1%} learned" if persona["completeness"] else "nothing learned yet"
+    yield "risk", f"{persona['risk']:.3f} (persona version {persona['version']}, {learned})"
     for t in persona["risk_terms"]:
         yield "", f"+{t['log_odds']:.2f} {t['detector']} {t['peer'] or 'many'}: {t['why']}"
     if persona["risk_elsewhere"]["terms"]:

@@ -230,7 +230,8 @@ def test_reset_forgets_what_is_normal_and_nothing_else(store, run):
     told(run, "reset", "web-1", "--yes")
     state = open_store(str(store)).states()[WEB.vm]
     assert state == VmState(replace(WEB, version=3, profile=TrafficProfile(), completeness=Completeness()), Memory())
-    assert "nothing learned yet" in told(run, "show", "web-1")
+    assert "nothing learned yet: windows are learned when they are over" in told(run, "show", "web-1")
+    assert "no flow of it is of a known kind yet" in told(run, "show", "web-1")
     assert object_of(run, "show", "web-1")["status"]["risk_score"] > 0.3
     assert "nothing was changed" in told(run, "reset", "web-1", "--yes")
 

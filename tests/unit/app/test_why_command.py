@@ -97,6 +97,11 @@ def refusal(capsys, *argv):
     return capsys.readouterr().err
 
 
+def test_of_a_vm_that_never_was_calm_it_says_that_nothing_is_learned(ask):
+    assert ask("why", "web", "8.8.4.20")["persona"]["completeness"] == 0
+    assert ", nothing learned yet)" in ask("why", "web", "8.8.4.20", plain=True)
+
+
 def test_only_the_risk_that_concerns_the_peer_is_told_in_full(ask):
     told = ask("why", "web", "8.8.4.20")["persona"]
     assert {t["detector"] for t in told["risk_terms"]} == {"c2_beacon"}
