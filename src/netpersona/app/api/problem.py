@@ -6,7 +6,7 @@ Nothing of a request is echoed but what an error's own sentence quotes, and no t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from netpersona.app.api.models.feeds import FEED_NAME
 from netpersona.app.api.problem_words import TYPE, kind_of
 from netpersona.errors import NetpersonaError
 
@@ -57,10 +58,17 @@ async def _ours(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [{"where": _where(each["loc"]), "message": str(each["msg"])} for each in error.errors()[:20]]
+    wrong = [{"where": _where(each["loc"]), "message": _message(each)} for each in error.errors()[:20]]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in wrong)
     advice = "See /api/v1/openapi.json for what is expected; nothing was changed."
     return problem(422, "request", "The request is not understood", detail, advice, errors=wrong)
+
+
+def _message(wrong: Mapping[str, Any]) -> str:
+    """What is wrong with one value, for people, who read no regular expressions."""
+    if wrong.get("ctx", {}).get("pattern") == FEED_NAME:
+        return "a feed's name has letters, digits, '.', '_' and '-', and at most 64 of them"
+    return str(wrong["msg"])
 
 
 def _where(place: Sequence[str | int]) -> str:

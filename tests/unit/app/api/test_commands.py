@@ -235,6 +235,7 @@ def test_feeds(run, place):
     many.write_text("\n".join(f"45.{a}.{b}.1" for a in range(100) for b in range(110)))
     assert "11,000 indicators added" in run("feed", "push", "many", "--from", many)
     assert "cannot be read" in run("feed", "push", "many", "--from", place / "absent.txt", code=2)
+    assert "a feed's name has letters, digits" in run("feed", "push", "my feed", "1.2.3.4", code=2)
 
 
 def test_the_store_is_as_the_commands_left_it(run, place):

@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints
 from netpersona.app.api.models.shape import Model, Named, Share, Version
 
 Value = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x20,;#\x7f]+$")]
-FeedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+FEED_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+FeedName = Annotated[str, StringConstraints(pattern=FEED_NAME)]
 Why = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 _Short = Annotated[str, StringConstraints(min_length=1, max_length=64)]
