@@ -101,6 +101,15 @@ def polling():
     return rows
 
 
+def agents():
+    """Two vendors' agents that ask for work each minute, by names that somebody chose."""
+    rows = []
+    for i, (period, name) in enumerate(((60 * SECOND, "telemetry-vendor"), (45 * SECOND, "remote-helper"))):
+        asks = {"out": 1_400, "back": 5_200, "application": "ssl", "server_name": f"agent.{name}.com"}
+        rows += [flow(at, f"198.51.100.{20 + i}", 443, **asks) for at in every(period, jitter=0.1 * i)]
+    return rows
+
+
 def monitoring():
     """A monitor that pings thirty machines of its network every minute and tries their services; one of them is down."""
     rows = []
@@ -169,7 +178,7 @@ def names_that_fail():
 
 
 ORDINARY = [
-    time_and_discovery, updates, polling, monitoring, printing, chat_and_push, video_call, tunnel_to_work, domain,
+    time_and_discovery, updates, polling, agents, monitoring, printing, chat_and_push, video_call, tunnel_to_work, domain,
     file_sharing, names_that_fail,
 ]  # fmt: skip
 

@@ -27,7 +27,7 @@ from netpersona.risk.detectors import Context, judge_all, settle
 from netpersona.risk.finding import Finding
 from netpersona.risk.signatures import signatures
 
-SERIOUS = 1.0  # log-odds: a window with a finding of this weight is not calm, and nothing of it is learned
+SERIOUS = 1.0  # log-odds: a window with an alert of this weight is not calm, and nothing of it is learned
 _NEGLIGIBLE = 0.05  # log-odds: not worth a term
 _NAMES = 8  # that a term carries; of more, the listing that they stand below
 
@@ -117,7 +117,7 @@ def _added(before: Sequence[RiskTerm], terms: Sequence[RiskTerm], at: int, conte
 
 def _learned(persona: Persona, observation: Observation, findings: Sequence[Finding]) -> TrafficProfile:
     """The profile with this window, if it was calm; without the peers that findings name."""
-    if persona.learning == "frozen" or any(f.weight >= SERIOUS for f in findings):
+    if persona.learning == "frozen" or any(f.alert and f.weight >= SERIOUS for f in findings):
         return persona.profile
     return learn(persona, observation, but={peer for f in findings for peer in f.peers})
 

@@ -81,6 +81,18 @@ def test_of_a_window_that_worries_a_little_the_named_peers_are_not_learned():
     assert BAD not in {kind.peer for kind in profile.kinds}
 
 
+def test_a_serious_finding_that_is_no_alert_keeps_only_its_own_peers_from_being_learned():
+    agent = {"server_name": "agent.telemetry-vendor.com", "flows": 5, "every": 60 * SECOND}
+    windows = [window([talk(at=i * WINDOW), talk(BAD, at=i * WINDOW, **agent)], number=i) for i in range(20)]
+    *_, step = judged(*windows)
+    [finding] = step.findings
+    assert (finding.kind, finding.alert, finding.weight >= SERIOUS) == ("c2_beacon", False, True)
+    profile = step.state.persona.profile
+    assert profile.windows == 20
+    assert profile.kinds[Kind("outbound", "tcp", 443, FAR)].flows > 19.9
+    assert profile.kinds[Kind("outbound", "tcp", 443, BAD)].flows < 11  # those before it was found
+
+
 def test_learning_goes_on_when_it_is_calm_again():
     *_, after = judged(calm(0), called(1), calm(2))
     assert after.state.persona.profile.windows == 2

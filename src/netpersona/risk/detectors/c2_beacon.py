@@ -3,11 +3,12 @@
 How it is fooled: by intervals drawn at random over a wide range, by calling a different address each time, and by
 hiding inside one long connection.  Updaters, tiles and sync clients call regularly too: regularity alone is context;
 an alert needs more (seconds rather than minutes between calls, an unusual port, nobody answering, a peer new to a VM
-that we know).  Many calls for a few words each are told without any rhythm.
+that we know).  A vendor's agent that asks each minute by a name that somebody chose is context too, where the VM did so
+from the beginning.  Many calls for a few words each are told without any rhythm.
 Cost: a sort of at most 200 gaps for each contact called ten times or more.
 Method: as RITA scores beacons: the median absolute deviation of the gaps against their median, and their Bowley
 skewness; besides, the share of gaps that are whole multiples of the median, since calls get lost, and calls without
-any pause.
+any pause.  That a peer is new, or called by no name, makes it worse, as RITA's modifiers do.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from netpersona.flow.window import DAY, MINUTE, SECOND
+from netpersona.flow.window import DAY, MINUTE, SECOND, WINDOW
 from netpersona.observation.model import Conversation
+from netpersona.persona.domains import registered_domain
 from netpersona.persona.profile import kind_of
+from netpersona.risk.detectors.bigrams import STRANGE, strangeness
 from netpersona.risk.detectors.makers import well_known
 from netpersona.risk.detectors.peers import ALTERNATIVE_PORTS, PERIODIC_PORTS, WEB_PORTS, near, scope, usual
-from netpersona.risk.detectors.report import found
+from netpersona.risk.detectors.report import found, going_on, subject
 from netpersona.risk.detectors.scene import ENOUGH_CALLS, Call, Scene
 from netpersona.risk.detectors.words import shown, size, span
 from netpersona.risk.finding import Finding, Severity
@@ -38,6 +41,8 @@ BROWSING = 15  # outside peers called in one window: somebody is browsing
 ALERT_AT = 0.6
 REPORT_AT = 0.3
 QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of calling this often
+UNHURRIED = MINUTE // 2  # period from which on agents of a vendor ask for news
+WINDOWS = 24  # active windows learned before a peer is new to a VM that we know
 PAUSE = 10 * SECOND
 UNBROKEN = 2 * MINUTE
 REGULAR_ENOUGH = 0.75  # what many calls without any pause are worth
@@ -178,6 +183,8 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
     points += 2.5 if period <= QUICK else -0.5 if period >= 10 * MINUTE else 0.0
     points += 1.0 if c.flows >= INTENSE else 0.0
     points += _where(scene, c)
+    if period >= UNHURRIED and _by_name(c):
+        points -= 1.5
     if c.transport == "tcp" and contact.answered * 2 < contact.flows and contact.bytes_out:
         points += 1.0
     if contact.bytes_in > CONTENT * contact.flows:
@@ -190,9 +197,26 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
         points -= 3.0
     if _old_habit(scene, c):
         points -= 1.5
-    elif not scene.familiar(c) and profile.windows >= 24 and scene.persona.completeness.seen >= 0.95:
+    elif profile.windows >= WINDOWS and scene.persona.completeness.seen >= 0.95 and _new(scene, call):
         points += 1.0
     return points
+
+
+def _by_name(c: Conversation) -> bool:
+    """Whether a web server is called by a name that somebody chose, as a vendor's agent calls it."""
+    if c.server_name is None or not (c.port in WEB_PORTS or c.port in ALTERNATIVE_PORTS):
+        return False
+    domain = registered_domain(c.server_name)
+    return domain is not None and strangeness(domain.partition(".")[0]) < STRANGE
+
+
+def _new(scene: Scene, call: Call) -> bool:
+    """Whether the VM began to call so after it had been known for a while; its own first calls may be learned."""
+    c, contact = call
+    usage = scene.persona.profile.kinds.get(kind_of(c))
+    episode = going_on(scene, subject(NAME, "outbound", (c.transport, c.port), c.peer))
+    begun = min(known.first for known in (contact, usage, episode) if known is not None)
+    return begun - (scene.persona.first_seen or 0) >= WINDOWS * WINDOW
 
 
 def _old_habit(scene: Scene, c: Conversation) -> bool:

@@ -1,9 +1,10 @@
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from netpersona.flow.window import DAY, HOUR, MINUTE, SECOND, WINDOW
-from netpersona.persona.model import Kind, Persona, TrafficProfile, Usage
+from netpersona.persona.model import Completeness, Kind, Persona, TrafficProfile, Usage
 from netpersona.risk.detectors import Context
 from netpersona.risk.detectors.c2_beacon import regularity
 from unit.risk.detectors.windows import FAR, START, judged, kinds, talk, window
@@ -70,6 +71,51 @@ def test_a_makers_name_makes_it_an_updater():
     assert any(
         f.alert for f in beacons(judged(calls(every(30 * SECOND, 80), server_name="microsoft.com.evil.example")))
     )
+
+
+AGENT = {"server_name": "agent.telemetry-vendor.com"}
+
+
+def of_age(began):
+    """A VM known for three days, that calls to FAR began `began` µs after START, if at all."""
+    kinds = {Kind("outbound", "tcp", 443, "10.77.0.1"): Usage(9000.0, 1.0, 1.0, START - 3 * DAY, START)}
+    if began is not None:
+        kinds[Kind("outbound", "tcp", 443, FAR)] = Usage(5.0, 1.0, 1.0, START + began, START + began)
+    profile = TrafficProfile(kinds=kinds, windows=500, flows=9000)
+    return Persona("web-1", profile=profile, completeness=Completeness(0.01, 0.0, 0.02), first_seen=START - 3 * DAY)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+@pytest.mark.parametrize("period", [40 * SECOND, 60 * SECOND, 90 * SECOND])
+def test_an_agent_that_asks_each_minute_by_a_name_is_context(period, jitter):
+    found = beacons(judged(calls(every(period, 60, jitter), **AGENT)))
+    assert found
+    assert not any(f.alert for f in found)
+
+
+@pytest.mark.parametrize(
+    ("period", "how"),
+    [
+        (60 * SECOND, {}),
+        (60 * SECOND, {"server_name": "198.51.100.7"}),
+        (60 * SECOND, {"server_name": "xkqzjvwpthgb.com"}),
+        (60 * SECOND, AGENT | {"port": 4711}),
+        (60 * SECOND, AGENT | {"answered": 0}),
+        (15 * SECOND, AGENT),
+    ],
+)
+def test_one_that_has_no_name_or_no_answer_or_hurries_is_an_alert(period, how):
+    assert beacons(judged(calls(every(period, 60), **how)))[-1].alert
+
+
+@pytest.mark.parametrize("learned", [None, 0, -10 * MINUTE])
+def test_an_agent_that_is_new_to_a_vm_of_age_is_an_alert_also_where_its_first_calls_were_learned(learned):
+    assert beacons(judged(calls(every(60 * SECOND, 60), **AGENT), of_age(learned)))[-1].alert
+
+
+def test_an_agent_that_a_vm_had_from_its_first_hour_never_becomes_new():
+    young = replace(of_age(None), first_seen=START - HOUR)
+    assert not any(f.alert for f in beacons(judged(calls(every(60 * SECOND, 600), **AGENT), young)))
 
 
 def test_a_person_who_reads_is_no_beacon():
