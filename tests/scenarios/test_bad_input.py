@@ -11,9 +11,9 @@ from rich.console import Console
 
 from netpersona.app.account import tell
 from netpersona.app.replay import ASTRAY
-from netpersona.app.report import Stopwatch
 from netpersona.app.run import Request, run
 from netpersona.app.sample import write_sample
+from netpersona.app.stopwatch import Stopwatch
 from netpersona.errors import SourceError
 
 TIMELESS = "\n".join(

@@ -2,9 +2,9 @@
 
 import json
 
-from netpersona.app.report import Stopwatch
 from netpersona.app.run import Request, run
 from netpersona.app.sample import write_sample
+from netpersona.app.stopwatch import Stopwatch
 
 CONFIG = """
 inventory: vms.yaml

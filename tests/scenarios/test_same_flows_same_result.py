@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from netpersona.app.report import Stopwatch
 from netpersona.app.run import Request, run
 from netpersona.app.sample import write_sample
+from netpersona.app.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from netpersona.app.report import Stopwatch
+from netpersona.app.stopwatch import Stopwatch
 from netpersona.errors import ConfigError
 
 

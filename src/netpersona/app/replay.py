@@ -22,7 +22,8 @@ from netpersona.app.judging import Judging, Seen, Verdicts, seen_by
 from netpersona.app.progress import Meter
 from netpersona.app.readable import Readable
 from netpersona.app.report import Intake
-from netpersona.app.shards import Shards, processors
+from netpersona.app.shard import Shard, processors
+from netpersona.app.shards import Shards
 from netpersona.app.spool import Slice, Spool
 from netpersona.flow.account import SourceAccount
 from netpersona.flow.table import FlowBatch, batch
@@ -54,13 +55,14 @@ def replay(
     context: Mapping[str, bytes],
     meter: Meter,
     history: History | None = None,
+    started: Sequence[Shard] = (),
 ) -> Replayed:
     """Read every sensor found to its end, judge what it saw, and write one checkpoint into the store.
 
-    The history takes what it does not have yet.  Interrupted at any point before the last, the store is as it was.
-    Raises SourceError and StoreError.
+    The history takes what it does not have yet.  `started` are processes that may help.  Interrupted at any point
+    before the last, the store is as it was.  Raises SourceError and StoreError.
     """
-    with Spool() as spool, Shards(processors() - 1) as shards:
+    with Spool() as spool, Shards(processors() - 1, started) as shards:
         readable = Readable(found.given)
         accounts = _read(found.sensors, readable, spool, shards, store, meter)
         unread = [*((str(path), reason) for path, reason in found.unread), *readable.unread(accounts)]

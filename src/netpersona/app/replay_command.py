@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from netpersona.app.collector import no_collector
-from netpersona.app.report import Stopwatch
+from netpersona.app.shard import start_for
+from netpersona.app.stopwatch import Stopwatch
 from netpersona.errors import ConfigError
 
 _LATEST = 1 << 53  # µs: the year 2255, as far as sensors believe a clock
@@ -51,12 +52,13 @@ def replay(
     addresses that open or answer flows.
     """
     watch = Stopwatch.started()
+    started = start_for(sources)
     with no_collector():
         from netpersona.app.run import Request, run
 
     until = None if learn_until is None else parse_time(learn_until)
     request = Request(sources, vms, inventory, feeds, policies, config, store, until, history)
-    done = run(request, watch)
+    done = run(request, watch, started)
     if report_path is not None:
         write_report(report_path, done.report)
     if output == "json":

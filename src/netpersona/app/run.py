@@ -25,7 +25,9 @@ from netpersona.app.config import Config, read_config
 from netpersona.app.history_config import HistoryPlace
 from netpersona.app.progress import Meter
 from netpersona.app.replay import Replayed, replay
-from netpersona.app.report import Stopwatch, report
+from netpersona.app.report import report
+from netpersona.app.shard import Shard
+from netpersona.app.stopwatch import Stopwatch
 from netpersona.errors import ConfigError, InventoryError, StoppedError, StoreError
 from netpersona.flow.vm import Vm, VmId, canonical_address, owners, vm_id, vm_id_of_address
 from netpersona.intel.feed import FeedSettings, FeedSnapshot
@@ -70,8 +72,11 @@ class Done:
     at: int  # µs: the event time at which risk and rules are stated
 
 
-def run(request: Request, watch: Stopwatch) -> Done:
-    """Replay what the request names.  Raises NetpersonaError; then the store is as it was."""
+def run(request: Request, watch: Stopwatch, started: Sequence[Shard] = ()) -> Done:
+    """Replay what the request names; `started` are processes that may help.
+
+    Raises NetpersonaError; then the store is as it was.
+    """
     with _interrupted_whole():
         config = read_config(request.config)
         url = request.store if request.store is not None else config.store
@@ -96,7 +101,7 @@ def run(request: Request, watch: Stopwatch) -> Done:
         }
         place = HistoryPlace(request.history) if request.history is not None else config.history
         with Meter() as meter, place.opened() if place is not None else nullcontext() as history:
-            replayed = replay(found, fleet, ground, store, context, meter, history)
+            replayed = replay(found, fleet, ground, store, context, meter, history, started)
     personas, at = store.personas(), replayed.at or 0
     ruleset = in_force(personas, policies, ground.intel, at, store)
     enforcer = Plan()

@@ -11,8 +11,6 @@ and changes nothing: no VM depends on another, and each one's windows are judged
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -21,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from netpersona.app import shard
 from netpersona.app.judging import Judging, Seen
 from netpersona.app.lots import Lots, Work
-from netpersona.app.report import peak_memory
+from netpersona.app.shard import Shard, start
+from netpersona.app.stopwatch import peak_memory
 from netpersona.errors import NetpersonaError
 from netpersona.pipeline import Fleet
 
@@ -35,18 +33,13 @@ _AHEAD = 2  # works that a process has at a time: while it is told of one it jud
 _ENDED = "a judging process ended before its work was done; is there enough memory?"
 
 
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 class Shards:
-    """Judges with `count` processes beside this one.  A context manager: they end with it."""
+    """Judges with `count` processes beside this one; those `started` are some of them.  A context manager."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, started: Sequence[Shard] = ()) -> None:
         self.memory = 0  # bytes: the sum of the other processes' peaks, once they are done
         self._count = count
-        self._helpers: list[_Helper] = []
+        self._helpers = [_Helper(shard) for shard in started]
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +52,7 @@ class Shards:
 
     def start(self) -> bool:
         """Start the processes, once, and say whether there are any: there is much to judge."""
-        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of the processes to come: they are as many as processors
-        while len(self._helpers) < self._count:
-            self._helpers.append(_Helper())
+        self._helpers += [_Helper(shard) for shard in start(self._count - len(self._helpers))]
         return bool(self._helpers)
 
     def judged(self, hours: Iterable[Seen], judging: Judging) -> Judging:
@@ -104,12 +95,8 @@ class Shards:
 class _Helper:
     """Another process, from this one's side."""
 
-    def __init__(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self._connection, there = spawn.Pipe()
-        self._process = spawn.Process(target=shard.main, args=(there,), daemon=True)
-        self._process.start()
-        there.close()
+    def __init__(self, shard: Shard) -> None:
+        self._process, self._connection = shard
         self._ahead = 0  # works that it was given and has not done
         self._told: set[int] = set()  # the hours whose fleet it knows
 
@@ -174,5 +161,5 @@ def judge_works(connection: Connection) -> None:
         connection.send(((whole.closed, whole.open, whole.names, whole.at), peak_memory()))
     except NetpersonaError as error:
         connection.send(error)
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         return  # the process that asked is gone

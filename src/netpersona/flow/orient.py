@@ -52,9 +52,9 @@ def oriented(table: pl.DataFrame, owners: pl.DataFrame, window: int = WINDOW) ->
 
 def first_activity(flows: pl.DataFrame) -> pl.DataFrame:
     """When each private address first opened or answered a flow: columns address, start (µs)."""
-    opened = flows.select(address="originator", start="start")
-    answered = flows.lazy().filter(answered_by_responder()).select(address="responder", start="start").collect()
-    first = pl.concat([opened, answered]).group_by("address").agg(pl.col("start").min())
+    opened = flows.lazy().group_by(address="originator").agg(pl.col("start").min())
+    answered = flows.lazy().filter(answered_by_responder()).group_by(address="responder").agg(pl.col("start").min())
+    first = pl.concat(pl.collect_all([opened, answered])).group_by("address").agg(pl.col("start").min())
     private = pl.col("address").str.contains(PRIVATE) & ~pl.col("address").str.contains(_BROADCAST)
     return first.filter(private).sort("address")
 

@@ -345,15 +345,17 @@ def _with(members: tuple[int, ...], member: int, limit: int) -> tuple[int, ...]:
 
 
 def _bounded(table: dict[_K, _V], limit: int, useful: Callable[[Iterable[_V]], list[int]]) -> dict[_K, _V]:
-    """The table, cut to its three most useful quarters where it is over its limit, so that cutting is rare."""
+    """The table (it is used up), cut to its three most useful quarters where it is over its limit: so cuts are rare."""
     if len(table) <= limit:
         return table
-    keep, ranks = limit * 3 // 4, useful(table.values())
-    edge = sorted(ranks)[-keep]
-    best = {key: value for (key, value), rank in zip(table.items(), ranks, strict=True) if rank > edge}
-    alike = sorted([key for key, rank in zip(table, ranks, strict=True) if rank == edge])
-    best.update((key, table[key]) for key in alike[len(best) - keep :])
-    return best
+    excess, ranks = len(table) - limit * 3 // 4, useful(table.values())
+    edge = sorted(ranks)[excess]
+    gone = [key for key, rank in zip(table, ranks, strict=True) if rank < edge]
+    if len(gone) < excess:
+        gone += sorted([key for key, rank in zip(table, ranks, strict=True) if rank == edge])[: excess - len(gone)]
+    for key in gone:
+        del table[key]
+    return table
 
 
 # How useful each entry is: when it was last touched, and later the more it holds.

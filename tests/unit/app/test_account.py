@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 
 from netpersona.app.account import risk_line, tell
-from netpersona.app.report import Stopwatch
 from netpersona.app.run import Request, run
 from netpersona.app.sample import write_sample
+from netpersona.app.stopwatch import Stopwatch
 from netpersona.flow.window import HOUR
 from netpersona.persona.model import RiskTerm
 

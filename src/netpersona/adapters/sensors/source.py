@@ -13,9 +13,10 @@ import io
 import lzma
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, TypeAlias, TypeVar, cast
 
 from netpersona.adapters.sensors import json_array
 from netpersona.errors import SourceError
@@ -31,6 +32,7 @@ _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
 
 
+_T = TypeVar("_T")
 _Buffered: TypeAlias = "io.BufferedReader[io.FileIO]"
 
 
@@ -189,6 +191,15 @@ def blocks(path: Path, stream: BinaryIO, skipped: dict[str, int], size: int = BL
     if damage(stream):
         reason = "compressed data damaged or cut short"
         skipped[reason] = skipped.get(reason, 0) + 1
+
+
+def ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The items, each made by another thread while the one before is worked on: reading and parsing need no lock."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = reader.submit(next, items, None)
+            yield item
 
 
 def _read(path: Path, stream: BinaryIO, size: int) -> bytes:

@@ -19,7 +19,7 @@ import polars as pl
 
 from netpersona.adapters.sensors.account import SourceAccount, Tally
 from netpersona.adapters.sensors.mentions import Mentions
-from netpersona.adapters.sensors.source import head, open_source
+from netpersona.adapters.sensors.source import ahead, head, open_source
 from netpersona.adapters.sensors.zeek_fields import Rows, sound
 from netpersona.adapters.sensors.zeek_json import kinds_of_json, looks_like_json, read_json
 from netpersona.adapters.sensors.zeek_shape import flows, mentions, transactions
@@ -122,7 +122,7 @@ def _sound_rows(file: Path) -> Iterator[Rows]:
     beside: dict[str, int] = {}
     with open_source(file) as stream:
         read = read_tsv if looks_like_tsv(head(file)) else read_json
-        for rows in read(file, stream, beside):
+        for rows in ahead(read(file, stream, beside)):
             yield sound(rows)
     if beside:
         yield Rows(None, pl.DataFrame(), beside)

@@ -40,6 +40,7 @@ ROUNDS = 5  # peers called often at one service: a monitor, or somebody browsing
 BROWSING = 15  # outside peers called in one window: somebody is browsing
 ALERT_AT = 0.6
 REPORT_AT = 0.3
+_LEAST = math.log(REPORT_AT / (1.0 - REPORT_AT))  # log-odds below which nothing is reported
 QUICK = 90 * SECOND  # programs that mean well keep a connection open instead of calling this often
 UNHURRIED = MINUTE // 2  # period from which on agents of a vendor ask for news
 WINDOWS = 24  # active windows learned before a peer is new to a VM that we know
@@ -177,7 +178,7 @@ def _on_step(gaps: Sequence[int], period: int) -> float:
 
 
 def _suspicion(scene: Scene, call: Call, period: int) -> float:
-    """Log-odds that a regular call is a beacon rather than a program that looks for news."""
+    """Log-odds that a regular call is a beacon rather than a program that looks for news; exact where they suffice."""
     c, contact, profile = call.now, call.contact, scene.persona.profile
     points = -1.5
     points += 2.5 if period <= QUICK else -0.5 if period >= 10 * MINUTE else 0.0
@@ -189,16 +190,18 @@ def _suspicion(scene: Scene, call: Call, period: int) -> float:
         points += 1.0
     if contact.bytes_in > CONTENT * contact.flows:
         points -= 3.0 if contact.bytes_in > FILES * contact.flows else 1.5
+    if _old_habit(scene, c):
+        points -= 1.5
+    elif profile.windows >= WINDOWS and scene.persona.completeness.seen >= 0.95 and _new(scene, call):
+        points += 1.0
+    if points < _LEAST:
+        return points  # what is left only excuses
     if c.port in WEB_PORTS and _peers_called(scene) >= BROWSING:
         points -= 1.0
     if c.server_name is not None and well_known(c.server_name):
         points -= 2.5
     if _alike(scene, c) >= ROUNDS:
         points -= 3.0
-    if _old_habit(scene, c):
-        points -= 1.5
-    elif profile.windows >= WINDOWS and scene.persona.completeness.seen >= 0.95 and _new(scene, call):
-        points += 1.0
     return points
 
 

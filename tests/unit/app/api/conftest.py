@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from netpersona.app.api.server import Server
-from netpersona.app.report import Stopwatch
 from netpersona.app.run import Request, run
 from netpersona.app.sample import write_sample
+from netpersona.app.stopwatch import Stopwatch
 from service_samples import SampleService
 
 
