@@ -1,7 +1,9 @@
 """Finds: many long, ever-changing names below one domain, as they carry data through the resolver.
 
+Where a sensor tells no names, many questions that are twice as large as questions are.
+
 How it is fooled: by short names asked slowly.  Some security products look up file hashes like this and are found too.
-Cost: nothing unless a name is 30 characters or longer.
+Cost: one comparison for each conversation, and one look at each name of 30 characters or longer.
 Method: distinct sub-names per registered domain and their length, after K. Born and D. Gustafson, "Detecting DNS
 tunnels using character frequency analysis" (2010) and RITA's exploded-DNS count.
 """
@@ -11,23 +13,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netpersona.flow.window import DAY
-from netpersona.observation.model import NameUse
+from netpersona.observation.model import Conversation, NameUse
 from netpersona.persona.memory import LONG_NAME, UNSUITED, domain_of
 from netpersona.risk.detectors.dga import asker
 from netpersona.risk.detectors.makers import well_known
 from netpersona.risk.detectors.report import found, grows
 from netpersona.risk.detectors.scene import Scene
-from netpersona.risk.detectors.words import shown
+from netpersona.risk.detectors.words import shown, span
 from netpersona.risk.finding import Finding, Severity
 
 NAME = "dns_tunnel"
 NAMES = 20  # distinct long names below one domain within the hour
 LENGTH = 52  # characters on average: a data-carrying name is filled up
+DNS = 53
+QUESTIONS = 50  # packets in one window, where names are not told
+FULL = 160  # bytes a packet with headers on average: ordinary questions have 60 to 105
+SURE_BY_SIZE = 0.85  # at most, where names are not told
 ALERT_AT = 0.6
 
 
 def judge(scene: Scene) -> list[Finding]:
-    """One finding for each domain that names are tunnelled through."""
+    """One finding for each domain that names are tunnelled through, and for each resolver asked at such length."""
+    return [*_by_names(scene), *_by_size(scene)]
+
+
+def _by_names(scene: Scene) -> list[Finding]:
     if not scene.memory.subnames or not scene.observation.names:
         return []
     by_domain: dict[str, list[NameUse]] = {}
@@ -68,6 +78,53 @@ def _judge_domain(scene: Scene, domain: str, uses: Sequence[NameUse]) -> Finding
             "average_name_characters": round(average, 1),
             "longest_name_characters": max(len(use.name) for use in uses),
             "queries": sum(use.uses for use in uses),
+        },
+        weight=2.8,
+        half_life=DAY,
+    )
+
+
+def _by_size(scene: Scene) -> list[Finding]:
+    """Questions of which nothing is known but their size."""
+    large = [c for c in scene.observation.conversations if c.port == DNS and _large(c)]
+    told = {use.peer for use in scene.observation.names if use.kind == "dns"} if large else set()
+    return [_large_questions(scene, c) for c in large if c.peer not in told]
+
+
+def _large(c: Conversation) -> bool:
+    return (
+        c.direction == "outbound"
+        and c.transport == "udp"
+        and c.answered > 0
+        and c.packets_out >= QUESTIONS
+        and c.bytes_out >= FULL * c.packets_out
+    )
+
+
+def _large_questions(scene: Scene, c: Conversation) -> Finding:
+    average = c.bytes_out / c.packets_out
+    confidence = grows(c.packets_out, QUESTIONS, SURE_BY_SIZE)
+    return found(
+        scene,
+        "dns_tunnel",
+        direction="outbound",
+        vm_address=c.vm_address,
+        peer=c.peer,
+        peers=[c.peer],
+        protocol="udp",
+        port=DNS,
+        first=c.first,
+        last=c.last,
+        confidence=confidence,
+        severity=Severity.HIGH,
+        alert=confidence >= ALERT_AT,
+        why=f"The VM sent {c.peer} {c.packets_out} packets of {average:.0f} bytes on average at the port of DNS within "
+        f"{span(c.last - c.first)}; ordinary questions have less than 105: names so long carry data.",
+        evidence={
+            "packets_out": c.packets_out,
+            "average_packet_bytes": round(average, 1),
+            "sent_bytes": c.bytes_out,
+            "received_bytes": c.bytes_in,
         },
         weight=2.8,
         half_life=DAY,

@@ -103,6 +103,23 @@ def test_a_tunnel_without_any_domain_is_found():
     assert kinds(judged([window(names=[asked(n) for n in names])])[0]) == ["dns_tunnel"]
 
 
+def questions(bytes_each, count=150, **more):
+    """One flow of so many questions, of which the sensor tells no names."""
+    how = {"port": 53, "transport": "udp", "lasts": MINUTE, "packets": (count, count)}
+    return talk("10.77.0.1", out=bytes_each * count, back=270 * count, **{**how, **more})
+
+
+def test_where_no_names_are_told_many_large_questions_are_a_tunnel():
+    [finding] = judged([window([questions(216)])])[0]
+    assert (finding.kind, finding.alert, finding.peer) == ("dns_tunnel", True, "10.77.0.1")
+    for ordinary in (questions(95), questions(216, 40), questions(216, answered=0), questions(216, port=123)):
+        assert judged([window([ordinary])]) == [[]]
+
+
+def test_where_names_are_told_they_decide():
+    assert judged([window([questions(216)], names=[asked("www.content.com")])]) == [[]]
+
+
 def test_long_names_of_content_networks_are_no_tunnel():
     names = [f"r{i}---sn-4g5ednse.googlevideo.com" for i in range(80)]
     assert judged([window(names=[asked(n) for n in names])]) == [[]]
