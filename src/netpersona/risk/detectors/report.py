@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from netpersona.flow.window import DAY
+from netpersona.flow.window import DAY, HOUR
 from netpersona.persona.memory import Episode, Memory, with_episodes
 from netpersona.risk.detectors.scene import Scene
 from netpersona.risk.finding import KINDS, Finding, Severity, finding_id
 
 PEERS_SHOWN = 1000
-EPISODE_IDLE = DAY  # a finding not renewed for this long is over; the next one is a new one
+EPISODE_IDLE = DAY + 12 * HOUR  # a finding not renewed for so long is over; what comes each night is one, not many
 
 
 @lru_cache(maxsize=1 << 12)  # a finding's subject is asked for three times in a row

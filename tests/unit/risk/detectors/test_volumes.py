@@ -1,6 +1,6 @@
 """Exfiltration, volume anomaly, new behaviour: judged against what the VM usually does."""
 
-from netpersona.flow.window import WINDOW
+from netpersona.flow.window import HOUR, WINDOW
 from netpersona.persona.model import Completeness, Kind, Persona, TrafficProfile, Usage
 from netpersona.persona.profile import BINS, volume_bin
 from netpersona.risk.detectors import Context
@@ -53,6 +53,17 @@ def test_a_small_upload_counts_where_it_stands_far_out_of_the_own_band():
     upload = window([talk(out=6 * MB, back=1000)])
     assert "exfiltration" in kinds(judged([upload], learned(band=20_000))[0])
     assert judged([upload]) == [[]]
+
+
+def uploads(*hours):
+    """The ids under which a large upload to FAR is told that comes at each of these hours."""
+    windows = [window([talk(out=80 * MB, back=0, at=at * HOUR)], number=at * HOUR // WINDOW) for at in hours]
+    return {f.id for findings in judged(windows) for f in findings if f.kind == "exfiltration"}
+
+
+def test_what_is_sent_each_night_is_one_finding_though_the_hour_varies():
+    assert len(uploads(0, 27, 49, 77)) == 1
+    assert len(uploads(0, 48)) == 2
 
 
 def test_volume_far_over_the_band_is_an_alert_only_after_learning():
