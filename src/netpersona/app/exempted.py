@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from netpersona.errors import StoreError
+from netpersona.flow.vm import VmId
 from netpersona.intel.allow import AllowList
 from netpersona.intel.precision import PrecisionLedger
+from netpersona.persona.model import Exempt, RiskTerm
 from netpersona.ports import Store
 from netpersona.risk.exemptions import Exemption, Exemptions, of_allow_entry, of_ledger
 
 CONTEXT = "exemptions"  # the key under which a store keeps them
+ACQUITTED = "acquitted: what spoke against it so far is set aside"  # begins the words of a version that acquits
 _VERSION = 1
 
 
@@ -30,6 +34,20 @@ def present(allow: AllowList, precision: PrecisionLedger, at: int, window: int) 
 def of_store(store: Store) -> Exemptions:
     """The exemptions that the store keeps.  Raises StoreError for damaged ones."""
     return of_bytes(store.context(CONTEXT))
+
+
+def terms_of(store: Store, vm: VmId, at: int) -> tuple[RiskTerm, ...]:
+    """All risk terms of a VM, each marked with what exempts it at `at` (µs).  Raises StoreError.
+
+    A person's acquittal exempts what was raised before it, for good.
+    """
+    said = [version for version in store.history(vm) if version.why.startswith(ACQUITTED) and version.at <= at]
+    terms = of_store(store).on(store.terms(vm), at)
+    if not said:
+        return terms
+    last = max(said, key=lambda version: version.at)
+    exempt = Exempt(last.at, None, f"the VM was {last.why}")
+    return tuple(replace(term, exempt=exempt) if term.at <= last.at else term for term in terms)
 
 
 def to_bytes(exemptions: Exemptions) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -100,6 +101,23 @@ def refusal(capsys, *argv):
 def test_of_a_vm_that_never_was_calm_it_says_that_nothing_is_learned(ask):
     assert ask("why", "web", "8.8.4.20")["persona"]["completeness"] == 0
     assert ", nothing learned yet)" in ask("why", "web", "8.8.4.20", plain=True)
+
+
+def test_what_was_acquitted_counts_no_more_in_any_answer(place, tmp_path, capsys):
+    store = str(shutil.copy(place / "np.db", tmp_path))
+
+    def asked(*argv):
+        main([*argv, "--store", store, "-o", "json"])
+        return json.loads(capsys.readouterr().out)
+
+    before = asked("risk", "explain", "web")
+    asked("persona", "acquit", "web")
+    after = asked("risk", "explain", "web")
+    assert (before["risk"] > 0.9, after["risk"], after["contributions"]) == (True, after["prior"], [])
+    assert all(part["exempt_because"].startswith("the VM was acquitted") for part in after["exempt"])
+    told = asked("why", "web", "8.8.4.20")["persona"]
+    assert (told["risk"], told["risk_terms"]) == (after["prior"], [])
+    assert asked("risk", "explain", "web", "--at", str(LATER + 200))["risk"] > 0.9
 
 
 def test_only_the_risk_that_concerns_the_peer_is_told_in_full(ask):

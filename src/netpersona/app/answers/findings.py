@@ -7,7 +7,7 @@ from typing import Any
 
 from netpersona.app.answers.ask import Wanted
 from netpersona.app.answers.known import Known, UnknownError, the_vm
-from netpersona.app.exempted import of_store
+from netpersona.app.exempted import terms_of
 from netpersona.app.report import finding_object
 from netpersona.app.risk_explanation import explanation, last_of
 from netpersona.errors import ConfigError
@@ -41,6 +41,5 @@ def risk(known: Known, vm: str, at: int | None, left_out: Sequence[str]) -> dict
     persona = the_vm(known, vm)
     present = {f.id: f for f in known.store.findings(persona.vm)}
     instant = known.clock() if at is None else at
-    terms = known.store.terms(persona.vm)
-    instant = last_of(persona, terms) if instant is None else instant
-    return explanation(persona, of_store(known.store).on(terms, instant), instant, left_out, present)
+    instant = last_of(persona, known.store.terms(persona.vm)) if instant is None else instant
+    return explanation(persona, terms_of(known.store, persona.vm, instant), instant, left_out, present)

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from netpersona.app.answers.known import Known, UnknownError, now, the_vm
-from netpersona.app.exempted import of_store
+from netpersona.app.exempted import ACQUITTED, terms_of
 from netpersona.errors import ConfigError
 from netpersona.flow.vm import VmId
 from netpersona.persona.difference import difference
@@ -27,7 +27,7 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {  # what a person asks for
     ),
     "acquit": (
         {"risk_ledger": (), "signatures": (), "mitigations": ()},
-        "acquitted: what spoke against it so far is set aside",
+        ACQUITTED,
     ),
 }
 LABELS_MOST = 64
@@ -111,8 +111,7 @@ def _risk(known: Known, persona: Persona, at: int | None) -> float:
     """The risk now, or at another instant; for that all terms ever raised are asked for, not only those it carries."""
     if at is None:
         return risk_score(persona, now(known, persona))
-    terms = of_store(known.store).on(known.store.terms(persona.vm), at)
-    return score(persona.risk_prior, terms, at)
+    return score(persona.risk_prior, terms_of(known.store, persona.vm, at), at)
 
 
 def _version(known: Known, text: str) -> PersonaVersion:

@@ -17,7 +17,7 @@ from netpersona.app.answers.ask import Traffic
 from netpersona.app.answers.known import Known, the_vm
 from netpersona.app.answers.receipts import Flow, about
 from netpersona.app.clock import clock
-from netpersona.app.exempted import of_store
+from netpersona.app.exempted import terms_of
 from netpersona.app.named_peer import NamedPeer, name_of, named_peer
 from netpersona.app.report import seconds
 from netpersona.app.risk_explanation import sentence
@@ -195,7 +195,7 @@ def _rule(decision: Decision) -> dict[str, Any] | None:
 def _facts(asked: _Question) -> dict[str, Any]:
     """What of the persona bears on the answer: its risk with its owners, its signatures, and how it knows this peer."""
     now, persona, packet = asked.now, asked.persona, asked.packet
-    terms = of_store(now.store).on(now.store.terms(persona.vm), now.at)
+    terms = terms_of(now.store, persona.vm, now.at)
     met = [(k, u) for k, u in sorted(persona.profile.kinds.items()) if k.peer == packet.peer]
     found = asked.findings()
     return {

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from netpersona.app.exempted import ACQUITTED, terms_of
 from netpersona.app.live.rules import ANSWERS_KEPT
 from netpersona.errors import (
     ConfigError,
@@ -307,9 +308,11 @@ def test_a_vm_that_is_acquitted_is_let_out_at_once_and_only_what_it_does_next_co
     assert not passes(rig, DESK, FINE)
     now = rig.ask(rig.controller.vms)["desk-1"]
     clean = structs.replace(now, risk_ledger=(), signatures=(), mitigations=(), version=now.version + 1)
-    rig.ask(lambda: rig.controller.edit(clean, "ann", "acquitted"))
+    rig.ask(lambda: rig.controller.edit(clean, "ann", ACQUITTED))
     rig.turns(3)
     assert passes(rig, DESK, FINE)
+    counting = [term for term in terms_of(rig.store, DESK.name, rig.sensor.at) if term.exempt is None]
+    assert not counting
     rig.sensor.at += WINDOW
     rig.turns(3)
     assert passes(rig, DESK, FINE)
