@@ -74,8 +74,11 @@ def _shorter(scene: Scene) -> list[Call]:
 
 
 def _unusual_contacts(scene: Scene) -> int:
+    """How many outside peers the VM calls at ports that say nothing; the web's second choices do."""
     return sum(
-        1 for t, port, peer in scene.memory.contacts if t == "tcp" and not usual(port) and scope(peer) == "public"
+        1
+        for t, port, peer in scene.memory.contacts
+        if t == "tcp" and not usual(port) and port not in ALTERNATIVE_PORTS and scope(peer) == "public"
     )
 
 

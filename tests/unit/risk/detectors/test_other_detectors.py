@@ -19,6 +19,14 @@ def test_a_session_at_an_odd_port_is_a_channel():
     assert (finding.kind, finding.alert, finding.peer) == ("c2_channel", True, FAR)
 
 
+def test_sites_at_the_webs_second_ports_are_no_file_sharing_that_would_hide_a_channel():
+    sites = [talk(f"198.51.100.{i}", 8000 + 443 * (i % 2)) for i in range(12)]
+    [findings] = judged([window([*sites, talk(port=4782, lasts=3 * MINUTE, out=11_000, back=6_000)])])
+    assert kinds(findings) == ["c2_channel"]
+    peers = [talk(f"198.51.100.{i}", 50_000 + i) for i in range(12)]
+    assert judged([window([*peers, talk(port=4782, lasts=3 * MINUTE, out=11_000, back=6_000)])]) == [[]]
+
+
 def test_usual_ports_short_flows_known_peers_and_big_data_are_no_channel():
     known = learned(Kind("outbound", "tcp", 4782, FAR))
     assert judged([window([talk(port=443, lasts=3 * MINUTE)])]) == [[]]
