@@ -262,6 +262,27 @@ def test_the_kernel_does_what_the_model_says_of_names_that_are_listed(rules: str
     check(resolve([persona], policies, intel, AT, interfaces=interfaces, names={vm_id("vm-1"): answers}))
 
 
+RESOLVERS = ("198.51.100.9", "2001:db8::1")
+OF_RESOLVERS = (  # established flows to resolvers meet what cuts, and what is denied before
+    "{name: i, action: isolate, existing: cut}",
+    "{name: c, direction: outbound, peers: {networks: [198.51.100.0/24, 192.0.2.1]}, action: deny, existing: cut}",
+    "{name: k, direction: both, action: deny}",
+    "{name: d, direction: outbound, peers: {networks: [198.51.100.9]}, ports: [53], action: redirect, to: analyser, existing: cut}",
+)
+
+
+@pytest.mark.usefixtures("_net")
+@pytest.mark.parametrize("rules", OF_RESOLVERS)
+@pytest.mark.parametrize("by_interface", [True, False])
+def test_the_kernel_does_what_the_model_says_of_the_vms_own_resolvers(rules: str, by_interface: bool) -> None:
+    text = "{apiVersion: netpersona/v1, kind: Policy, metadata: {name: p}, spec: {mode: enforce, order: 1, rules: [RULES]}}"
+    own_addresses = ("10.77.0.11/24", "fd00:77::11/64")
+    persona = Persona(vm_id("vm-1"), base=BaseNetworkConfig(own_addresses, resolvers=RESOLVERS, inferred=False))
+    interfaces = {vm_id("vm-1"): "tap-vm-1"} if by_interface else {}
+    policies = replace(parse(text.replace("RULES", rules), "own.yaml"), redirects={"analyser": "172.31.9.2:8080"})
+    check(resolve([persona], policies, IndicatorSet.merge([]), AT, interfaces=interfaces))
+
+
 # An example takes a second: a failing one is told as it is, not made smaller.
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(

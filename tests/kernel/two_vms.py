@@ -138,12 +138,25 @@ def policies(rules: str, name: str = "p", version: int = 1) -> PolicySet:
     return parse(text, "test.yaml")
 
 
-def ruleset(rules: str = "", *, at: int = AT, policy: PolicySet | None = None, began: dict | None = None) -> Ruleset:
-    """The rules for both VMs; without text there are none."""
+def ruleset(
+    rules: str = "",
+    *,
+    at: int = AT,
+    policy: PolicySet | None = None,
+    began: dict | None = None,
+    resolvers: dict[str, str] | None = None,
+) -> Ruleset:
+    """The rules for both VMs; without text there are none.  `resolvers` has one for a VM, by its namespace."""
+    asked_by = resolvers or {}
     personas = [
         Persona(
             vm=vm_id(IDS[name]),
-            base=BaseNetworkConfig((f"{OWN[name]}/24",), mac=MACS[name], inferred=False),
+            base=BaseNetworkConfig(
+                (f"{OWN[name]}/24",),
+                mac=MACS[name],
+                resolvers=(asked_by[name],) if name in asked_by else (),
+                inferred=False,
+            ),
         )
         for name in (A, B)
     ]
