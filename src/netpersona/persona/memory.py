@@ -46,6 +46,7 @@ CEILING = 1 << 60  # bytes: what hostile records claim must not outgrow the code
 UNSUITED = "?"  # stands for the registered domain of names under no public suffix
 
 LOGIN_PORTS = frozenset({21, 22, 23, 2222, 3389, 5900})  # where people log in; databases are opened often by design
+_COUNTED_PORTS = LOGIN_PORTS | {5060, 5061}  # where every flow counts; telephones log in with extensions
 _WEB = frozenset({80, 443, 8080, 8443})
 _MANY = 10  # answered flows in one window to one port: worth counting as log-ins whatever the port
 
@@ -278,7 +279,7 @@ def _met(old: Spread, c: Conversation) -> Spread:
 
 def _like_logins(c: Conversation) -> bool:
     """Whether TCP flows may be log-ins."""
-    if c.port in LOGIN_PORTS or c.logins_failed or c.logins_ok:
+    if c.port in _COUNTED_PORTS or c.logins_failed or c.logins_ok:
         return True
     return c.flows >= _MANY and c.port not in _WEB
 

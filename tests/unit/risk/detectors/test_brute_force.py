@@ -1,3 +1,5 @@
+import pytest
+
 from netpersona.flow.window import HOUR, MINUTE, SECOND, WINDOW
 from netpersona.persona.model import Kind, Persona, TrafficProfile, Usage
 from unit.risk.detectors.windows import FAR, judged, kinds, talk, window
@@ -50,6 +52,13 @@ def test_extensions_of_a_telephone_are_guessed_in_a_burst_from_outside():
     calls = [window([session(port=5060, flows=10, at=i * 2 * WINDOW)], number=2 * i) for i in range(6)]
     assert judged(calls)[-1] == []
     assert judged([window([session("10.77.0.21", 5060, flows=22)])]) == [[]]
+
+
+@pytest.mark.parametrize("before", [3, 9, 11, 19])
+def test_a_burst_of_guessed_extensions_is_found_wherever_a_window_ends_in_it(before):
+    first = session(port=5060, flows=before, at=WINDOW - before * 2 * SECOND)
+    rest = session(port=5060, flows=22 - before, at=WINDOW)
+    assert kinds(judged([window([first]), window([rest], number=1)])[1]) == ["brute_force"]
 
 
 def test_who_guessed_hours_ago_does_not_displace_who_guesses():
