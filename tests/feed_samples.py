@@ -145,6 +145,21 @@ SAMPLES = {
         "ExitNode 0011BD\nPublished 2026-07-17 10:53:30\nLastStatus 2026-07-17 11:03:20\nExitAddress 8.8.4.1 2026-07-17 11:15:15\n",
         [("address", "8.8.4.1")],
     ),
+    "access-rules": (
+        (
+            "# what we keep out\nOrder Allow,Deny\ndeny 8.8.4.1;\nDeny from 8.8.5.0/24 8.8.6.1\nALL: 8.8.7.1\n"
+            "-A INPUT -s 8.8.8.0/32 -p tcp -j DROP\n-A INPUT -p tcp --dport 22 -j ACCEPT\nallow 8.8.4.2;\n"
+            "access-list 10 deny 8.8.9.0 0.0.0.255\nadd list=bad address=8.8.10.1\nblackhole 8.8.11.0/24\n"
+        ),
+        [
+            *(("address", place) for place in ("8.8.10.1", "8.8.4.1", "8.8.6.1", "8.8.7.1", "8.8.8.0")),
+            *(("network", place) for place in ("8.8.11.0/24", "8.8.5.0/24", "8.8.9.0/24")),
+        ],
+    ),
+    "malwaredomains": (
+        "##\tnextvalidation\tdomain\ttype\n\t\tevil.example\tphishing\ta.b\n20260101\t\tbad.example\tmalware\tc.d\n",
+        [("domain", "bad.example"), ("domain", "evil.example")],
+    ),
     "name-server": (
         (
             "$TTL 30\n@ SOA rpz.example. hostmaster.example. 2110191013 300 1800 604800 30\n NS localhost.\n;\n"

@@ -23,7 +23,7 @@ PORTED = r"^[0-9]+(?:\.[0-9]+){3}:[0-9]+"
 @cache
 def check(name):
     read = FileFeed(FEEDS / name).fetch()
-    return told(name, read, refuse(read))
+    return told(name, read, refuse(read), 0)
 
 
 @cache

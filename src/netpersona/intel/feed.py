@@ -14,6 +14,7 @@ import polars as pl
 
 from netpersona.intel import formats
 from netpersona.intel.indicator import INDICATOR_SCHEMA, INDICATOR_TYPES
+from netpersona.intel.odd_value import MAIL
 from netpersona.intel.values import KEPT as REFUSALS_KEPT
 from netpersona.intel.values import shown, values
 
@@ -96,6 +97,9 @@ def _be_a_feed(found: formats.Entries, valued: pl.DataFrame, refused: list[Refus
     if not refused or found.format not in _ANYTHING:
         return
     good = valued["record"].n_unique()
+    mail = sum(refusal.reason.startswith(MAIL) for refusal in refused)
+    if mail * _ONE_IN >= found.records:
+        return  # a list of what is known, though no indicator here
     if good == 0 or (found.records >= _MANY and good * _ONE_IN < found.records):
         line, text, reason = min(refused)
         others = f"; only {good} of {found.records} lines hold an indicator" if good else "; no other line is better"

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from netpersona.intel.indicator import IndicatorType
 
 LONGEST = 2048  # characters of a value
+MAIL = "an e-mail address"  # how the reason begins for which one is refused
 DOMAIN = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 
 _DOMAIN = re.compile(DOMAIN)
@@ -21,6 +22,7 @@ _DEFANGED = (
     (re.compile(r"^(?:hxxp|hxtp|htxp|meow|h\*\*p)", re.IGNORECASE), "http"),
     (re.compile(r"^fxp", re.IGNORECASE), "ftp"),
     (re.compile(r"[\[({]\s*(?:\.|dot)\s*[\])}]", re.IGNORECASE), "."),
+    (re.compile(r"[\[({]\s*(?:@|at)\s*[\])}]", re.IGNORECASE), "@"),
     (re.compile(r"\\\.|\[\.(?!\])|(?<!\[)\.\]"), "."),
     (re.compile(r"(?<=^http)\[s\]", re.IGNORECASE), "s"),
     (re.compile(r"\[:\]|\[:(?=//)"), ":"),
@@ -39,6 +41,8 @@ _BRACKETED = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?$")
 _LEADING_ZERO = re.compile(r"^(?:\d{1,3}\.){3}\d{1,3}(?:/\d+)?$")
 _ASN = re.compile(r"as[1-9][0-9]{0,9}")
 _CVE = re.compile(r"cve-[0-9]{4}-[0-9]{4,}")
+_NAMED_HASH = re.compile(r"(?:md5|sha-?1|sha-?256|sha-?512)[:=]\s*([0-9a-f]+)", re.IGNORECASE)
+_COLONS = re.compile(r"(?:[0-9A-Fa-f]{2}:){15,63}[0-9A-Fa-f]{2}")  # a certificate's fingerprint
 _HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}")
 _DOTS = re.compile("[\u3002\uff0e\uff61]")
 _NOTHING = re.compile("[\u00ad\u200b\u2060\ufeff]")  # characters that names are read without (UTS 46)
@@ -187,14 +191,15 @@ def _with_port(text: str) -> list[Value]:
 
 def _name_or_path(text: str) -> Value:
     if "@" in text:
-        raise ValueError("an e-mail address or a URL with a user name is no indicator here")
-    head, slash, path = text.partition("/")
-    port = _PORT.match(head)
-    host = port.group(1) if port is not None else head
-    if slash:
-        return _url(f"http://{head}/{path}")._replace(note="a URL without a scheme; http was assumed")
-    if _HASH.fullmatch(text.lower()):
-        return Value(text.lower(), IndicatorType.HASH)
+        raise ValueError(f"{MAIL} or a URL with a user name is no indicator here")
+    if "/" in text or "?" in text:
+        return _url(f"http://{text}")._replace(note="a URL without a scheme; http was assumed")
+    port = _PORT.match(text)
+    host = port.group(1) if port is not None else text
+    named = _NAMED_HASH.fullmatch(text)
+    hexadecimal = (named.group(1) if named else text.replace(":", "") if _COLONS.fullmatch(text) else text).lower()
+    if _HASH.fullmatch(hexadecimal):
+        return Value(hexadecimal, IndicatorType.HASH)
     if _ASN.fullmatch(text.lower()):
         return Value(text.upper(), IndicatorType.ASN)
     if _CVE.fullmatch(text.lower()):
@@ -206,6 +211,8 @@ def _domain(text: str) -> str:
     """The canonical domain.  Raises ValueError with the reason."""
     name = text if text.isascii() else _a_labels(text)
     name = name.lower().removeprefix("*.").strip(".")
+    if name.isdecimal():
+        raise ValueError("a bare number: an address would have dots or colons, an AS its letters")
     if "." not in name:
         raise ValueError("a single label is no domain" if re.fullmatch(r"[\w-]+", name) else "no known kind of value")
     if len(name) > 253 or not _DOMAIN.fullmatch(name):

@@ -21,6 +21,8 @@ import polars as pl
 
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = rf"{OCTET}(?:\.{OCTET}){{3}}"
+_BITS = "(?:255|254|252|248|240|224|192|128|0)"
+MASK = rf"(?:255\.255\.255\.{_BITS}|255\.255\.{_BITS}\.0|255\.{_BITS}\.0\.0)"  # a netmask, from /8 on
 _FULL_IPV6 = r"^(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$"
 _AT_ONCE = 1 << 15  # addresses whose characters are read at once: what fits a core's cache
 _ALL = 0xFFFF_FFFF_FFFF_FFFF

@@ -173,8 +173,9 @@ def test_a_netset_has_its_headers_category_unless_the_settings_name_one():
     assert parse(content, FeedSettings("f", category="c2")).indicators["category"].unique().to_list() == ["c2"]
     saved = "create drop hash:net family inet\nadd drop 8.8.4.0/24\nadd drop 8.8.5.1\n"
     assert values(saved) == ["8.8.4.0/24", "8.8.5.1"]
-    with pytest.raises(FormatError):
-        read("-A INPUT -s 8.8.4.1/32 -j DROP\n-A INPUT -s 8.8.4.2/32 -j DROP\n")
+    assert read("-A INPUT -s 8.8.4.1/32 -j DROP\n-A INPUT -s 8.8.4.2/32 -j DROP\n").format == "access-rules"
+    excepting = "create x hash:net\nadd x 8.8.4.0/24\nadd x 8.8.4.9 nomatch\n"
+    assert (values(excepting), [each.line for each in read(excepting).refused]) == (["8.8.4.0/24"], [3])
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,8 @@ def test_csv_columns_are_found_by_header_by_name_by_number_or_by_what_they_hold(
 
 
 @pytest.mark.parametrize(
-    "content", ["8.8.4.0,8.8.4.255,US\n", '"8.8.4.1";"x";"8.8.5.1"\n', "8.8.4.1,8.8.4.2,8.8.4.3\n"]
+    "content",
+    ["8.8.4.0,8.8.4.255,US\n", '"8.8.4.1";"x";"8.8.5.1"\n', "8.8.4.1,8.8.4.2,8.8.4.3\n8.8.5.1,8.8.5.2,8.8.5.3\n"],
 )
 def test_which_of_several_nameless_columns_of_addresses_is_meant_has_to_be_said(content):
     with pytest.raises(FormatError, match=r"the columns 1, [23].* all hold addresses"):

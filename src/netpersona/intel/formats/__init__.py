@@ -54,7 +54,7 @@ DOCUMENTS: tuple[Document, ...] = (json_document, markup)
 
 def read(content: bytes, column: str | int | None = None) -> Entries:
     """The entries of a feed.  `column` says where CSV has its values.  Raises FormatError."""
-    content = utf8(content)
+    content = markup.without_pre(utf8(content))
     if column is None:
         for document in DOCUMENTS:
             if document.recognised(content):

@@ -1,9 +1,10 @@
-"""Plain lists whose comments say whose they are: Spamhaus' DROP and ASN-DROP, Maltrail's trails, Malware Patrol.
+"""Plain lists whose comments say whose they are: DROP, ASN-DROP, Maltrail, Malware Patrol, malwaredomains.
 
     1.4.0.0/17 ; SBL256893              a network, with what it was listed for
     AS260 ; AE | XCONNECT24             an autonomous system
     # Reference: https://...            above trails: an address with a port, a name, a host with a path, a bare path
     example.com/malwarehere/            a URL without its scheme
+    <TAB><TAB>example.com<TAB>phishing  a name below the columns `nextvalidation domain type`, the first mostly empty
 
 The values are those of a plain list; of Maltrail's the label is the reference above them.
 """
@@ -19,6 +20,8 @@ from netpersona.intel.formats.entry import Entries, found
 from netpersona.intel.formats.lines import COMMENT, data_lines, label
 
 NAME = "banner"
+_MALWAREDOMAINS = "malwaredomains"
+_DATED = r"^[0-9]+\s+"
 _REFERENCE = r"^#\s*Reference:\s*(\S.*)$"
 
 
@@ -35,6 +38,7 @@ _BANNERS = (
     _Banner("spamhaus-asn-drop", r"(?i)spamhaus", r"(?i)^AS[0-9]+\s*(?:;|$)", "asn"),
     _Banner("spamhaus-drop", r"(?i)spamhaus\s+(?:(?:ipv6\s+)?e?drop|don't route)", r"^[0-9A-Fa-f.:]+/[0-9]+\s*(?:;|$)"),
     _Banner("maltrail", r"(?i)maltrail|^#\s*Reference:", r"^\S"),
+    _Banner(_MALWAREDOMAINS, r"(?i)^#+\s*nextvalidation\s+domain\b", r"^(?:[0-9]+\s+)?[^\s.]\S*\.\S+\s"),
     _Banner("malwarepatrol", r"(?i)malware\s*patrol", r"^[^\s,;|]+$", "url"),
 )
 
@@ -48,7 +52,10 @@ def read(lines: pl.DataFrame) -> Entries:
     """The entries of the list."""
     banner = _banner(lines)
     name = banner.name if banner is not None else NAME
-    table = plain.listed(data_lines(lines))
+    rows = data_lines(lines)
+    if name == _MALWAREDOMAINS:
+        rows = rows.with_columns(pl.col("text").str.replace(_DATED, ""))
+    table = plain.listed(rows)
     if name == "maltrail":
         table = _referred(table, lines)
     if banner is not None and banner.type is not None:

@@ -1,7 +1,8 @@
 """Separated values of which one column holds the indicators: abuse.ch's, CISA's, FIRST's and everybody's own.
 
 What else the table says of a row is taken along where a column's name is known: a label, a category, a confidence, a
-type.  A quoted field may go over several lines.  See `csv_layout` for how the columns are found.
+type.  Of a file with several hashes each is an entry.  A quoted field may go over several lines.  See `csv_layout` for
+how the columns are found.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import polars as pl
 from netpersona.intel.formats import words
 from netpersona.intel.formats.csv_layout import Layout, cells, layout
 from netpersona.intel.formats.entry import Entries, FormatError, found
+from netpersona.intel.formats.instants import instants
 from netpersona.intel.formats.lines import data_lines, joined_quotes, label, records
 
 NAME = "csv"
+_HASH = r"^[0-9A-Fa-f]{32,128}$"
 _LEVELS = {"low": 0.15, "medium": 0.5, "high": 0.85}  # STIX 2.1, appendix A
 
 
@@ -52,21 +55,34 @@ def _table(lines: pl.DataFrame, chosen: Layout) -> pl.DataFrame:
         return pl.lit(None, dtype=pl.String) if index is None else cells(chosen.separator, index, quoted=quoted)
 
     columns = {
-        "raw": pl.coalesce(_span(cell(chosen.value), cell(chosen.until)), cell(chosen.value), pl.col("text")),
+        "raw": pl.coalesce(_whole(cell, chosen), cell(chosen.value), pl.col("text")),
         "label": _label(chosen, cell),
         "category": label(cell(chosen.column(words.CATEGORIES))),
         "confidence": cell(chosen.column(words.CONFIDENCES)),
-        "kind": cell(chosen.column(words.TYPES)),
+        "kind": pl.coalesce(pl.lit(chosen.unusable, dtype=pl.String), cell(chosen.column(words.TYPES))),
         "objection": _objection(chosen, cell),
+        "valid_until": cell(chosen.column(words.ENDS)),
     }
-    table = records(rows).select("record", "line", **columns)
+    rows = records(rows)
+    others = (rows.select("record", "line", **{**columns, "raw": cell(other)}) for other in chosen.beside)
+    hashes = [other.filter(pl.col("raw").str.contains(_HASH)) for other in others]
+    table = pl.concat([rows.select("record", "line", **columns), *hashes])
+    if table["valid_until"].null_count() < table.height:
+        table = table.with_columns(instants(table["valid_until"].to_list()).alias("valid_until"))
     stated = pl.coalesce(words.stated_type(pl.col("kind")), pl.lit(chosen.stated, dtype=pl.String))
     return _split(table.with_columns(share(table["confidence"]))).with_columns(stated.alias("type"))
 
 
-def _span(start: pl.Expr, end: pl.Expr) -> pl.Expr:
-    """The range between two cells; null where there is no end."""
-    return pl.when(end != "").then(pl.concat_str(start, pl.lit("-"), end))
+def _whole(cell: Callable[[int | None], pl.Expr], chosen: Layout) -> pl.Expr:
+    """The range between two cells, or the network of an address and its mask; null where there is no second cell."""
+    start, end, mask = cell(chosen.value), cell(chosen.until), cell(chosen.mask)
+    bare = (mask != "") & ~start.str.contains("/", literal=True)
+    return (
+        pl.when(end != "")
+        .then(pl.concat_str(start, pl.lit("-"), end))
+        .when(bare)
+        .then(pl.concat_str(start, pl.lit("/"), mask))
+    )
 
 
 def _label(chosen: Layout, cell: Callable[[int | None], pl.Expr]) -> pl.Expr:

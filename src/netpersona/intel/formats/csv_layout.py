@@ -3,7 +3,8 @@
 The column is the one the operator names (by header, or by number from 1); else, of the columns whose header is a known
 word, the first that holds what indicators look like; else, without a header, the first column that does.  A header may
 stand in a comment (`# id,dateadded,url`), names may be quoted.  Two columns that are named as the two ends of a range
-are the indicator together; without a name, a second column of addresses has to be chosen from by the operator.
+are the indicator together, and so are an address and its mask; without a name, a second column of addresses has to be
+chosen from by the operator.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import polars as pl
 from netpersona.intel.formats import words
 from netpersona.intel.formats.entry import FormatError
 from netpersona.intel.formats.lines import COMMENT, data_lines
-from netpersona.intel.prefix import IPV4
+from netpersona.intel.prefix import IPV4, MASK
 
 _SEPARATORS = (",", "\t", ";", "|")
 _DOT = r"(?:\.|\[\.\]|\(\.\)|\[dot\])"
@@ -36,9 +37,11 @@ _TELLING = "|".join(
 )
 _NUMBERED = rf"{_TELLING}|[0-9]+"
 _LISTED = re.compile(_TELLING)
+_MASKS = ("netmask", "mask", "subnet_mask", "network_mask", "prefix_length", "prefixlen", "masklen", "mask_length")
+_LENGTH = rf"{MASK}|[0-9]{{1,3}}"
 _BEGINS = re.compile(r"(?:.*_)?(?:ip_?)?(?:start|first|from|begin|low)(?:_?ip|_address)?")
 _ENDS = re.compile(r"(?:.*_)?(?:ip_?)?(?:end|last|to|stop|high)(?:_?ip|_address)?")
-_WORDS = re.compile(r"[a-z][a-z0-9_]{0,40}|")  # a column's name, or none
+_WORDS = re.compile(r"[^\W\d_]\w{0,40}|")  # a column's name in any language, or none
 _HEAD = 200  # rows that are looked at
 _ABOVE = 40  # comments among which a header is looked for
 _WIDEST = 4096  # characters of a header
@@ -53,7 +56,9 @@ class Layout:
     names: tuple[str, ...] = ()  # of the header; empty where there is none
     header: int | None = None  # the line of the header, if it is no comment
     also: tuple[str, ...] = field(default=())  # other columns that could have been meant
+    beside: tuple[int, ...] = ()  # where `value` is a hash of a file: the columns of its other hashes
     until: int | None = None  # the column of the range's end, where `value` is its start
+    mask: int | None = None  # the column of the network's mask or length, where `value` is its address
 
     def column(self, wanted: Sequence[str]) -> int | None:
         """The first of the wanted columns that there is and that is not the value itself."""
@@ -66,6 +71,11 @@ class Layout:
         """Whose table it is, by its columns."""
         held = set(self.names)
         return next((name for name, columns in words.DIALECTS if columns <= held), None)
+
+    @property
+    def unusable(self) -> str | None:
+        """The value column's name, where it says that it holds what is no indicator here."""
+        return self.names[self.value] if self.names and words.is_unusable(self.names[self.value]) else None
 
     @property
     def stated(self) -> str | None:
@@ -142,7 +152,11 @@ def _named(
         value = names.index(words.name_of(str(column)))
     if value is None or not 0 <= value < len(names):
         raise FormatError(line or 1, f"there is no column {column!r}", f"one of {', '.join(names)}")
-    return Layout(separator, value, names, line, tuple(name for name in good if names.index(name) != value))
+    mask = next((names.index(n) for n in _MASKS if n in names and told(names.index(n), _LENGTH)), None)
+    hashes = tuple(names.index(n) for n in good if n in words.HASHES and names.index(n) != value)
+    beside = hashes if names[value] in words.HASHES and column is None else ()
+    also = tuple(name for name in good if names.index(name) not in {value, mask, *beside})
+    return Layout(separator, value, names, line, also, beside, mask=mask)
 
 
 def _tells(rows: pl.DataFrame, separator: str) -> Callable[[int, str], bool]:
@@ -158,30 +172,33 @@ def _tells(rows: pl.DataFrame, separator: str) -> Callable[[int, str], bool]:
 
 
 def _by_values(rows: pl.DataFrame) -> Layout | None:
-    """The first column in which at least four fifths of the lines hold something telling."""
+    """The first column in which at least four fifths of the lines hold something telling.
+
+    A column whose name says that it holds no indicators is taken only where there is no other, so that it is refused.
+    """
     quoted = bool(rows["text"].str.contains('"', literal=True).any())
+    unusable: Layout | None = None
     for separator, pattern in ((",", r'[^\s,]",|\S,["\S]|",'), ("|", r"\|"), (";", r"\S;\S"), ("\t", r"\t")):
         closely = rows.filter(pl.col("text").str.contains(pattern))
         if closely.height * 5 < rows.height * 4:
             continue
         width = len(_names(str(closely["text"][closely.height // 2]), separator))
         head = _heading(str(rows["text"][0]), separator) if rows.height > 1 else ()
-        for index in range(1 if separator == "\t" else 0, min(width, 64)):
+        told = _tells(rows.slice(1) if head else rows, separator)
+        if separator == "\t" and not head and _plain_first(closely):
+            continue
+        for index in range(min(width, 64)):
             held = closely.select(cells(separator, index, quoted=quoted).alias("cell"))["cell"]
             many = held.str.contains(rf"^(?:{_TELLING})$").sum() * 5 >= (rows.height - bool(head)) * 4
-            if many and not (index < len(head) and words.is_unusable(head[index])):
-                places = _places(rows.slice(1) if head else rows, separator, range(index, min(width, 64)))
-                found = Layout(separator, index, head, int(rows["line"][0]) if head else None)
+            if many and index < len(head) and words.is_unusable(head[index]):
+                unusable = unusable or Layout(separator, index, head, int(rows["line"][0]))
+            elif many and not told(index, MASK):
+                others = range(index, min(width, 64))
+                places = [column for column in others if told(column, _PLACE) and not told(column, MASK)]
+                mask = next((column for column in others if told(column, MASK)), None)
+                found = Layout(separator, index, head, int(rows["line"][0]) if head else None, mask=mask)
                 return _of_many(found, places) if len(places) > 1 and places[0] == index else found
-            if separator == "\t" and index == 1 and _plain_first(closely):
-                break
-    return None
-
-
-def _places(rows: pl.DataFrame, separator: str, columns: Sequence[int]) -> list[int]:
-    """The columns that hold addresses."""
-    told = _tells(rows, separator)
-    return [column for column in columns if told(column, _PLACE)]
+    return unusable
 
 
 def _of_many(found: Layout, places: list[int]) -> Layout:
@@ -201,8 +218,9 @@ def _heading(text: str, separator: str) -> tuple[str, ...]:
 
 
 def _plain_first(rows: pl.DataFrame) -> bool:
-    """Whether the lines begin with what they list: a plain list with counts is no table."""
-    return bool(rows["text"].str.contains(rf"^(?:{_TELLING})\s").sum() * 5 >= rows.height * 4)
+    """Whether the lines begin with what they list: a plain list with counts is no table; an AS is only whose it is."""
+    begins = rows["text"].str.contains(rf"^(?:{_TELLING})\s") & ~rows["text"].str.contains(r"(?i)^as[0-9]")
+    return bool(begins.sum() * 5 >= rows.height * 4)
 
 
 def _by_number(rows: pl.DataFrame, column: str | int) -> Layout:

@@ -44,6 +44,7 @@ _INDICATOR = re.compile(
 )
 _ADDRESS = re.compile(r"^(?:\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:]+)(?:/\d+)?$")
 _NO_ITEM = re.compile(rb"\[\s*\]|\{\s*\}|[^\[{]")
+_NO_ERROR = re.compile(rb"(?:null|false|0|\"\"|\[\s*\]|\{\s*\})\Z")
 _NOTHING = {"no_result", "no_results", "ok"}
 _KNOWN = "STIX, MISP, OTX, the JSON of abuse.ch, Spamhaus, CISA, FIRST, CrowdSec, or rows with a member such as ip, url"
 _UNTOLD = "none of its members holds an indicator"
@@ -65,6 +66,8 @@ def recognised(_: dict[str, msgspec.Raw]) -> bool:
 
 def read(document: Document) -> Entries:
     """The values of the rows.  Raises FormatError where there is no row, and no empty array for rows either."""
+    if document.array is None and not document.lines:
+        _refuse_errors(head(document))
     gathered = Gathered()
     names: dict[str, None] = {}
     for number, found in enumerate(_records(document), 1):
@@ -193,6 +196,14 @@ def _text(value: Value) -> str:
         return str(plain(value.raw))
     except BadValueError:
         return ""
+
+
+def _refuse_errors(told: dict[str, msgspec.Raw]) -> None:
+    """Raises FormatError for an answer that says that something went wrong, whatever else it says."""
+    for name in ("error", "errors", "error_code", "error_message"):
+        if name in told and not _NO_ERROR.match(raw := bytes(memoryview(told[name])[:100])):
+            said = raw.decode("utf-8", errors="replace")
+            raise FormatError(1, f"the service answered {said!r} and no list", "its list: is the question right?")
 
 
 def _refuse_strangers(document: Document) -> None:

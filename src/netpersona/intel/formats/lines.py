@@ -13,7 +13,10 @@ import polars as pl
 
 from netpersona.intel.formats.entry import FormatError
 
-COMMENT = r"^(?:#|;|//)"
+COMMENT = r"^(?:#|;|//|[!%](?:\s|$)|--\s|/\*|\*/|,+$|[-=_~`+|*,\s]{2,}$|\|[-:|\s]+$)"
+"""What is no record: a comment, a ruled line (-----, |---|), a row of empty cells."""
+
+_SIGN = r"^[#;/!%,=_~`+|*-]"  # how such a line begins
 _TRAILING = r"(?:^|\s)(?:#|;|//)[#;/\s]*(.*)$"
 _LONGEST_LABEL = 200
 _LONGEST_LINE = 1 << 18  # bytes; no format needs as much
@@ -34,7 +37,18 @@ def numbered_lines(content: bytes) -> pl.DataFrame:
 
 def data_lines(lines: pl.DataFrame) -> pl.DataFrame:
     """The lines that are no comments."""
-    return lines.filter(~pl.col("text").str.contains(COMMENT))
+    return without(lines, lines["text"].str.contains(_SIGN), COMMENT)
+
+
+def without(lines: pl.DataFrame, perhaps: pl.Series, pattern: str) -> pl.DataFrame:
+    """The lines without those of the pattern, for which only the few that it could hold for are looked at."""
+    places = perhaps.arg_true()
+    gone = places.filter(lines["text"].gather(places).str.contains(pattern))
+    if gone.is_empty():
+        return lines
+    kept = np.ones(lines.height, dtype=bool)
+    kept[gone.to_numpy()] = False
+    return lines.filter(pl.Series(kept))
 
 
 def records(rows: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from netpersona.intel.formats.entry import Entries, FormatError
 
 NAME = openioc.NAME
 
+_PRE = re.compile(rb"\s*<pre>", re.IGNORECASE)
 _START = re.compile(rb"\s*<")
 _BEFORE = rb"(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE(?!\s+html)[^<>\[]*(?:\[.*?\]\s*)?>)*+"
 _ROOT = re.compile(_BEFORE + rb"<([A-Za-z_][\w.:-]{0,80})", re.DOTALL | re.IGNORECASE)
@@ -23,6 +24,16 @@ _HTML = re.compile(
 _TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
 _NAMED = {"stix_package": "STIX 1 in XML", "rss": "a news feed (RSS)", "feed": "a news feed (Atom)", "svg": "a picture"}
 _EXPECTED = "a list, CSV, JSON or OpenIOC"
+
+
+def without_pre(content: bytes) -> bytes:
+    """A list that some server sends as `<pre>...</pre>` without the two tags, each line where it was."""
+    begin = _PRE.match(content)
+    if begin is None:
+        return content
+    inside = content[begin.end() :].rstrip()
+    inside = inside[:-6] if inside[-6:].lower() == b"</pre>" else inside
+    return content if b"<" in inside else b"\n" * begin[0].count(b"\n") + inside
 
 
 def recognised(content: bytes) -> bool:

@@ -23,7 +23,7 @@ from netpersona.intel.formats.stix_values import NO_MATCH
 
 NAME = "misp"
 
-_HASHES = ("md5", "sha1", "sha256")
+_HASHES = ("md5", "sha1", "sha256", "sha512")
 _TYPES: dict[str, tuple[str | None, ...]] = {
     "ip-src": ("address",),
     "ip-dst": ("address",),
@@ -107,10 +107,11 @@ def read(document: Document) -> Entries:
     """The indicators among the attributes."""
     gathered = Gathered()
     numbers = count(1)
+    texts: set[int] = set()
     for value in document.values():
         for attribute, around in _attributes(document.content, value, _Around()):
-            _enter(Record(next(numbers), attribute.at), attribute, around, gathered)
-    return gathered.found(NAME, document.content)
+            texts.add(hash(_enter(Record(next(numbers), attribute.at), attribute, around, gathered)))
+    return gathered.found(NAME, document.content, unique=len(texts))
 
 
 def _attributes(content: bytes, value: Value, around: _Around) -> Iterator[tuple[Value, _Around]]:
@@ -151,17 +152,18 @@ def _within(value: Value, around: _Around) -> _Around:
     return _Around(label, marks or around.marks, around.deleted or told.deleted in _TRUE, around.depth)
 
 
-def _enter(record: Record, value: Value, around: _Around, gathered: Gathered) -> None:
+def _enter(record: Record, value: Value, around: _Around, gathered: Gathered) -> str:
+    """Takes an attribute or refuses it, and returns its value as it stands: `a|b` is another than `a`."""
     try:
         told = _ATTRIBUTE.read(value)
     except BadValueError as error:
         gathered.refuse(record, shown(value), f"no attribute: {error}")
-        return
+        return shown(value)
     text = "" if told.value is None else str(told.value)
     objection = _objection(told, around)
     if objection is not None:
         gathered.refuse(record, text, objection)
-        return
+        return text
     marks = ", ".join(dict.fromkeys((*_marks(told.tags), *around.marks)))
     about = around.label or (told.event.info if told.event is not None else None)
     label = (told.comment or about or "")[:150]
@@ -174,6 +176,7 @@ def _enter(record: Record, value: Value, around: _Around, gathered: Gathered) ->
             category=told.category,
             start=told.first_seen or told.timestamp,
         )
+    return text
 
 
 def _objection(told: _Attribute, around: _Around) -> str | None:

@@ -4,6 +4,7 @@
     address=/evil.example/0.0.0.0               dnsmasq
     local-zone: "evil.example" always_nxdomain  unbound; also local-data: "evil.example A 0.0.0.0"
     zone "evil.example" {type master; ...};     BIND
+    PRIMARY evil.example blocked.dns            Microsoft's boot file
 
 Only the names, addresses and networks are indicators; what passes (rpz-passthru, transparent) is refused.
 Sources: draft-vixie-dnsop-dns-rpz, dnsmasq(8), unbound.conf(5).
@@ -25,7 +26,9 @@ _FORWARDS = r"^(?:server|local)=/.+/[^/\s]"
 _UNBOUND = r"(?i)^local-zone:\s*\"?([^\"\s]+)\"?\s+\"?([a-z_]+)"
 _DATA = r"(?i)^local-data:\s*[\"']([^\"'\s]+)\s"
 _BIND = r'(?i)^zone\s+"([^"]+)"'
-_ENTRY = f"{_DNSMASQ}|{_UNBOUND}|{_DATA}|{_BIND}"
+_BOOT = r"(?i)^primary\s+([^\s/]+\.[^\s/]+)\s+\S+$"
+_ENTRY = f"{_DNSMASQ}|{_UNBOUND}|{_DATA}|{_BIND}|{_BOOT}"
+_ORIGIN = r"(?i)^(?:\$ORIGIN\s+(\S+)\.\s*(?:;.*)?$|(\S+)\.\s+(?:[0-9]+\s+)?(?:IN\s+)?SOA\s)"
 _FRAME = (
     r"(?i)^(?:#|;|//|\$|@|server:|[{}();]+$|[0-9]+[a-z]?\s*(?:;.*|\))?$|\S*\s*(?:[0-9]+\s+)?(?:IN\s+)?(?:SOA|NS)\s)"
 )
@@ -50,7 +53,7 @@ def read(lines: pl.DataFrame) -> Entries:
     rows = records(lines.filter(~text.str.contains(_FRAME)))
     name = pl.coalesce(
         text.str.extract(_DNSMASQ, 1), text.str.extract(_UNBOUND, 1), text.str.extract(_DATA, 1),
-        text.str.extract(_BIND, 1), text.str.extract(_RPZ, 1), text,
+        text.str.extract(_BIND, 1), text.str.extract(_BOOT, 1), text.str.extract(_RPZ, 1), text,
     )  # fmt: skip
     several = pl.when(text.str.contains(_DNSMASQ)).then(name.str.split("/")).otherwise(pl.concat_list(name))
     table = rows.select(
@@ -60,7 +63,7 @@ def read(lines: pl.DataFrame) -> Entries:
         answer=pl.coalesce(text.str.extract(_RPZ, 2), text.str.extract(_UNBOUND, 2)),
         forwards=text.str.contains(_FORWARDS),
     ).explode("raw")
-    table = table.with_columns(pl.col("raw").str.strip_chars_end("."))
+    table = table.with_columns(_relative(lines).str.strip_chars_end("."))
     reason = (
         pl.when(pl.col("answer").str.contains(_PASSES))
         .then(pl.lit("it lets the name through, and lists nothing"))
@@ -72,6 +75,13 @@ def read(lines: pl.DataFrame) -> Entries:
     judged = table.with_columns(reason.alias("reason"))
     kept = _with_addresses(judged.filter(pl.col("reason").is_null()))
     return found(NAME, kept, judged.drop_nulls("reason"))
+
+
+def _relative(lines: pl.DataFrame) -> pl.Expr:
+    """The names as they stand in their zone: a transfer writes the zone's own name behind each."""
+    heads = lines.head(500)["text"].str.extract_groups(_ORIGIN).struct.unnest()
+    zone = heads.select(pl.coalesce(pl.all())).to_series().drop_nulls().head(1).to_list()
+    return pl.col("raw").str.strip_suffix(f".{zone[0]}.") if zone else pl.col("raw")
 
 
 def _with_addresses(table: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ NAME = "netset"
 _KIND = re.compile(r"hash:(?:net|ip)\b.*\bipset\b")
 _CATEGORY = re.compile(r"Category\s*:\s*(\S+)")
 _ADD = r"^(?:-A|add)\s+\S+\s+([^\s-]\S*)"
+_EXCEPTION = r"\snomatch(?:\s|$)"
 _SAVED = rf"^(?:create\s|-N\s|COMMIT$)|{_ADD}"  # iptables-save also has -A, and then options
 
 
@@ -35,4 +36,8 @@ def read(lines: pl.DataFrame) -> Entries:
     values = rows.with_columns(pl.coalesce(pl.col("text").str.extract(_ADD, 1), "text").alias("text"))
     searched = (_CATEGORY.search(text) for text in comments(lines))
     category = next((match.group(1).lower() for match in searched if match), None)
-    return found(NAME, plain.listed(values).with_columns(pl.lit(category, dtype=pl.String).alias("category")))
+    table = plain.listed(values).with_columns(pl.lit(category, dtype=pl.String).alias("category"))
+    except_ = pl.Series("record", (rows["text"].str.contains(_EXCEPTION).arg_true() + 1), dtype=pl.UInt32).to_list()
+    gone = table.filter(pl.col("record").is_in(except_))
+    why = pl.lit("an exception (nomatch): it lets through, and lists nothing").alias("reason")
+    return found(NAME, table.filter(~pl.col("record").is_in(except_)), gone.with_columns(why))

@@ -41,6 +41,7 @@ _TYPES = {
     "md5sum": "hash",
     "sha1sum": "hash",
     "sha256sum": "hash",
+    "sha512sum": "hash",
 }
 """What the last part of a term's name (PortItem/remoteIP) says that its value is."""
 

@@ -4,8 +4,12 @@
 203.0.113.0/24   # scanner
 203.0.113.1 - 203.0.113.9
 203.0.113.7<TAB>12
+     12 203.0.113.7
 evil.example ; since May
 - 203.0.113.7
+203.0.113.0 255.255.255.0
+
+Headings (`Domains:`, `[domains]`) are no records.
 """
 
 from __future__ import annotations
@@ -13,17 +17,19 @@ from __future__ import annotations
 import polars as pl
 
 from netpersona.intel.formats.entry import Entries, entries, found
-from netpersona.intel.formats.lines import data_lines, records, trailing_comment
-from netpersona.intel.prefix import IPV4
+from netpersona.intel.formats.lines import data_lines, records, trailing_comment, without
+from netpersona.intel.prefix import IPV4, MASK
 
 NAME = "plain"
 _SIMPLE = r"^[0-9A-Za-z_.:/-]+$"
 _RANGE = r"^([0-9A-Fa-f.:]+)\s*-\s*([0-9A-Fa-f.:]+)"
-_VALUE = r"""^["']?([^\s,"'#]+)"""
+_VALUE = r"""^["']?([^\s,"'#|]+)"""
+_BEHIND = r"^(?:[0-9]{1,9}|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+Z?)?)\s+([^\s:]*[.:]\S+)$"  # a count, or a date
 _LINK = r"^(\S+?)(?:[,;]\s.*)?(?:\s.*)?$"
-_ORDER = r"(?i)^(?:deny|require\s+not)\s+(?:from\s+|ip\s+)?([0-9A-Fa-f.:/]+)\s*;?$"  # of nginx and Apache
 _BULLET = r"^[*•–-]\s+"
 _TWO = rf"^{IPV4}[\s,]+{IPV4}(?:\s|,|$)"
+_MASKED = rf"^({IPV4})\s+({MASK})(?:\s|$)"
+_HEADING = r"^(?:[\p{L}][\w ()/-]*:|\[[\p{L}][\w -]*\])$"
 
 
 def recognised(lines: pl.DataFrame) -> bool:  # noqa: ARG001 (the last format takes everything)
@@ -33,7 +39,9 @@ def recognised(lines: pl.DataFrame) -> bool:  # noqa: ARG001 (the last format ta
 
 def read(lines: pl.DataFrame) -> Entries:
     """The entries of a plain list."""
-    return found(NAME, listed(data_lines(lines)))
+    rows = data_lines(lines)
+    ends = rows["text"].str.ends_with(":") | rows["text"].str.ends_with("]")
+    return found(NAME, listed(without(rows, ends, _HEADING)))
 
 
 def listed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -53,8 +61,10 @@ def _value() -> pl.Expr:
     first = text.str.extract(_VALUE, 1).str.strip_chars_end(";")
     link = text.str.extract(_LINK, 1)
     return (
-        pl.when(text.str.contains(_ORDER))
-        .then(text.str.extract(_ORDER, 1))
+        pl.when(text.str.contains(_MASKED))
+        .then(pl.concat_str(text.str.extract(_MASKED, 1), pl.lit("/"), text.str.extract(_MASKED, 2)))
+        .when(text.str.contains(_BEHIND))
+        .then(text.str.extract(_BEHIND, 1))
         .when(text.str.contains(_RANGE))
         .then(between)
         .when(text.str.contains(_TWO))

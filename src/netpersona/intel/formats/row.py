@@ -21,6 +21,7 @@ from netpersona.intel.formats.stix_values import NO_MATCH
 from netpersona.intel.formats.words import (
     CATEGORIES,
     CONFIDENCES,
+    ENDS,
     EXPLOITED,
     KEV,
     LABELS,
@@ -39,7 +40,7 @@ _TELLING: tuple[tuple[str | None, tuple[str, ...]], ...] = (
     ("ja3", ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint", "ja3_digest")),
     (None, (
         "ip", "ip_address", "ipaddress", "ip_addr", "ipv4", "ipv6", "ipv4_address", "ipv6_address", "address", "addr",
-        "ipaddr", "remote_ip", "remote_host",
+        "ipaddr", "ip_str", "remote_ip", "remote_host",
         "dst_ip", "dstip", "dest_ip", "src_ip", "srcip", "source_ip", "c2_ip", "attacker_ip", "host_ip", "query_ip",
         "cidr", "network", "subnet", "netblock", "range", "ip_range", "prefix", "ip_prefix", "ipv6_prefix",
         "ipv4prefix", "ipv6prefix",
@@ -67,7 +68,7 @@ _FIRST = (
     "first_seen_utc", "first_seen", "firstseen", "first_ts", "dateadded", "date_added", "ts", "submission_time", "date",
     "created", "created_at", "timestamp", "seen", "last_seen", "lastseen", "last_reported_at", "lastreportedat",
 )  # fmt: skip
-_LAST = ("valid_until", "expires", "expires_at", "expiration", "expiry", "until")
+_LAST = (*ENDS, "until")
 _OBJECTIONS: dict[str, tuple[tuple[object, ...], str]] = {
     "classification": (("benign",), "the feed calls it benign"),
     "riot": ((True,), "the feed calls it a common service"),
@@ -109,6 +110,9 @@ SERVICES = (
     _service("feodo", "ip_address malware", ("ip_address", "address")),
     _service("sslbl", "sha1 reason", ("sha1", "hash")),
     _service("ja3", "ja3 reason", ("ja3", "ja3")),
+    _service("ja3", "ja3_hash desc", ("ja3_hash", "ja3")),
+    _service("ja3", "ja3_hash ja3_str", ("ja3_hash", "ja3")),
+    _service("ja3", "md5 user_agent", ("md5", "ja3")),
     _service("spamhaus-drop", "cidr sblid", ("cidr", "network")),
     _service("spamhaus-asndrop", "asn asname", ("asn", "asn")),
     _service(KEV, "cveid vendorproject", ("cveid", "cve")),
@@ -117,6 +121,7 @@ SERVICES = (
     _service("crowdsec", "scope value origin duration", ("value", None)),
     _service("greynoise", "ip classification", ("ip", "address")),
     _service("abuseipdb", "ipaddress abuseconfidencescore", ("ipaddress", "address")),
+    _service("ctip", "indicatorthreattype networksourceipv4", ("networksourceipv4", "address")),
     _service("thehive", "datatype data", ("data", None)),
     _service("phishtank", "phish_id url", ("url", "url")),
 )  # fmt: skip

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MAYBE = (
-    r"(?i)dns[._]query|tls[._]sni|http[._]host|http[._]raw_host|ja3[._]hash|tls[._](?:cert_)?fingerprint|"
+    r"(?i)dns[._]query|(?:tls|quic)[._]sni|http[._]host|http[._]raw_host|ja3[._]hash|tls[._](?:cert_)?fingerprint|"
     r'content\s*:\s*"[^"]*00\|'
 )
 """What stands in a rule whose options are worth reading."""
 
-_HOSTS = {"dns_query", "tls_sni", "http_host", "http_host_raw", "http_raw_host"}
+_HOSTS = {"dns_query", "tls_sni", "quic_sni", "http_host", "http_host_raw", "http_raw_host"}
 _PATHS = {"http_uri", "http_uri_raw", "http_raw_uri"}
 _CERTIFICATES = {"tls_cert_fingerprint", "tls_fingerprint"}
 _HARMLESS = {"http_method"}
 _PLACES = re.compile(
-    r"(?:http|dns|tls|ssl|ja3s?|ja4|file|ssh|smb|quic|krb5|snmp|sip|mqtt|rfb|ike|ftp|smtp|email|pkt|base64)_\w+"
+    r"(?:http|dns|tls|ssl|ja3s?|ja4|file|ssh|smb|quic|krb5|snmp|sip|mqtt|quic|rfb|ike|ftp|smtp|email|pkt|base64)_\w+"
 )
 _OLD_STYLE = re.compile(r"http_\w+")  # names the place of the content before it; other places hold for what follows
 _CONDITIONS = {

@@ -58,9 +58,10 @@ def _sufficient(shape: str) -> Sufficient | None:
     if _OTHERWISE.search(re.sub(r"[.:]\s*'(?:[^'\\]|\\.)*'", "", _MARK.sub("", numbered))):
         return None
     try:
-        return sufficient(parse_pattern(numbered))
+        found = sufficient(parse_pattern(numbered))
     except PatternError:
         return None
+    return found if all(each.value.endswith("\x01") for each in found.found) else None  # a number stands in its pattern
 
 
 def _values(usual: pl.DataFrame, known: dict[str, Sufficient | None]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
     A OR B               what suffices of either
     A AND B              nothing: the pattern is narrower than its parts, and a part alone would match more than it
                          says.  Only a part that another one implies (dst_ref.type beside dst_ref.value) takes nothing
-                         away, and neither does WITHIN around one observation
+                         away, and neither does WITHIN around one observation.  Hashes of one file each say the whole
     A FOLLOWEDBY B       nothing, likewise; nor REPEATS more than once
     NOT, !=, <, LIKE...  nothing: they name no value.  ISSUBSET names a network
     A START t STOP u     what suffices of A, valid from t to u
@@ -28,7 +28,7 @@ _PLAIN = {
     "url": "url",
 }
 _HASHED = {"file", "artifact", "x509-certificate"}
-_HASHES = {"md5", "sha1", "sha256"}
+_HASHES = {"md5", "sha1", "sha256", "sha512"}
 _REFERENCES = {"dst_ref", "src_ref"}
 
 
@@ -77,11 +77,22 @@ def _together(group: Group) -> Sufficient:
     if len(parts) == 1:
         return sufficient(parts[0])
     each = [sufficient(part) for part in parts]
+    if group.word == "AND" and _one_file(parts):
+        return Sufficient(tuple(found for part in each for found in part.found), ())
     hopeless = [part for part in each if not part.found]
     if len(hopeless) == len(each):
         return Sufficient((), (Unmatched(shown(group), hopeless[0].unmatched[0].reason),))
     why = f"joined by {group.word}: it is narrower than its parts, and one of them alone would match more than it says"
     return Sufficient((), (Unmatched(shown(group), why),))
+
+
+def _one_file(parts: list[Expression]) -> bool:
+    """Whether all parts are hashes of the same thing, each by its own algorithm, and one of them can be matched."""
+    equal = [part for part in parts if isinstance(part, Comparison) and part.operator == "=" and not part.negated]
+    hashes = [part for part in equal if part.path[-2:-1] == ("hashes",)]
+    owners = {(part.object, part.path[:-1]) for part in hashes}
+    algorithms = {part.path[-1].replace("-", "").lower() for part in hashes}
+    return len(hashes) == len(parts) == len(algorithms) and len(owners) == 1 and bool(algorithms & _HASHES)
 
 
 def _reference(part: Expression, last: str) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ from typing import Protocol
 import polars as pl
 
 from netpersona.intel.formats import (
+    access_rules,
     adblock,
     bambenek,
     banner,
@@ -18,6 +19,7 @@ from netpersona.intel.formats import (
     ja3,
     name_server,
     netset,
+    one_line,
     p2p,
     plain,
     rules,
@@ -43,8 +45,8 @@ class Text(Protocol):
 
 
 TEXTS: tuple[Text, ...] = (
-    zeek_intel, rules, adblock, netset, name_server, hosts, bambenek, banner, dshield, p2p, iprep, ja3, tor_exits,
-    dataset, csv_column, plain,
+    zeek_intel, rules, adblock, netset, name_server, hosts, bambenek, banner, access_rules, dshield, p2p, iprep, ja3,
+    tor_exits, dataset, one_line, csv_column, plain,
 )  # fmt: skip
 
 

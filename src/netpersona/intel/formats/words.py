@@ -17,7 +17,7 @@ _PLACES = (
     "ip", "ip_address", "ipaddress", "ip_addr", "address", "addr", "dst_ip", "dest_ip", "destination_ip", "dstip",
     "src_ip", "source_ip", "srcip", "saddr", "src", "ipv4", "ipv6", "ip_cidr", "ip_range", "ip_prefix", "network",
     "cidr", "subnet", "prefix", "netblock", "c2_ip", "ip_attacked", "attacker", "ipaddr", "remote_ip", "remote_host",
-    "attacker_ip", "host_ip", "c2", "c2_server",
+    "attacker_ip", "host_ip", "ip_str", "c2", "c2_server",
 )  # fmt: skip
 _NAMES = (
     "domain",
@@ -32,13 +32,13 @@ _NAMES = (
     "domainname",
 )
 _URLS = ("url", "uri", "phish_url", "c2_url", "malware_url")
-_HASHES = (
+HASHES = (
     "sha256_hash", "sha256", "sha_256", "sha1_hash", "sha1", "sha_1", "md5_hash", "md5", "sha512", "hash", "file_hash",
 )  # fmt: skip
 _JA3 = ("ja3", "ja3_md5", "ja3_hash", "ja3_fingerprint", "ja3_digest")
 _CVE = ("cve", "cveid", "cve_id", "cve_number", "vulnerability_id")
 _ASN = ("asn", "as_number", "as")
-SPECIAL = (*_JA3, *_PLACES, *_NAMES, *_URLS, *_HASHES, *_CVE)
+SPECIAL = (*_JA3, *_PLACES, *_NAMES, *_URLS, *HASHES, *_CVE)
 LAST = _ASN  # a number of an AS stands beside many things, and is the indicator only where there is nothing else
 LABELS = (
     "malware_printable", "malware", "malware_family", "family", "botname", "listingreason", "listing_reason", "reason",
@@ -53,6 +53,11 @@ CONFIDENCES = (
     "confidence_level", "confidence", "confidence_score", "confidencelevel", "meta_confidence", "epss", "epss_score",
     "abuseconfidencescore", "abuse_confidence_score",
 )  # fmt: skip
+ENDS = (
+    "valid_until", "expires", "expires_at", "expiration", "expirationtime", "expiration_time", "expirationdatetime",
+    "expiry", "deletedate", "datawykreslenia",
+)  # fmt: skip
+"""Until when a row holds; CERT Polska's list says when a name was taken off it."""
 TYPES = ("ioc_type", "indicator_type", "indicatortype", "type", "observable_type", "iocs_type")
 
 _NO, _YES = ("0", "false", "no", "f", "n"), ("1", "true", "yes", "t", "y")
@@ -90,6 +95,7 @@ DIALECTS: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("sslbl", "sha1 listingreason"),
         ("ja3", "ja3_md5"),
         ("ja3", "ja3"),
+        ("ja3", "ja3_hash"),
         (KEV, "cveid vendorproject"),
         ("epss", "cve epss"),
         ("otx", "indicator indicator_type"),
@@ -123,7 +129,7 @@ _SILENT = (
     "user_name username filename file_name filepath file_path mutex regkey registry_key user_agent software yara sigma "
     "snort pattern_in_file pattern_in_traffic pattern_in_memory ssdeep imphash tlsh impfuzzy authentihash pehash vhash "
     "pubkey_hash sha3_384_hash sha3_384 btc bitcoin_address iban phone_number port size_in_bytes named_pipe text "
-    "comment other ja3s jarm hassh_md5 hasshserver_md5 ja4 mac_address"
+    "comment other ja3s jarm hassh hasshserver hassh_server hassh_md5 hasshserver_md5 ja4 ja4s mac_address"
 )
 _UNUSABLE = dict.fromkeys(_SILENT.split(), True)
 

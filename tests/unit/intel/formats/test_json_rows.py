@@ -173,7 +173,8 @@ def test_a_list_of_nothing_is_a_feed(told):
     ("told", "wrong"),
     [
         ({"query_status": "unknown_auth_key"}, "the service answered 'unknown_auth_key' and no list"),
-        ({"error": "nobody"}, "JSON without indicators: its members are 'error'"),
+        ({"error": "nobody", "url": "https://api.example/"}, "the service answered '\"nobody\"' and no list"),
+        ({"error": None, "a": 5}, "JSON without indicators: its members are 'error', 'a'"),
         ([{"a": 1}, {"b": 2}], "JSON without indicators: its members are 'a'"),
         ([[1]], "JSON without indicators"),
         ([1, 2], "JSON without indicators"),

@@ -85,6 +85,7 @@ def test_events_may_stand_in_lines():
         ("domain|ip", "a.example|9.9.9.1", [("9.9.9.1", "address"), ("a.example", "domain")]),
         ("url", "http://a.example/x|y", [("http://a.example/x|y", "url")]),
         ("filename|sha256", "a|b.exe|" + "a" * 64, [("a" * 64, "hash")]),
+        ("filename|sha512", "a.exe|" + "a" * 128, [("a" * 128, "hash")]),
         ("malware-sample", "x.exe|" + "a" * 32, [("a" * 32, "hash")]),
         ("x509-fingerprint-sha1", "b" * 40, [("b" * 40, "hash")]),
         ("ja3-fingerprint-md5", "c" * 32, [("c" * 32, "ja3")]),
@@ -96,6 +97,11 @@ def test_events_may_stand_in_lines():
 def test_a_type_says_what_its_parts_are(kind, value, values):
     found = of(event(attribute(kind, value)))
     assert (found.records, entered(found), found.refused.height) == (1, values, 0)
+
+
+def test_one_address_with_two_ports_is_two_values_and_one_indicator():
+    found = of(event(*(attribute("ip-dst|port", f"9.9.9.1|{port}") for port in (80, 443, 443))))
+    assert (found.records, found.unique, set(entered(found))) == (3, 2, {("9.9.9.1", "address")})
 
 
 @pytest.mark.parametrize(

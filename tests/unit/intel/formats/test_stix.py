@@ -66,6 +66,11 @@ def test_every_envelope_gives_the_same(content):
     assert sorted(entered(found)) == VALUES
 
 
+def test_a_number_in_a_pattern_is_a_value():
+    found = of(indicator(1, "[autonomous-system:number = 64496]"), indicator(2, "[ipv4-addr:value = '9.9.9.1']"))
+    assert entered(found, "raw", "type") == [("64496", "asn"), ("9.9.9.1", "address")]
+
+
 def test_one_indicator_alone_is_a_feed():
     assert entered(read(json.dumps(ADDRESS).encode())) == VALUES[:1]
 

@@ -79,7 +79,7 @@ def test_what_suffices_alone(pattern, values):
         ("[process:name = 'x.exe']", NO_MATCH),
         ("[mutex:name = 'x']", NO_MATCH),
         ("[email-addr:value = 'a@b.example']", NO_MATCH),
-        ("[file:hashes.'SHA-512' = 'aa']", NO_MATCH),
+        ("[file:hashes.ssdeep = 'aa']", NO_MATCH),
         ("[file:name = 'x' AND file:size = 5]", NO_MATCH),
         ("[EXISTS windows-registry-key:values]", NO_MATCH),
     ],
@@ -190,3 +190,16 @@ def told(pattern):
     except PatternError as error:
         return [], [(pattern, f"no STIX pattern: {error}")]
     return [tuple(each) for each in alone.found], [tuple(each) for each in alone.unmatched]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values"),
+    [
+        ("[file:hashes.MD5 = 'aa' AND file:hashes.'SHA-256' = 'bb']", ["aa", "bb"]),
+        ("[file:hashes.MD5 = 'aa' AND file:hashes.ssdeep = 'bb']", ["aa"]),
+        ("[file:hashes.MD5 = 'aa' AND file:hashes.MD5 = 'bb']", []),
+        ("[file:hashes.MD5 = 'aa' AND artifact:hashes.'SHA-1' = 'bb']", []),
+    ],
+)
+def test_hashes_of_one_file_each_say_the_whole(pattern, values):
+    assert [found.value for found in sufficient(parse_pattern(pattern)).found] == values

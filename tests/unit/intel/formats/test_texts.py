@@ -30,6 +30,7 @@ RECORDS = {
     "misp-csv": 3,
     "adblock": 10,
     "name-server": 4,
+    "access-rules": 9,
     "team-cymru": 2,
 }
 
@@ -87,6 +88,7 @@ def test_no_record_vanishes(name):
             ],
         ),
         ("name-server", [(7, "it lets the name through, and lists nothing")]),
+        ("access-rules", [(7, "it lets through, and lists nothing"), (8, "it lets through, and lists nothing")]),
     ],
 )
 def test_what_a_format_cannot_give_is_refused_with_its_line_and_reason(name, reasons):
@@ -182,6 +184,13 @@ def test_text_that_hardly_lists_anything_is_no_feed():
         ("8.8.4.0-255", "8.8.4.0/24"),
         ("8.8.4.*", "8.8.4.0/24"),
         ("8.8.*", "8.8.0.0/16"),
+        ("8.8.4.77 255.255.255.0", "8.8.4.0/24"),
+        ("12 8.8.4.1", "8.8.4.1"),
+        ("2026-05-01 10:00:00 8.8.4.1", "8.8.4.1"),
+        ("8.8.4.1|seen|twice", "8.8.4.1"),
+        ("evil.example?x=1", "http://evil.example/?x=1"),
+        (f"SHA256:{SHA256}", SHA256),
+        (":".join(["AB"] * 20), "ab" * 20),
         ("deny 8.8.4.1;", "8.8.4.1"),
         ("deny from 8.8.4.0/24", "8.8.4.0/24"),
         ("8.8.4.1#4#2#Malicious Host#ZZ", "8.8.4.1"),

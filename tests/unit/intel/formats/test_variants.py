@@ -28,6 +28,15 @@ DEFENDER = (
 )
 
 
+AXFR = (
+    "rpz.example.\t30\tIN\tSOA\trpz.example. x.rpz.example. 1 300 1800 604800 30\n"
+    "evil.example.rpz.example. 30 IN CNAME .\n*.evil.example.rpz.example. 30 IN CNAME .\n"
+    "32.1.4.8.8.rpz-ip.rpz.example. 30 IN CNAME .\n"
+)
+TABLE = "| IP | Note |\n|----|:----:|\n| 8.8.4.1 | x |\n| 8.8.4.2 | y |\n"
+BOTH, NAMES, NETWORKS = ["8.8.4.1", "8.8.4.2"], ["evil.example", "bad.example"], ["8.8.4.0/24", "8.8.5.0/24"]
+
+
 def read(content):
     return parse(content.encode(), FeedSettings("tests"))
 
@@ -67,6 +76,23 @@ def read(content):
             id="several names, and one that is asked elsewhere",
         ),
         pytest.param("- 8[.]8[.]4[.]1\n* evil.example\n", "plain", 2, ["8.8.4.1", "evil.example"], id="bullets"),
+        pytest.param(AXFR, "name-server", 3, ["evil.example", "8.8.4.1"], id="a zone as it is transferred"),
+        pytest.param("PRIMARY evil.example x.dns\n", "name-server", 1, ["evil.example"], id="a boot file"),
+        pytest.param("8.8.4.1, 8.8.4.2, 8.8.4.3\n", "plain", 3, ["8.8.4.1", "8.8.4.2", "8.8.4.3"], id="in one line"),
+        pytest.param("8.8.4.0-8.8.4.255,8.8.5.0/24\n", "plain", 2, ["8.8.4.0/24", "8.8.5.0/24"], id="two networks"),
+        pytest.param("8.8.4.0,255.255.255.0\n8.8.5.0,255.255.255.0\n", "csv", 2, NETWORKS, id="masks"),
+        pytest.param("network,netmask\n8.8.4.0,24\n8.8.5.0,24\n", "csv", 2, NETWORKS, id="named masks"),
+        pytest.param("8.8.4.0\t255.255.255.0\n8.8.5.0\t255.255.255.0\n", "plain", 2, NETWORKS, id="masks by tabs"),
+        pytest.param("Домен,Описание\nevil.example,х\n", "csv", 1, ["evil.example"], id="a header in Russian"),
+        pytest.param("Dirección IP\tPuerto\n8.8.4.1\t443\n", "csv", 1, ["8.8.4.1"], id="a header in Spanish"),
+        pytest.param("evil.example\t8.8.4.1\nbad.example\t8.8.4.2\n", "plain", 2, NAMES, id="a name and its address"),
+        pytest.param(TABLE, "csv", 2, ["8.8.4.1", "8.8.4.2"], id="a table in Markdown"),
+        pytest.param("ip,why\n8.8.4.1,x\n,\n", "csv", 1, ["8.8.4.1"], id="empty rows at the end"),
+        pytest.param("% list\n! of\nIPs:\n8.8.4.1\n---\n[more]\n8.8.4.2\n", "plain", 2, BOTH, id="headings"),
+        pytest.param("<pre>\n8.8.4.1\n8.8.4.2\n</pre>", "plain", 2, BOTH, id="in a pre tag"),
+        pytest.param(f"sha256,md5\n{SHA256},{MD5}\n", "csv", 1, [MD5, SHA256], id="all hashes of a file"),
+        pytest.param('[{"ip_str": "8.8.4.1", "hostnames": ["a.example"]}]', "json", 1, ["8.8.4.1"], id="ip_str"),
+        pytest.param(f'[{{"md5": "{MD5}", "User-Agent": "x"}}]', "ja3", 1, [MD5], id="JA3 by its user agent"),
         pytest.param(f"{MD5}\n{SHA256}\n", "plain", 2, [MD5, SHA256], id="hashes are no base64"),
     ],
 )
@@ -89,6 +115,27 @@ def test_a_variant_is_read_as_it_is_meant(content, name, records, values):
 )
 def test_what_the_feed_does_not_mean_is_refused(content, line, reason):
     assert [(refusal.line, refusal.reason) for refusal in read(content).refused] == [(line, reason)]
+
+
+def test_a_list_of_mail_addresses_is_a_list_of_which_all_is_refused():
+    found = read("a@evil.example\nb[at]evil.example\n")
+    assert (found.format, found.records, found.refused_total) == ("plain", 2, 2)
+
+
+def test_fingerprints_that_are_no_hash_of_a_file_are_not_taken_for_one():
+    with pytest.raises(FormatError, match="of the type hassh, which is no indicator here"):
+        read(f"hassh,who\n{MD5},x\n")
+
+
+def test_a_bare_number_is_no_address():
+    with pytest.raises(FormatError, match="a bare number"):
+        read("134744065\n")
+
+
+def test_a_row_ends_when_the_table_says():
+    assert read("domain,DeleteDate\nevil.example,2020-04-01T00:00:00\n").indicators["valid_until"].to_list() == [
+        1_585_699_200_000_000
+    ]
 
 
 def test_a_master_is_labelled_by_what_it_is():
