@@ -58,6 +58,7 @@ class Layout:
     also: tuple[str, ...] = field(default=())  # other columns that could have been meant
     beside: tuple[int, ...] = ()  # where `value` is a hash of a file: the columns of its other hashes
     until: int | None = None  # the column of the range's end, where `value` is its start
+    unusable: str | None = None  # the name of the value's column, where it says that it holds no indicators
     mask: int | None = None  # the column of the network's mask or length, where `value` is its address
 
     def column(self, wanted: Sequence[str]) -> int | None:
@@ -71,11 +72,6 @@ class Layout:
         """Whose table it is, by its columns."""
         held = set(self.names)
         return next((name for name, columns in words.DIALECTS if columns <= held), None)
-
-    @property
-    def unusable(self) -> str | None:
-        """The value column's name, where it says that it holds what is no indicator here."""
-        return self.names[self.value] if self.names and words.is_unusable(self.names[self.value]) else None
 
     @property
     def stated(self) -> str | None:
@@ -191,7 +187,7 @@ def _by_values(rows: pl.DataFrame) -> Layout | None:
             held = closely.select(cells(separator, index, quoted=quoted).alias("cell"))["cell"]
             many = held.str.contains(rf"^(?:{_TELLING})$").sum() * 5 >= (rows.height - bool(head)) * 4
             if many and index < len(head) and words.is_unusable(head[index]):
-                unusable = unusable or Layout(separator, index, head, int(rows["line"][0]))
+                unusable = unusable or Layout(separator, index, head, int(rows["line"][0]), unusable=head[index])
             elif many and not told(index, MASK):
                 others = range(index, min(width, 64))
                 places = [column for column in others if told(column, _PLACE) and not told(column, MASK)]
