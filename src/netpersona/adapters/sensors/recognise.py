@@ -45,6 +45,18 @@ _STRANGERS = (
         re.compile(rb"[^\n{]*\beni-[0-9a-f]{8,17}\b"),
         "VPC flow log lines of a custom format: put the line of its field names before them",
     ),
+    (
+        re.compile(rb'"?@timestamp"?,"?@message"?[,\r\n]'),
+        "results of CloudWatch Logs Insights: take the lines out with `sed '1d;s/\"//g;s/^[^,]*,//;s/,.*//' FILE`",
+    ),
+    (
+        re.compile(rb"[^\n]*@timestamp[^\n]*\bsrcAddr\b", re.IGNORECASE),
+        "results of CloudWatch Logs Insights that say too little: query start, end, srcPort, dstPort, action, too",
+    ),
+    (
+        re.compile(rb'\{[^\n]*"dataset"\s*:\s*"zeek\.'),
+        "Zeek in Elastic's schema: give Zeek's own logs; what Filebeat kept of them gives `jq -r .event.original FILE`",
+    ),
 )
 """How files begin that come from the right tools in the wrong form, and what helps."""
 _ZEEK = "zeek"

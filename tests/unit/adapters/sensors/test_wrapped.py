@@ -36,6 +36,12 @@ def flows_of(file):
     return sensor.format, sum(each.flows.height for each in sensor.batches())
 
 
+def test_results_of_insights_without_the_times_are_told_what_to_ask_for(tmp_path):
+    file = tmp_path / "insights.csv"
+    file.write_text("@timestamp,srcAddr,dstAddr,protocol,bytes\n2026-01-05 10:00:00,192.0.2.1,192.0.2.2,6,10\n")
+    assert "query start, end" in advised(file)
+
+
 @pytest.mark.parametrize(
     ("wrapped", "format_"),
     [
@@ -50,6 +56,17 @@ def flows_of(file):
         ),
         (lines({"events": [{"message": VPC}, {"message": VPC.replace("443", "80")}]}, indent=4), "vpcflow"),
         (lines(ROW, ROW | {"dstport": "80"}), "vpcflow"),
+        (
+            f'"@timestamp","@message"\n"2026-01-05 10:00:00","{VPC}"\n"2026-01-05 10:00:01","{VPC.replace("443", "80")}"\n',
+            "vpcflow",
+        ),
+        (f"@timestamp,@message,@log\n2026,{VPC},123:vpc\n2026,{VPC.replace('443', '80')},123:vpc\n", "vpcflow"),
+        (
+            lines(
+                *({"event": {"dataset": "zeek.connection", "original": json.dumps(CONN | {"uid": u})}} for u in "AB")
+            ),
+            "zeek",
+        ),
     ],
 )
 def test_the_command_that_is_advised_unwraps(tmp_path, wrapped, format_):
