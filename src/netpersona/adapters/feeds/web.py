@@ -196,7 +196,9 @@ def _check_status(status: int, headers: Mapping[str, str]) -> None:
     except ValueError:
         said = f"it answers {status}"
     if status in {401, 403}:
-        raise FeedError(f"{said}: credentials are missing or refused; see headers_from and basic_from")
+        raise FeedError(
+            f"{said}: credentials are missing or refused; see headers_from and basic_from (--header-from, --basic-from)"
+        )
     wait = headers.get("retry-after", "")
     if status in {429, 503} and wait.isdigit():
         raise LaterError(f"{said}, and asks to come again in {wait[:9]} s", min(int(wait), _LONGEST_WAIT))
